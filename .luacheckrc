@@ -12,4 +12,6 @@ for _, name in ipairs { "examples/nvim/", "spec/support/nvim_talk.lua" } do file
 files["examples/container/"].read_globals = { "conn", "xmpp", "log" } -- what `xmpp run` gives a bot's file
 -- The manual's examples are run a part at a time, with a test and the modules there: see spec/support/manual.lua.
 files["doc/examples/"].ignore = { "111", "112", "113", "122", "143", "211", "212", "411", "421", "431", "432", "542" }
+-- A server's configuration, which Prosody reads.
+files["examples/farm/prosody.cfg.lua"] = { globals = { "Component", "component_secret" } }
 files["spec/**/*_spec.lua"].std = "min+busted"

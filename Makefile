@@ -1,26 +1,33 @@
-# make            build lua/xmpp/core.so (and http.so, where libcurl is) for Lua 5.4; LUA=luajit, lua5.1, lua5.3: build/$(LUA)/xmpp/core.so for that one
-# make lib        build/lib (build/$(LUA)/lib): libxmpp.a, libxmpp.so and xmpp.h, for programs that embed that Lua
+# make            build lua/xmpp/core.so for Lua 5.4, http.so if libcurl is installed, and redis.so if hiredis is; with
+#                 LUA=luajit, lua5.1 or lua5.3: build/$(LUA)/xmpp/core.so and so on for that Lua
+# make lib        build build/lib (build/$(LUA)/lib): libxmpp.a, libxmpp.so and xmpp.h, for programs that embed Lua
 # make demo       install what is missing, build, and show the library at work against a real server
 # make test       the same set-up, then every test, plain and under sanitizers
 # make check      every test once, without set-up or sanitizers (LUA, SO_DIR, PRELOAD: see spec/support/tap); with LUA=luajit
 #                 every spec, with LUA=lua5.1 or lua5.3 the specs of the binding
-# make lint       the arrows between the rooms, the warnings of gcc and clang, luacheck
-# make bench      the same set-up as make demo, then ratios measured side by side with raw expat, sockets and OpenSSL, and
-#                 other libraries; growth (make bench-peers installs those; make bench-results writes what README shows)
-# make trips      how often a login waits for an answer, counted by a capture (XMPP_SERVER=ejabberd, prosody13+sasl2: another server)
-# make torture    fail every allocation and system call of a session, and the wire behind every byte, one at a time
-# make coverage   lines and branches of c/core that the tests run through (at least 95 % and 85 %)
-# make soak       20,000 messages under 1,000 cuts on four servers; flat memory (see spec/support/soak)
-# make mutants    take checks out, one at a time: some test must fail
-# make fuzz       libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test has 5000 of each
-# make install    PREFIX=/usr/local; make uninstall takes it away again
-# make install-lib  libxmpp, xmpp.h and xmpp.pc, for programs that embed Lua; make uninstall-lib takes them away again
-# make man        build/man/xmpp.1, the manual of the command
-# make reference  doc/reference, made anew from the comments in lua/xmpp and from doc/examples
-# make doc        build/doc, the manual as HTML, with a search (make check-doc installs a browser, and looks at it)
-# make version    writes what is committed and names the version: the rockspec of the release (see lua/xmpp/version.lua)
-# make dist       build/dist: the archive of this version, the same byte for byte for everybody, and the rockspec that names it
-# make deb        build/deb: Debian's source package of this version, and the packages made of it (debian/README.source)
+# make lint       which module may include which (spec/support/arrows), the warnings of gcc and clang, luacheck
+# make bench      the same set-up as make demo, then benchmarks: the speed as a ratio to raw expat, sockets and OpenSSL,
+#                 beside other libraries, and how costs grow (make bench-peers installs the other libraries; make
+#                 bench-results writes the tables that README and doc/performance.md show)
+# make trips      count, in a capture, how often a login waits for an answer (XMPP_SERVER=ejabberd or prosody13+sasl2
+#                 chooses another server)
+# make torture    make every allocation and system call of a session fail, one at a time; break the connection behind
+#                 every byte
+# make coverage   the lines and branches of c/core that the tests execute (at least 95 % and 85 %)
+# make soak       20,000 messages over connections that are cut 1,000 times, on four servers; a farm of workers whose
+#                 processes are killed; memory must not grow (see spec/support/soak)
+# make mutants    remove checks from the code, one at a time: some test must fail each time
+# make fuzz       run the libFuzzer targets under sanitizers (FUZZ_RUNS=1000000); make test runs 5000 inputs each
+# make install    install into PREFIX (/usr/local); make uninstall removes it again
+# make install-lib  install libxmpp, xmpp.h and xmpp.pc, for programs that embed Lua; make uninstall-lib removes them
+# make man        build/man/xmpp.1, the manual page of the command
+# make reference  generate doc/reference from the comments in lua/xmpp and from doc/examples
+# make doc        build/doc: the manual as HTML, with a search (make check-doc installs a browser, and tests it there)
+# make newcomer   do what README.md and doc/first-steps.md say, word for word, in empty systems (RELEASES: bookworm trixie);
+#                 as root
+# make version    write the committed file that names the version: the rockspec of the release (see lua/xmpp/version.lua)
+# make dist       build/dist: the source archive of this version, the same byte for byte for everybody, and its rockspec
+# make deb        build/deb: the Debian source package of this version, and the binary packages (debian/README.source)
 # make clean
 #
 # Variables: CC, CFLAGS, LDFLAGS, LUA (lua5.4), LUA_PC (its pkg-config name: LUA's), PKG_CONFIG, PREFIX, JOBS (3),
@@ -34,26 +41,30 @@ LUA_NAME := $(notdir $(LUA))
 LUA_PC ?= $(LUA_NAME)
 PREFIX ?= /usr/local
 BUILD ?= build
-# The core is the same for every Lua; what knows Lua is kept apart for each of the others.
+# The core's object files are the same for every Lua; those that use Lua's API are in a folder for each Lua but 5.4.
 OTHER_LUA := $(filter-out lua lua5.4,$(LUA_NAME))
 FOR_LUA := $(BUILD)$(OTHER_LUA:%=/%)
 SO ?= $(if $(OTHER_LUA),$(FOR_LUA),lua)/xmpp/core.so
 SYS = $(SO:%core.so=%sys.so)
 HTTP = $(SO:%core.so=%http.so)
-# The part that is left out where its library isn't there; HTTP_WANTED= leaves it out anyway.
+# What is left out if its library isn't installed; HTTP_WANTED= and REDIS_WANTED= leave it out anyway.
 HTTP_WANTED ?= $(shell $(PKG_CONFIG) --exists 'libcurl >= 7.68' 2>/dev/null && echo yes)
 WITH_HTTP = $(if $(HTTP_WANTED),$(HTTP))
-# The same for XMPP over WebSocket and wslay, which has no .pc file in Debian: the compiler is asked. WSLAY_WANTED= leaves it out.
+# XMPP over WebSocket is left out if wslay isn't installed. Debian's wslay has no .pc file, so the compiler is asked.
+# WSLAY_WANTED= leaves it out anyway.
 WSLAY_WANTED ?= $(shell echo '\#include <wslay/wslay.h>' | $(CC) $(CFLAGS) -E -x c - >/dev/null 2>&1 && echo yes)
 WSLAY_WANTED := $(WSLAY_WANTED)
+REDIS = $(SO:%core.so=%redis.so)
+REDIS_WANTED ?= $(shell $(PKG_CONFIG) --exists 'hiredis >= 0.14' 2>/dev/null && echo yes)
+WITH_REDIS = $(if $(REDIS_WANTED),$(REDIS))
 # The version is in lua/xmpp/version.lua, and nowhere else.
 VERSION := $(shell sed -n 's/.*number = "\([^"]*\)".*/\1/p' lua/xmpp/version.lua)
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
-# A warning of a compiler or a library that is newer than we are is no reason to have nothing: WERROR is for our own tests.
+# Warnings of newer compilers or libraries must not prevent a user's build: only our own tests set WERROR.
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra $(WERROR) -fPIC -fvisibility=hidden $(CFLAGS) \
   $(if $(WSLAY_WANTED),,-DXM_WITHOUT_WSLAY)
 
-# V=1 shows the commands.
+# V=1 prints the commands.
 say = $(if $(V),,@echo "  $1  $2"; )
 
 CORE := $(patsubst c/core/%.c,$(BUILD)/core/%.o,$(wildcard c/core/*.c))
@@ -61,34 +72,36 @@ BIND := $(patsubst c/bind/%.c,$(FOR_LUA)/bind/%.o,$(wildcard c/bind/*.c))
 TESTS := $(patsubst c/test/%.c,$(BUILD)/test/%,$(wildcard c/test/t_*.c))
 
 .PHONY: all demo test check check-sanitized lint bench fuzz install uninstall clean
-all: $(SO) $(SYS) $(or $(WITH_HTTP),without-http) $(if $(WSLAY_WANTED),,without-wslay)
-.PHONY: without-http without-wslay
+all: $(SO) $(SYS) $(or $(WITH_HTTP),without-http) $(or $(WITH_REDIS),without-redis) $(if $(WSLAY_WANTED),,without-wslay)
+.PHONY: without-http without-redis without-wslay
 without-http: ; @echo "  no libcurl (libcurl4-openssl-dev): built without xmpp.http and xmpp.upload"
+without-redis: ; @echo "  no hiredis (libhiredis-dev): built without xmpp.redis and xmpp.stream"
 without-wslay: ; @echo "  no wslay (libwslay-dev): built without XMPP over WebSocket (the option url)"
 
-# Every library by pkg-config; libunistring has no .pc file, so the compiler is asked. First line wins the blame.
+# Checks, before anything is compiled, that every library is there: by pkg-config, or, for libunistring, which has no
+# .pc file, by the compiler.
 have-libs: ; @spec/support/have-libs '$(CC)' '$(PKG_CONFIG)' '$(LUA_PC)' '$(CFLAGS)' '$(if $(LUA_PC_CFLAGS),,$(LUA_CFLAGS))'
 .PHONY: have-libs
 CORE_PC := openssl expat libuv libcares libidn2
 CORE_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(CORE_PC))
 CORE_LIBS = $(shell $(PKG_CONFIG) --libs $(CORE_PC)) -lunistring $(if $(WSLAY_WANTED),-lwslay) -lpthread
 LUA_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LUA_PC))
-# Did these come from pkg-config? A rock is built with LuaRocks's own.
+# Empty if LUA_CFLAGS was given on the command line, as by LuaRocks, and didn't come from pkg-config.
 LUA_PC_CFLAGS := $(filter file,$(origin LUA_CFLAGS))
 
-# The core is compiled without Lua's include path: the compiler keeps the first arrow.
+# The core is compiled without Lua's include path, so that it can't include Lua.
 $(BUILD)/core/%.o: c/core/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(CORE_CFLAGS) -MMD -MP -c -o $@ $<
 
-# Built again when the library has come, or gone.
+# ws.c is compiled again after wslay has been installed or removed.
 WSLAY_STAMP := $(BUILD)/$(if $(WSLAY_WANTED),with,without)-wslay
 $(BUILD)/core/ws.o $(BUILD)/test/t_ws: $(WSLAY_STAMP)
 $(WSLAY_STAMP):
 	@mkdir -p $(@D)
 	@rm -f $(BUILD)/with-wslay $(BUILD)/without-wslay && touch $@
 
-# A stanza is hundreds of calls of Lua's functions, none of which is to go by a detour.
+# Converting a stanza takes hundreds of calls to Lua's API: without the PLT they are a little faster.
 NO_PLT := $(shell $(CC) -fno-plt -Werror -E -x c /dev/null >/dev/null 2>&1 && echo -fno-plt)
 $(FOR_LUA)/bind/%.o: c/bind/%.c | have-libs
 	@mkdir -p $(@D)
@@ -97,26 +110,33 @@ $(FOR_LUA)/bind/%.o: c/bind/%.c | have-libs
 $(BUILD)/libcore.a: $(CORE)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
 
-# It stays in the process: Lua 5.1 and LuaJIT unload it at lua_close, while finalizers may still call it.
+# The module must stay loaded: Lua 5.1 and LuaJIT unload it in lua_close, while finalizers may still call it.
 SYSTEM := $(shell uname -s)
 MODULE = $(if $(filter Darwin,$(SYSTEM)),-bundle -undefined dynamic_lookup,-shared -Wl,-z,nodelete)
 $(SO): $(BIND) $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(MODULE) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
 
-# What the command asks the system for: small, and without the libraries.
+# xmpp.sys, the system calls of the command xmpp: a small module that needs none of the libraries.
 $(SYS): c/cmd/sys.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(MODULE) $(LDFLAGS) -o $@ $<
 
-# What fetches and uploads: libcurl's, and without the rest.
+# xmpp.http, downloads and uploads: it needs libcurl, and nothing of the core.
 HTTP_SOURCES = $(wildcard c/http/*.c)
 $(HTTP): $(HTTP_SOURCES) $(wildcard c/http/*.h) | have-libs
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(shell $(PKG_CONFIG) --cflags libcurl openssl) $(MODULE) $(LDFLAGS) -o $@ \
 	  $(HTTP_SOURCES) $(shell $(PKG_CONFIG) --libs libcurl openssl) -lpthread
 
-# For programs that embed Lua: with luaopen_xmpp, and the Lua files in it.
+# The module that talks to Redis servers, with hiredis's parser.
+REDIS_SOURCES = $(wildcard c/redis/*.c)
+$(REDIS): $(REDIS_SOURCES) $(wildcard c/redis/*.h) | have-libs
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) $(shell $(PKG_CONFIG) --cflags hiredis openssl) $(MODULE) $(LDFLAGS) -o $@ \
+	  $(REDIS_SOURCES) $(shell $(PKG_CONFIG) --libs hiredis openssl) -lpthread
+
+# The library for programs that embed Lua: it has luaopen_xmpp, and contains the Lua files.
 LIB := $(FOR_LUA)/lib
 LIBS := $(LIB)/libxmpp.a $(LIB)/libxmpp.so $(LIB)/xmpp.h
 # Its name where it is installed: xmpp, or xmpp-luajit and so on, so that those for several Luas may be there. What is linked
@@ -159,16 +179,16 @@ $(BUILD)/test/%: c/test/%.c $(BUILD)/libcore.a
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -Ic/core -Ic/test $(shell $(PKG_CONFIG) --cflags cmocka expat) -MMD -MP -o $@ $< $(BUILD)/libcore.a \
 	  $(LDFLAGS) $(CORE_LIBS) $(shell $(PKG_CONFIG) --libs cmocka)
 
-# What c/embed has that needs no Lua, but its header.
+# The allocator of c/embed needs Lua's header, but not Lua itself.
 $(BUILD)/test/t_alloc: ALL_CFLAGS += $(LUA_CFLAGS) -Ic/embed
 
-# For a person who sees it for the first time, and for a machine that has nothing.
+# For somebody who sees the library for the first time, on a machine where nothing is installed yet.
 demo:
 	@spec/support/install demo
 	@$(MAKE) --no-print-directory all
 	@spec/support/demo
 
-# $(MAKE) again: what the set-up installs must be there when the variables above are computed.
+# $(MAKE) is called again, since the variables above must be computed after the packages have been installed.
 test:
 	@spec/support/install test
 	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=-Werror all tests bench-programs
@@ -178,31 +198,33 @@ test:
 	@$(MAKE) --no-print-directory check
 	@for lua in $(OTHER_LUAS); do $(MAKE) --no-print-directory LUA=$$lua check || exit 1; done
 
-# The longest first, so that none of them is alone at the end. They wait more than they work: three on two processors.
-LONGEST = $(patsubst %,spec/%_spec.lua,soak websocket pipelining faults plain deb embed reconnect connect hostility rock sasl game sweep \
+# The longest specs run first, so that none of them runs alone at the end. Tests wait more than they compute, so there
+# are three jobs (JOBS) for two processors.
+LONGEST = $(patsubst %,spec/%_spec.lua,soak farm websocket pipelining faults plain deb embed reconnect connect hostility rock sasl game sweep \
   loop links)
 SPECS := $(LONGEST) $(filter-out $(LONGEST),$(wildcard spec/*_spec.lua))
 JOBS ?= 3
-# For 5.4 everything. The core's object files are the same whatever the Lua, so LuaJIT is spared what tries only them, and
-# what weighs memory or makes it fail, as it has an allocator of its own; for the others what the binding does, and logging in.
+# Lua 5.4 runs all specs. LuaJIT runs all but those that test only the core, whose object files are the same for each
+# Lua, and those that measure memory or make allocations fail, as LuaJIT has an allocator of its own. The other Luas run
+# the specs of the binding, and a few logins.
 OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench browser build burst certs chat_live cmd_certificate \
-  cmd_live cmd_token command_live container deb discovery doc early expat faults gateway_live hosts hostility http_faults links logout manual manual_live \
-  memory muc_live muc_soak newer pipelining plain poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
-  secrets soak starttls upload_live websocket)
+  cmd_live cmd_token command_live container deb discovery doc early expat farm farm_example faults gateway_live hosts hostility http_faults links logout manual manual_live \
+  memory muc_live muc_soak newcomer newer pipelining plain poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
+  redis_faults secrets soak starttls upload_live websocket)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
-  message muc muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue refusals register \
-  reload response roster roundtrip sandbox seed serial service skipped spelling tap testing time upload watch who \
+  message muc muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue redis refusals register \
+  reload response roster roundtrip sandbox seed serial service skipped spelling stream tap testing time upload watch who \
   xexpr)
 LONGEST_C = $(patsubst %,$(BUILD)/test/%,t_tls_memory t_xml)
 C_TESTS = $(filter-out $(LONGEST_C),$(TESTS)) spec/support/precis-compare spec/support/stringprep-compare
 HOSTILE = spec/support/hostile/run
-# What xml reads, once more with all of it left to expat. (Else xml reads by itself what is ordinary.)
+# The tests of parsing, run once more with expat parsing everything. (Otherwise c/core/scan parses ordinary stanzas.)
 ALL_BY_EXPAT = +XM_SCAN=0
 XML_TESTS = $(patsubst %,$(BUILD)/test/%,t_xml t_xml_skip t_xml_refusals t_out)
 BY_EXPAT = $(addsuffix $(ALL_BY_EXPAT),$(HOSTILE) $(XML_TESTS) $(BUILD)/test/t_torture spec/roundtrip_spec.lua)
-# Once more, over WebSocket.
+# These specs are run once more over WebSocket.
 OVER_WEBSOCKET = $(if $(WSLAY_WANTED),$(patsubst %,spec/%_spec.lua+XMPP_OVER=websocket,live muc_live))
 CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(HOSTILE) $(LONGEST_C) $(SPECS) $(C_TESTS) $(BY_EXPAT) $(OVER_WEBSOCKET)))
 NEW_CERTS = rm -rf $$CERTS && env -u CERTS spec/support/certs $$CERTS
@@ -212,12 +234,12 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 	@$(NEW_CERTS)
 	BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$${SO_DIR:-$(SO:%/xmpp/core.so=%)} prove --timer -j$(JOBS) --exec spec/support/tap $(CHECKED)
 
-# The same under AddressSanitizer and UBSan, and 5000 executions of each fuzz target. Leaks are looked for, too: a spec's
-# process closes its Lua state.
-# (A shim is preloaded by expat_spec. What a process leaves in memory can't be asked here: a sanitizer's own stacks and
-# quarantine keep more of it. The programs of make bench preload a library of their own; rock and build
+# The same under AddressSanitizer and UBSan, and 5000 executions of each fuzz target. Leaks are reported, too, since a
+# spec's process closes its Lua state.
+# Left out are specs that preload a library of their own (expat, bench), that look for what a process leaves in memory
+# (a sanitizer's quarantine keeps it), that build the library themselves (build, rock), and live ones that take long.
 NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench browser build burst chat_live cmd_certificate cmd_live cmd_token \
-  command_live container deb doc expat manual_live memory muc_live muc_soak plain presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
+  command_live container deb doc expat farm farm_example manual_live memory muc_live muc_soak newcomer plain presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
@@ -233,8 +255,8 @@ check-sanitized:
 .PHONY: tests
 tests: $(TESTS) $(BUILD)/test/precis_dump $(BUILD)/test/stringprep_dump
 
-# gcc and clang with more warnings than the build has, gcc's at -O3 as well, which sees other things; and what keeps the Lua
-# files within 5.1's syntax.
+# gcc and clang with more warnings than in the build; a build at -O3, where gcc finds other things; luacheck; and
+# luac5.1, as the Lua files must keep to 5.1's syntax.
 STRICT_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only
 LUA_FILES = $(shell find lua spec examples doc -name '*.lua')
 lint:
@@ -244,14 +266,15 @@ lint:
 	  for lua in lua5.4 $(OTHER_LUAS); do \
 	    printf '%s\n' c/bind/*.c c/embed/*.c c/cmd/*.c | xargs -P$(JOBS) -n8 $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua) -Ic/core -Ic/bind || exit 1; \
 	    printf '%s\n' c/http/*.c | xargs -P$(JOBS) -n8 $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua libcurl openssl) || exit 1; \
+	    printf '%s\n' c/redis/*.c | xargs -P$(JOBS) -n8 $$cc $(STRICT_CFLAGS) $$($(PKG_CONFIG) --cflags $$lua hiredis openssl) || exit 1; \
 	  done; \
 	done
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-lint SO=build-lint/core.so CFLAGS=-O3 WERROR=-Werror all
 	luacheck -q . bin/xmpp
 	luac5.1 -p $(LUA_FILES) bin/xmpp
 
-# STRICT=1: a missed goal is a failure. What others there are to be measured beside: see spec/bench/rows.lua, and bench-peers.
-# LuaJIT's own module is built where LuaJIT is, as its parser is measured beside Lua's.
+# With STRICT=1 a missed goal is a failure. spec/bench/rows.lua lists what is measured, and the other libraries. If
+# LuaJIT is installed, the module for it is built as well, to be compared with Lua's.
 $(BUILD)/bench/%: spec/bench/%.c | have-libs
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags expat) -o $@ $< $(LDFLAGS) \
@@ -277,8 +300,8 @@ $(BUILD)/bench/%.so: spec/bench/%.c | have-libs
 trips: all $(BUILD)/bench/capture
 	@BUILD=$(BUILD) SO_DIR=$(SO:%/xmpp/core.so=%) $(LUA) spec/bench/trips
 
-# Other libraries' parts, by the names that pkg-config has for what they need: a part is built where that is found, and make bench
-# passes it over where it isn't. (go-xmpp: where Go and Debian's package of it are.)
+# Benchmark programs for other libraries, with the pkg-config names of what they need. A program is built if that is
+# installed; otherwise make bench skips it. (go-xmpp needs Go and Debian's package of it.)
 strophe_PC = libstrophe
 iksemel_PC = iksemel
 loudmouth_PC = loudmouth-1.0
@@ -312,26 +335,27 @@ bench:
 	@if $(PKG_CONFIG) --exists luajit; then $(MAKE) --no-print-directory LUA=luajit all; fi
 	@BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$(SO:%/xmpp/core.so=%) $(LUA) spec/bench/run
 
-# What can be measured beside the library: Debian's packages, installed as by make test, and xmpp.js put into build/bench. What
-# of it isn't there is passed over.
+# Installs the libraries that make bench compares with: Debian's packages, and xmpp.js in build/bench. Those that can't
+# be installed are skipped.
 bench-peers:
 	@spec/support/install bench
 	@mkdir -p $(BUILD)/bench
 	npm install --silent --no-save --no-package-lock --prefix $(BUILD)/bench @xmpp/component@0.13.1
 
-# make bench, whose tables and pictures become the ones that the README shows.
+# Runs make bench, and puts its tables and pictures into README.md and doc/performance.md.
 bench-results:
 	@BENCH_OUT=spec/bench/results $(MAKE) --no-print-directory bench
 	@$(LUA) spec/bench/readme.lua
 
-# Every place where the wire, an allocation or a system call can fail, not a sample: more than an hour.
+# Tries every place where the connection, an allocation or a system call can fail; make check tries a sample. Takes more
+# than an hour.
 .PHONY: torture
 torture: all $(BUILD)/test/t_torture
 	TORTURE=1 LIMIT=7200 prove --exec spec/support/tap $(BUILD)/test/t_torture spec/faults_spec.lua \
 	  spec/embed_spec.lua
 
-# How much of c/core the tests run through, by gcovr; nothing is left out of it. (Left out of the tests: the spec of the
-# build, which wants a module with nothing in it but ours, and of make bench.)
+# How much of c/core the tests execute, by gcovr; no file or line is excluded. (Not run are build_spec, which checks the
+# module's symbols and doesn't expect gcov's, and bench_spec.)
 COVERAGE_SPECS = $(filter-out spec/build_spec.lua spec/bench_spec.lua,$(SPECS))
 GCOVR = gcovr --root . --filter c/core/
 .PHONY: coverage
@@ -343,16 +367,17 @@ coverage:
 	@$(GCOVR) --branches build-cov
 	@$(GCOVR) --print-summary --fail-under-line 95 --fail-under-branch 85 build-cov
 
-# About an hour. Two of the servers are fetched from the release's backports (spec/support/backports).
+# Takes about an hour. Two of the servers are downloaded from Debian's backports (spec/support/backports).
 .PHONY: soak
 soak: all
-	@LUA=$(LUA) $(LUA) spec/support/soak
+	@ulimit -n $$(ulimit -Hn); LUA=$(LUA) $(LUA) spec/support/soak
 
 .PHONY: mutants
 mutants: all
 	@spec/support/mutants
 
-# The library and the targets, instrumented, in build-fuzz. A target takes from the archives only what it doesn't play itself.
+# The library and the fuzz targets are built with instrumentation in build-fuzz. They are linked with archives, so that
+# a target can define some of the library's functions itself.
 FUZZ_RUNS ?= 1000000
 FUZZ_CFLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
 FUZZERS := $(patsubst c/test/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard c/test/fuzz/*.c))
@@ -362,7 +387,8 @@ $(BUILD)/fuzz/%: c/test/fuzz/%.c $(BUILD)/libbind.a $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(LUA_CFLAGS) -Ic/core -Ic/bind -MMD -MP -o $@ $< \
 	  $(BUILD)/libbind.a $(BUILD)/libcore.a $(LDFLAGS) $(CORE_LIBS) $(shell $(PKG_CONFIG) --libs $(LUA_PC))
-# The same targets without libFuzzer and its measuring, for 10^8 executions: build/drive/scan 100000000 1 c/test/corpus/*.xml
+# The same targets without libFuzzer and its instrumentation, for very many executions:
+# build/drive/scan 100000000 1 c/test/corpus/*.xml
 $(BUILD)/drive/%: c/test/fuzz/%.c c/test/fuzz/drive/drive.c $(BUILD)/libbind.a $(BUILD)/libcore.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(LUA_CFLAGS) -Ic/core -Ic/bind -Ic/test/fuzz -o $@ $(filter %.c,$^) \
@@ -394,7 +420,7 @@ INSTALLED = $(shell cd lua && find xmpp -name '*.lua')
 .PHONY: man
 man: $(MAN)
 
-# The manual and the completions are made from the command's own table; any Lua will do.
+# The manual page and the shell completions are generated from the command's table of subcommands, by any Lua.
 CMD_FILES = $(wildcard lua/xmpp/cmd/*.lua) lua/xmpp/version.lua
 FROM_TABLE = LUA_PATH='lua/?.lua;lua/?/init.lua' $(LUA) -e
 $(MAN): $(CMD_FILES)
@@ -405,7 +431,7 @@ $(COMPLETIONS): $(BUILD)/man/xmpp.%: $(CMD_FILES)
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)$(FROM_TABLE) 'io.write(require "xmpp.cmd.complete"["$*"](require "xmpp.cmd.spec"))' >$@.new && mv $@.new $@
 
-# It runs on the Lua that the module was built for, and knows where its files will be.
+# The installed command runs on the Lua that the module was built for, and has the paths of the installed files in it.
 $(COMMAND): bin/xmpp FORCE
 	@mkdir -p $(@D)
 	@lua=$$(command -v $(LUA)) && sed -e "1s|.*|#!$$lua|" -e 's|^\(local LUA_FOLDER, MODULE_FOLDER\) = nil, nil|\1 = "$(LUADIR)", "$(LIBDIR)"|' \
@@ -420,7 +446,7 @@ install: install-library $(MAN) $(COMPLETIONS) $(COMMAND)
 	install -m 644 $(BUILD)/man/xmpp.zsh $(DESTDIR)$(ZSHDIR)/_xmpp
 	install -m 644 $(BUILD)/man/xmpp.fish $(DESTDIR)$(FISHDIR)/xmpp.fish
 
-# The manual. Its reference is committed, so that it can be read where the repository is; a test compares.
+# The manual. doc/reference is committed, so that it can be read in the repository; a test checks that it is up to date.
 .PHONY: reference doc check-doc
 reference:
 	$(call say,GEN,doc/reference)$(LUA) doc/make/reference.lua
@@ -434,7 +460,15 @@ check-doc: all
 	SO_DIR=$(SO:%/xmpp/core.so=%) LUA=$(LUA) prove --timer --exec spec/support/tap spec/doc_spec.lua spec/browser_spec.lua spec/manual_spec.lua \
 	  spec/reference_spec.lua spec/manual_live_spec.lua
 
-# A rock's command is wrapped by LuaRocks, and its manual lies where `luarocks doc` looks.
+# About a quarter of an hour for each release. The systems are kept in build/newcomer.
+RELEASES ?= bookworm trixie
+.PHONY: newcomer
+newcomer:
+	@spec/support/install newcomer
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) SO_DIR=$(SO:%/xmpp/core.so=%) spec/support/newcomer $(RELEASES)
+
+# For LuaRocks, which makes a wrapper for the command itself, and looks for the manual page in the rock's doc folder.
 .PHONY: install-rock install-library install-modules
 install-rock: install-library $(MAN)
 	install -d $(DESTDIR)$(DOCDIR)
@@ -447,11 +481,11 @@ install-library: install-modules
 
 install-modules: all
 	install -d $(DESTDIR)$(LIBDIR)/xmpp
-	install -m 755 $(SO) $(SYS) $(WITH_HTTP) $(DESTDIR)$(LIBDIR)/xmpp
+	install -m 755 $(SO) $(SYS) $(WITH_HTTP) $(WITH_REDIS) $(DESTDIR)$(LIBDIR)/xmpp
 
-# What somebody else has put there stays, and so do its folders.
+# Removes only what make install has put there, and then the folders that are empty.
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(addprefix $(DESTDIR)$(LIBDIR)/xmpp/,core.so sys.so http.so) \
+	rm -f $(addprefix $(DESTDIR)$(LUADIR)/,$(INSTALLED)) $(addprefix $(DESTDIR)$(LIBDIR)/xmpp/,core.so sys.so http.so redis.so) \
 	  $(addprefix $(DESTDIR),$(BINDIR)/xmpp $(MANDIR)/man1/xmpp.1 $(BASHDIR)/xmpp $(ZSHDIR)/_xmpp $(FISHDIR)/xmpp.fish)
 	-@for d in $(patsubst lua/%,$(LUADIR)/%,$(shell find lua/xmpp -type d | LC_ALL=C sort -r)) $(LIBDIR)/xmpp; do \
 	  rmdir $(DESTDIR)$$d 2>/dev/null || true; \
@@ -490,10 +524,10 @@ version:
 	  -e 's|^source = .*|-- The archive and this file lie in one folder: "make dist" puts them there.\n&|' \
 	  -e 's|"git+file://\."|"xmpp-$(VERSION).tar.gz"|' rockspec/xmpp-dev-1.rockspec >$(ROCKSPEC)
 
-# What git knows, or would; without git, all there is.
+# The archive has the files that git tracks, or would add; without git, all but the results of builds.
 DIST = xmpp-$(VERSION)
-# The same files make the same archive, whoever makes it, where and when: its time is the commit's, or that of the archive it
-# is made from.
+# The archive is reproducible: the same files give the same bytes, whoever makes it, where and when. Its time is the commit's,
+# or that of the archive it is made from.
 DIST_TIME := $(if $(filter dist deb,$(MAKECMDGOALS)),$(or $(SOURCE_DATE_EPOCH),\
   $(shell if [ -e .git ]; then git log -1 --format=%ct; fi),$(shell date -r Makefile +%s)))
 .PHONY: dist
@@ -521,6 +555,6 @@ deb: dist
 	cd $(DEB)/$(DIST) && env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL dpkg-buildpackage -us -uc $(DEB_OPTIONS)
 
 clean:
-	rm -rf build build-san build-fuzz build-cov build-lint lua/xmpp/core.so lua/xmpp/sys.so lua/xmpp/http.so
+	rm -rf build build-san build-fuzz build-cov build-lint lua/xmpp/core.so lua/xmpp/sys.so lua/xmpp/http.so lua/xmpp/redis.so
 
 -include $(wildcard $(BUILD)/*/*.d) $(if $(OTHER_LUA),$(wildcard $(FOR_LUA)/*/*.d))

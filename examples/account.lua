@@ -1,14 +1,14 @@
--- The account that an example uses. Run the examples from the folder above this one:
+-- The account that an example uses. Run the examples from the directory above this one:
 --
 --   lua5.4 examples/send.lua alice@example.net PASSWORD bob@example.net "Hi, Bob"
 --
--- JID and PASSWORD come first on the command line; PASSWORD "-" stands for the environment's XMPP_PASSWORD, which other
--- users of the machine can't see. XMPP_HOST and XMPP_PORT are dialled instead of what DNS says for the JID's domain,
--- XMPP_CA is a file of certificates to trust instead of the system's.
+-- JID and PASSWORD come first on the command line; PASSWORD "-" stands for the environment variable XMPP_PASSWORD,
+-- which other users of the machine can't see. XMPP_HOST and XMPP_PORT say where to connect to, instead of what DNS says
+-- for the JID's domain; XMPP_CA is a file of CA certificates to trust instead of the system's.
 
 local env = os.getenv
 
--- Returns the arguments for xmpp.connect_client. Fewer words on the command line than in `usage`: says so, and exits.
+-- Returns the arguments for xmpp.connect_client. If fewer words were given than are in `usage`, prints that and exits.
 return function(usage)
   if #arg < select(2, usage:gsub("%S+", "")) then
     io.stderr:write("usage: ", arg[0], " ", usage, "\n")

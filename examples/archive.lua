@@ -1,4 +1,4 @@
--- What was said in the last day, or with somebody in it, from our account's archive: a page in memory at a time.
+-- Prints the last day's messages, or those with one contact, from the account's archive: one page in memory at a time.
 --
 --   lua5.4 examples/archive.lua alice@example.net PASSWORD [bob@example.net]
 
@@ -6,7 +6,7 @@ local xmpp = require "xmpp"
 local archive, time, account = require "xmpp.archive", require "xmpp.time", require "examples.account"
 
 local jid, password, opts = account "JID PASSWORD"
-opts.reconnect = true -- it goes on where it was
+opts.reconnect = true -- after a lost link it goes on where it was
 local conn = assert(xmpp.connect_client(jid, password, opts))
 local n = 0
 for m in archive.each(conn, { with = arg[3], from = time.now() - 86400, err = error }) do
@@ -14,6 +14,6 @@ for m in archive.each(conn, { with = arg[3], from = time.now() - 86400, err = er
   print(("%s  %s  %s"):format(time.format(math.floor(m.stamp or 0)), m.direction == "in" and m.from or "-> " .. m.to,
     m.text))
 end
-io.stdout:flush() -- so that what follows stands behind it in a terminal
+io.stdout:flush() -- so that the next line comes after it in a terminal
 io.stderr:write("archive: ", n, " messages\n")
 conn:stop()

@@ -1,5 +1,5 @@
--- A bot in a room: it greets who comes in, and knows the commands !time, !dice and, by itself, !help, also when they
--- are said to it alone. When the link breaks or the server is restarted it comes back by itself. See account.lua.
+-- A bot in a room: it greets everybody who enters, and has the commands !time, !dice and, by itself, !help, also in
+-- private messages. When the link breaks or the server is restarted it reconnects by itself. See account.lua.
 local xmpp, muc, bot, account = require "xmpp", require "xmpp.muc", require "xmpp.bot", require "examples.account"
 local jid, password, opts = account "JID PASSWORD ROOM NICK"
 opts.reconnect = true
@@ -12,7 +12,7 @@ end)
 local room = assert(muc.join(conn, arg[3], arg[4], { create = "default" }))
 b:room(room)
 room:on("join", function(o) room:say("Hello, " .. o.nick) end)
-room:on("removed", function(why) if not why.returns then xmpp.quit() end end) -- somebody has sent it away
+room:on("removed", function(why) if not why.returns then xmpp.quit() end end) -- it was removed from the room for good
 io.stderr:write("bot: ", room.jid, "\n")
-if not xmpp.run() then conn:stop() return end -- by Ctrl-C
+if not xmpp.run() then conn:stop() return end -- stopped by Ctrl-C
 assert(conn:receive())

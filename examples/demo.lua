@@ -1,5 +1,5 @@
 -- demo: a story in steps against a real server, which `make demo` starts for it. Each step shows its own source, then
--- what goes over the wire while it runs. What there is to learn is under "The story"; what comes before only draws.
+-- what goes over the wire while it runs. The steps are under "The story"; everything before only draws.
 
 local xmpp = require "xmpp"
 local xexpr = require "xmpp.xexpr"
@@ -20,18 +20,18 @@ local BAR = UTF8 and "│" or "|"
 local INK = { title = "1", lua = "2", prints = "1", bar = "2", alice = "1;35", bob = "1;34", component = "1;33",
   name = "36", key = "33", value = "32" }
 local COLUMNS = math.max(60, math.min(100, tonumber(env "COLUMNS") or 100))
-local ROOM = COLUMNS - 14 -- which label, arrow and bar take
+local ROOM = COLUMNS - 14 -- the columns that label, arrow and bar take
 
 local function paint(ink, text)
   return COLOR and ("\27[%sm%s\27[0m"):format(INK[ink], text) or text
 end
 
--- In characters, without colours.
+-- The width of a string in characters, without its colour codes.
 local function width(s)
   return #s:gsub("\27%[[%d;]*m", ""):gsub("[\128-\191]", "")
 end
 
--- Breaks `line` before what matches `word`, where it would be too long; what follows is indented by `pad`.
+-- Breaks `line` before a match of `word` where it would become too long; what follows is indented by `pad`.
 local function fold(line, word, pad, room)
   local lines, last = {}, ""
   for part in (line:gsub(word, "\n%0") .. "\n"):gmatch "(.-)\n" do
@@ -54,7 +54,7 @@ end
 
 local function write(text) io.write((text:gsub(" +$", "")), "\n") end
 
--- Lines in the gutter's right; the first has the label.
+-- Writes lines to the right of the bar; the first one gets the label.
 local function put(who, arrow, text)
   local label = (" "):rep(9 - #who) .. paint(who, who .. " " .. (arrow or " "))
   for line in (text .. "\n"):gmatch "(.-)\n" do
@@ -63,7 +63,7 @@ local function put(who, arrow, text)
   end
 end
 
--- The steps' sources say print, and mean this.
+-- The `print` that the steps' source calls.
 local function print(value)
   put("prints", nil, fold_words(tostring(value), ROOM))
 end
@@ -74,7 +74,7 @@ local function paint_tag(xml)
   end):gsub("<(/?)([%w:]+)", function(slash, name) return "<" .. slash .. paint("name", name) end))
 end
 
--- The elements that `text` holds, one after another; none when it is something else.
+-- Returns the elements in `text`, one after another; none if it is something else.
 local function elements(text)
   local one, several = xexpr.from_xml(text), xexpr.from_xml("<x>" .. text .. "</x>")
   local found = { one }
@@ -84,7 +84,7 @@ local function elements(text)
   return found
 end
 
--- What `log` gives is a stream header (shown as the open tag that it is), elements, the stream's end, or both.
+-- Draws what the option `log` reports: a stream header (as the open tag it is), elements, the stream's end, or both.
 local function draw(text)
   local header = text:match "^<%?xml.*" or text:match "^<stream .*"
   if header then return paint_tag(header:gsub("%?><", "?>\n<"):gsub("/>$", ">")) end
@@ -95,12 +95,12 @@ local function draw(text)
   return lines[1] and table.concat(lines, "\n") or text
 end
 
--- The function for `log`.
+-- Returns a function for the option `log`.
 local function trace(who)
   return function(direction, text) put(who, ARROW[direction], fold_tags(draw(text))) end
 end
 
--- The same, with one line for all that goes to and fro until a resource is bound, or a component's handshake done.
+-- The same, with a single line for everything until a resource is bound, or a component's handshake is done.
 local function trace_after_login(who)
   local pieces, show = 0, trace(who)
   return function(direction, text)
@@ -136,12 +136,12 @@ for name, word in env("XMPP_USERS"):gmatch "([^%s:]+):(%S+)" do password[name] =
 local alice, bob, component
 
 write(paint("title", "XMPP in Lua, against a real Prosody"))
-write(fold_words(("The server listens on %s, port %d, with a certificate made for this run. Left of the bar stands "
-  .. "whose the line is: the program's source (lua), what it prints, or a connection's XML, sent (%s) or received "
+write(fold_words(("The server listens on %s, port %d, with a certificate made for this run. The label left of the bar "
+  .. "says what a line is: the program's source (lua), what it prints, or a connection's XML, sent (%s) or received "
   .. "(%s). Passwords and proofs are masked by the library."):format(host, port, ARROW.out, ARROW["in"]), COLUMNS))
 
-step("Alice logs in", "One call, which waits until TLS stands, the certificate is found good, the password is proved "
-  .. "(by SCRAM: it is never sent) and a resource bound.", function()
+step("Alice logs in", "One call, which waits until TLS is set up, the certificate verified, the password proved (by "
+  .. "SCRAM, which never sends it) and a resource bound.", function()
   alice = assert(xmpp.connect_client(jid.alice, password.alice,
     host, port, { ca_file = ca, log = trace "alice" }))
   print(alice:jid())
@@ -164,8 +164,8 @@ step("Alice greets Bob, an echo bot", "A stanza is a plain table. Bob's callback
   assert(xexpr.text(echo, "body") == "You said: Grüß dich, Bob! ☕")
 end)
 
-step("Alice pings the server", "send_await fills in an id, and gives back the response that belongs to it: from who "
-  .. "was asked, not from anyone who guesses the id.", function()
+step("Alice pings the server", "send_await fills in an id, and returns the response that belongs to it: the one from "
+  .. "the server, not one from anybody who guesses the id.", function()
   local pong = assert(alice:send_await {
     "iq", { to = domain, type = "get" },
     { "ping", { xmlns = "urn:xmpp:ping" } } })
@@ -173,8 +173,8 @@ step("Alice pings the server", "send_await fills in an id, and gives back the re
   assert(pong[2].type == "result")
 end)
 
-step("A component answers a question", "A component is a domain of its own beside the server's. This one tells its "
-  .. "version to whoever asks.", function()
+step("A component answers a question", "A component is a domain of its own beside the server's. This one "
+  .. "answers requests for its version.", function()
   component = assert(xmpp.connect_component(host, component_port,
     service, secret, { log = trace_after_login "component" }))
   component:set_callback(function(question)
@@ -207,8 +207,8 @@ step("Alice listens until she has heard enough", "A once-callback stays until it
   assert(table.concat(heard, " ") == "Not yet. Now!")
 end)
 
-step("Two errors", "What the world does wrong comes back as nil and an error: one line for a person, fields for a "
-  .. "program. A caller's mistake raises at the caller's line, before a byte leaves.", function()
+step("Two errors", "What goes wrong outside the program is returned as nil and an error: one line for a person, fields "
+  .. "for a program. A mistake in the program raises an error at the caller's line, before a byte is sent.", function()
   local nobody, err = xmpp.connect_client(jid.alice, "a guess",
     host, port, { ca_file = ca })
   print(err)
@@ -228,7 +228,7 @@ step("All stop", "Each closes its stream and waits for the server to close its o
   xmpp.run() -- returns at once: nothing is left to wait for
 end)
 
--- For the command an account of its own, in a folder that is gone afterwards.
+-- A configuration for the command, in a directory that is removed afterwards.
 local folder = io.popen "mktemp -d":read "*l"
 local file = assert(io.open(folder .. "/password", "w"))
 file:write(password.bob, "\n")
@@ -239,7 +239,7 @@ file:write(("[default]\njid = bob@%s\npassword-file = %s/password\nhost = %s\npo
   folder, host, port, ca))
 file:close()
 
--- Runs what stands there in a shell, where `xmpp` is the command.
+-- Runs a command in a shell in which `xmpp` is our command.
 local function shell(command)
   local lua, root = arg[-1] or "lua5.4", arg[0]:match "^(.*)/examples/" or "."
   local pipe = io.popen(("export XDG_CONFIG_HOME='%s' NO_COLOR=1; xmpp() { '%s' '%s/bin/xmpp' \"$@\"; }; { %s; } 2>&1; "
@@ -252,11 +252,11 @@ local function shell(command)
 end
 
 step("The same from the shell",
-  "The command `xmpp` is made of all this. Its status is 0 when it is done: of a message, "
+  "The command `xmpp` is built on all this. Its exit status is 0 on success: for a message, "
   .. "when the server has acknowledged it.", function()
   shell "echo 'Hello from the shell' | xmpp send alice@xmpp.test"
   shell "xmpp version"
-  shell "xmpp check"
+  shell "xmpp check -w 30 -c 60"
 end)
 os.execute(("rm -r '%s'"):format(folder))
 

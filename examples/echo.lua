@@ -1,4 +1,4 @@
--- Says every message back to who wrote it, until it is stopped or the connection ends. See account.lua.
+-- Sends every message back to its sender, until it is stopped, or the connection ends. See account.lua.
 local xmpp, account = require "xmpp", require "examples.account"
 local conn = assert(xmpp.connect_client(account "JID PASSWORD"))
 conn:set_callback(function(message)
@@ -8,5 +8,5 @@ end, { name = "message", type = "chat" })
 conn:set_handler()
 assert(conn:send { "presence" })
 io.stderr:write("echo: ", tostring(conn:jid()), "\n")
-if not xmpp.run() then conn:stop() return end -- by Ctrl-C
-assert(conn:receive()) -- there is nothing but the reason why it has ended
+if not xmpp.run() then conn:stop() return end -- stopped by Ctrl-C
+assert(conn:receive()) -- the connection has ended: raises the reason

@@ -1,12 +1,12 @@
--- A game's loop, 60 frames a second, with a chat over its picture: the game is a ball in a box, and never waits for the
--- network, not even while it connects. A line of input is a message to PEER; the end of input (Ctrl-D) ends the game.
--- See account.lua. A real game has an engine that tells the time and waits for the screen; here LuaSocket does.
+-- A game loop, 60 frames a second, with a chat over its picture: the game is a ball in a box, and never waits for the
+-- network, not even while connecting. A line of input is a message to PEER; the end of input (Ctrl-D) ends the game.
+-- See account.lua. In a real game the engine provides the time and waits for the display; here LuaSocket does.
 
 local xmpp, account, socket = require "xmpp", require "examples.account", require "socket"
 local xexpr = xmpp.xexpr
 
 local FRAME = 1 / 60
-local STANZAS = 50 -- are dispatched in a frame at most; what is more waits for the next one
+local STANZAS = 50 -- dispatched in a frame at most; the rest waits for the next one
 local WIDTH, HEIGHT, LINES = 60, 12, 5
 
 local jid, password, opts = account "JID PASSWORD PEER"
@@ -21,7 +21,7 @@ local function say(who, text)
   if #chat > LINES then table.remove(chat, 1) end
 end
 
-xmpp.spawn(function() -- a coroutine: what waits in it lets the game go on
+xmpp.spawn(function() -- a coroutine: while it waits the game goes on
   local err
   conn, err = xmpp.connect_client(jid, password, opts)
   if not conn then return say("error", tostring(err)) end
@@ -67,7 +67,7 @@ end
 local INPUT = { getfd = function() return 0 end, dirty = function() return false end }
 local playing, frames, dispatched, slowest = true, 0, 0, 0
 
--- What is left of the frame is waited for input.
+-- Waits for input for the rest of the frame.
 local function rest(till)
   repeat
     local readable = socket.select({ INPUT }, nil, math.max(0, till - socket.gettime()))
@@ -82,7 +82,7 @@ local function rest(till)
   until not playing or socket.gettime() >= till
 end
 
-io.stdin:setvbuf "no" -- what Lua has read ahead, select doesn't see
+io.stdin:setvbuf "no" -- select doesn't see what Lua has buffered
 io.write "\27[2J"
 while playing do
   local began = socket.gettime()

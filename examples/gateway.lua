@@ -1,6 +1,6 @@
--- A gateway between an IRC channel and a room: everybody in the channel is in the room by his own name, as a virtual
--- user of a component; what is said in the room is said in the channel, by the bridge. Who writes to NICK@DOMAIN writes
--- to that person. Needs luasocket.
+-- A gateway between an IRC channel and a room: everybody in the channel is in the room under his own name, as a virtual
+-- user of a component; what is said in the room is said in the channel by the bridge. A message to NICK@DOMAIN goes to
+-- that person. Needs LuaSocket.
 --
 --   lua5.4 examples/gateway.lua 127.0.0.1 5347 irc.example.net SECRET irc.libera.chat 6667 '#lua' tea@rooms.example.net
 
@@ -21,7 +21,7 @@ local conn = assert(xmpp.connect_component(arg[1], tonumber(arg[2]), arg[3], arg
 local g = gateway.use(conn, { name = "IRC " .. arg[7], type = "irc",
   version = { name = "gateway.lua", version = xmpp._VERSION } })
 
--- Those of the channel in the room: by their addresses { user =, nick = what they ask for, inside = what they have }.
+-- Users of the channel in the room, by address: { user =, nick = the nick asked for, inside = the nick in the room }.
 local guests = {}
 
 local function address(user) return user.jid .. "/irc" end
@@ -62,12 +62,12 @@ local channel = irc.join { host = arg[5], port = tonumber(arg[6]), channel = arg
   end,
 } }
 
-enter(BRIDGE) -- who hears the room for the channel
+enter(BRIDGE) -- the bridge reads the room for the channel
 conn:on("session", function()
   for _, guest in pairs(guests) do ask_in(guest) end
 end)
 
--- What the room tells a guest of himself (XEP-0045 7.2): he is in, his nick is another's, or he is out.
+-- What the room tells a guest about himself (XEP-0045 7.2): he is in, his nick is taken, or he is out.
 conn:tap(function(stanza)
   local guest, nick = guests[stanza[2].to], xmpp.jid(stanza[2].from).resourcepart
   if not guest then return end
@@ -87,18 +87,18 @@ local function is_guest(nick)
   return false
 end
 
--- What is said in the room, as the bridge hears it. What the guests have said the channel knows.
+-- Messages in the room, as the bridge receives them. Those of the guests came from the channel.
 conn:tap(function(stanza)
   local nick, text = xmpp.jid(stanza[2].from).resourcepart, xexpr.text(stanza, "body")
   if stanza[2].to ~= address(g:user(BRIDGE)) or not nick or not text or xexpr.is_delayed(stanza) then return end
   if not is_guest(nick) then channel:say(("<%s> %s"):format(nick, text)) end
 end, { name = "message", type = "groupchat", from = room })
 
--- To one person of the channel, from anybody, or from an occupant of the room.
+-- Messages to one person in the channel, from anybody, or from an occupant of the room.
 g:on("message", function(person, user, m)
   channel:tell(user.name, ("<%s> %s"):format(m.private and xmpp.jid(m.from).resourcepart or person, m.text))
 end)
 
 io.stderr:write("gateway: ", arg[7], " is ", room, "\n")
-if not xmpp.run() then conn:stop() return end -- by Ctrl-C
+if not xmpp.run() then conn:stop() return end -- stopped by Ctrl-C
 assert(conn:receive())

@@ -1,5 +1,5 @@
--- Asks the server, or whoever is named after the password, for a sign of life (XEP-0199) and its version (XEP-0092).
--- See account.lua.
+-- Asks the server, or the address after the password, for a sign of life (XEP-0199) and its version (XEP-0092). See
+-- account.lua.
 
 local xmpp, account = require "xmpp", require "examples.account"
 local xexpr = xmpp.xexpr
@@ -7,7 +7,7 @@ local xexpr = xmpp.xexpr
 local conn = assert(xmpp.connect_client(account "JID PASSWORD"))
 local to = arg[3] or conn:jid().domainpart
 
--- The response to a question, nil when it is an error. No response at all ends the program.
+-- Returns the response to a question, nil if it is an error. No response at all ends the program.
 local function ask(question)
   local response = assert(conn:send_await({ "iq", { type = "get", to = to }, question }, 10))
   if not xexpr.is_error(response) then return response end

@@ -1,4 +1,4 @@
--- A channel of an IRC network (RFC 2812), over luasocket in a task: for gateway.lua. It comes back by itself.
+-- A channel of an IRC network (RFC 2812), over LuaSocket in a task: for gateway.lua. It reconnects by itself.
 --
 --   local irc = require "examples.irc"
 --   local channel = irc.join { host = "irc.example.net", port = 6667, nick = "bridge", channel = "#lua", on = {
@@ -7,13 +7,13 @@
 
 local socket, xmpp = require "socket", require "xmpp"
 
-local LONGEST, MOST_LINES, PAUSE = 400, 5, 0.5 -- bytes of what is said, lines of it at once, seconds between two
-local IDLE, AGAIN = 0.05, 10                   -- seconds between two looks at the socket, before it is dialled again
+local LONGEST, MOST_LINES, PAUSE = 400, 5, 0.5 -- bytes of a line, lines of one message, seconds between two lines
+local IDLE, AGAIN = 0.05, 10                   -- seconds between two reads of the socket, and before reconnecting
 
 local Channel = {}
 Channel.__index = Channel
 
--- What is no UTF-8 is Latin-1; colours and other control characters go.
+-- Text that isn't UTF-8 is taken for Latin-1; colours and other control characters are removed.
 local function from_irc(text)
   text = text:gsub("\3%d?%d?,?%d?%d?", ""):gsub("%c", "")
   if xmpp.contract.stanza { "message", { "body", text } } then return text end
@@ -22,7 +22,7 @@ local function from_irc(text)
   end))
 end
 
--- Lines that can be sent: nobody adds commands by a line break, or is cut in the middle of a letter.
+-- Splits text into lines that can be sent: a line break can't smuggle in commands, and no character is cut in two.
 local function to_irc(text)
   local out = {}
   for line in text:gmatch "[^\r\n]+" do
@@ -44,7 +44,7 @@ end
 
 function Channel:tell(nick, text)
   for _, line in ipairs(to_irc(text)) do
-    if not self.queue:put(("PRIVMSG %s :%s"):format(nick, line), 0) then return end -- too much of it
+    if not self.queue:put(("PRIVMSG %s :%s"):format(nick, line), 0) then return end -- the queue is full
   end
 end
 
@@ -58,7 +58,7 @@ handlers["433"] = function(self) -- the nick is taken
   self.nick = self.nick .. "_"
   self:send("NICK " .. self.nick)
 end
-handlers["353"] = function(self, _, a) -- who is there
+handlers["353"] = function(self, _, a) -- the nicks in the channel
   for nick in (a[4] or ""):gmatch "%S+" do self:come((nick:gsub("^[@+%%&~]", ""))) end
 end
 function handlers.JOIN(self, nick) self:come(nick) end
@@ -101,7 +101,7 @@ local function parse(line)
   return nick, table.remove(words, 1), words
 end
 
--- Reads until the connection ends; why it did.
+-- Reads until the connection ends; returns why it did.
 local function read(self)
   local rest = ""
   while true do
@@ -145,7 +145,7 @@ function M.join(o)
   xmpp.spawn(function()
     while true do
       self:send((assert(self.queue:get())))
-      xmpp.sleep(PAUSE) -- IRC servers throw out who says too much
+      xmpp.sleep(PAUSE) -- IRC servers disconnect clients that send too fast
     end
   end)
   return self

@@ -1,9 +1,9 @@
--- Tables that a program keeps from one run to the next, for nobody else's eyes, as JSON in a file of mode 0600.
+-- Tables that a program keeps from one run to the next, as JSON in a file that only its owner can read (mode 0600).
 local cjson = require "cjson"
 
 local M = {}
 
--- Whole or not at all: it is written beside the file, and takes its place when it is on the disk.
+-- Writes all or nothing: a new file beside the old one, which it replaces when it is on the disk.
 function M.write(path, value)
   local quoted = path:gsub("'", "'\\''")
   local file = assert(io.popen(("umask 077 && rm -f '%s.new' && cat > '%s.new' && sync '%s.new' && mv '%s.new' '%s'")
@@ -12,7 +12,7 @@ function M.write(path, value)
   assert(file:close())
 end
 
--- nil: there is none.
+-- Returns nil if there is no file.
 function M.read(path)
   local file = io.open(path)
   local text = file and file:read "*a"

@@ -1,5 +1,5 @@
--- Shows what is in a node, and what comes into it, until it is stopped. With a text behind the node's name that is
--- published first, into a node that is made if there is none. SERVICE "-" stands for that of the account's server, PEP
+-- Shows the items of a node, and new ones as they come, until it is stopped. A text after the node's name is published
+-- first, into a node that is created if it doesn't exist. SERVICE "-" stands for the server's own pubsub service, PEP
 -- for the account itself. See account.lua.
 
 local xmpp, account = require "xmpp", require "examples.account"
@@ -31,5 +31,5 @@ for _, item in ipairs(assert(pubsub.items(conn, service, node, { max = 10 }))) d
 print("listening to " .. node)
 if text then assert(pubsub.publish(conn, service, node, { "note", { xmlns = NOTE }, text })) end
 
-if not xmpp.run() then conn:stop() return end -- by Ctrl-C
-assert(conn:receive()) -- there is nothing but the reason why it has ended
+if not xmpp.run() then conn:stop() return end -- stopped by Ctrl-C
+assert(conn:receive()) -- the connection has ended: raises the reason

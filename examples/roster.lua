@@ -1,5 +1,5 @@
--- Shows an account's contacts and who of them is there, until it is stopped. Who asks from the account's own server is
--- let in, and asked back; who is named after the password is asked to be a contact. See account.lua.
+-- Shows an account's contacts and which of them are online, until it is stopped. Subscription requests from the
+-- account's own server are approved, and returned; an address after the password is sent one. See account.lua.
 
 local xmpp, account = require "xmpp", require "examples.account"
 local presence, roster = require "xmpp.presence", require "xmpp.roster"
@@ -24,5 +24,5 @@ print("roster of " .. tostring(conn:jid():bare()))
 if arg[3] then assert(r:subscribe(arg[3])) end
 assert(presence.set(conn, { status = "reading my roster" }))
 
-if not xmpp.run() then conn:stop() return end -- by Ctrl-C
-assert(conn:receive()) -- there is nothing but the reason why it has ended
+if not xmpp.run() then conn:stop() return end -- stopped by Ctrl-C
+assert(conn:receive()) -- the connection has ended: raises the reason

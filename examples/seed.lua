@@ -1,5 +1,5 @@
--- The examples of the documentation of Racket's xmpp/transport, in its order, in Lua. They run against a server and end
--- by themselves, with nothing left waiting:
+-- The examples from the documentation of Racket's xmpp/transport, in its order, in Lua. They run against a server and
+-- end by themselves, leaving nothing behind:
 --
 --   lua5.4 examples/seed.lua JID PASSWORD
 --
@@ -51,7 +51,7 @@ show("  as it came", xexpr.text(assert(friend:receive_blocking(10)), "body"))
 local stanza, err = conn:receive()
 while not stanza do
   assert(not err, err)
-  xmpp.step(0.1) -- or whatever else there is to do meanwhile
+  xmpp.step(0.1) -- or do something else meanwhile
   stanza, err = conn:receive()
 end
 show("xmpp-receive", stanza[1], stanza[2].from)
@@ -65,7 +65,7 @@ show("xmpp-receive-blocking", stanza[1], xexpr.text(stanza, "body"))
 
 local heard
 
--- Turns the loop until a handler or callback below has heard something.
+-- Runs the loop until a handler or callback below has received something.
 local function heard_something()
   heard = nil
   hear "Something"

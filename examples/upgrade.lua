@@ -1,12 +1,12 @@
--- Numbers what it is told and says it back. Told "upgrade", it is replaced by a new process, which goes on with the
--- same session and the next number: its peer notices nothing, and what is said meanwhile waits at the server. STATE is
--- the file in which a process leaves the session to the next one. See account.lua.
+-- Sends every message back with a number. At the message "upgrade" it is replaced by a new process, which goes on with
+-- the same session and the next number: its peer notices nothing, and what is sent meanwhile waits at the server. STATE
+-- is the file in which a process leaves the session for the next one. See account.lua.
 local xmpp, account, private = require "xmpp", require "examples.account", require "examples.private"
 local jid, password, opts = account "JID PASSWORD STATE"
 local path, count = arg[3], 0
-opts.resume = true -- the server is to keep the session
+opts.resume = true -- ask the server to keep the session
 
--- Whoever has the session's id and the password can take its place: so nobody else may read it.
+-- Whoever has the session's id and the password can take over the session: so nobody else may read the file.
 local function replace(conn)
   private.write(path, { session = assert(conn:save()), count = count })
   local words = { arg[-1] or "lua5.4", arg[0] }
@@ -35,4 +35,4 @@ conn:set_callback(answer, { name = "message", type = "chat" })
 conn:set_handler()
 io.stderr:write("upgrade: ", tostring(conn:jid()), state and " goes on\n" or "\n")
 xmpp.run()
-assert(conn:stop()) -- says goodbye, unless the next process goes on; or why it has ended
+assert(conn:stop()) -- ends the stream, unless the next process has the session; raises why it has ended

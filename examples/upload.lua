@@ -1,5 +1,5 @@
--- Uploads a file to where the account's server lets it (XEP-0363), and prints its URL; with an address behind it, sends
--- that there as a file (XEP-0066). See account.lua.
+-- Uploads a file to the account's server (XEP-0363) and prints its URL; with an address after it, also sends the URL
+-- there as a file (XEP-0066). See account.lua.
 local xmpp, account = require "xmpp", require "examples.account"
 local chat, upload = require "xmpp.chat", require "xmpp.upload"
 local conn = assert(xmpp.connect_client(account "JID PASSWORD FILE"))

@@ -1,5 +1,5 @@
--- account_live: what an account's own server does for it, on real ones: whom it keeps away (XEP-0191), what it is told
--- of our activity (XEP-0352), another password and the account's end (XEP-0077).
+-- account_live: what a server does for an account, on real servers: blocking contacts (XEP-0191), client state
+-- indication (XEP-0352), changing the password and cancelling the account (XEP-0077).
 local blocking = require "xmpp.blocking"
 local csi = require "xmpp.csi"
 local ext = require "xmpp.ext"
@@ -97,7 +97,7 @@ local function body(s)
       assert.same({}, assert(blocking.list(connect("carol", "last"))))
     end)
 
-    it("is not told by others", function()
+    it("ignores what others claim", function()
       local one, st = begin("alice", "one")
       local bob, refused = connect("bob", "b"), nil
       xmpp.spawn(function()
@@ -143,7 +143,7 @@ local function body(s)
       assert.is_true(#said >= 1 and #said <= 5)
     end)
 
-    it("is said again when the server has forgotten us", function()
+    it("is sent again when the server has lost the session", function()
       local said = {}
       local alice = connect("alice", "a", { resume = true, log = function(direction, text)
         if direction == "out" and text:find("<inactive xmlns='urn:xmpp:csi:0'/>", 1, true) then said[#said + 1] = 1 end
@@ -168,7 +168,7 @@ local function body(s)
       assert.equal("sasl", err.layer)
       conn = assert(connect("dave", "d", { reconnect = false }, "new password"))
       local ok, why = register.cancel(conn, s.domain, { account = true })
-      if not ok then assert.is_not.equal("stanza", why.layer) end -- it may end us before it says so
+      if not ok then assert.is_not.equal("stanza", why.layer) end -- the stream may end before the response comes
       turn_until(function() return conn:state() == "closed" end)
       conn, err = connect("dave", "d", nil, "new password")
       assert.is_nil(conn)

@@ -21,7 +21,7 @@ end
 describe("what is added", function()
   stage.around(set)
 
-  it("is appended to each stanza of that name without type, behind its own children", function()
+  it("is appended to each stanza of that name without type, after its own children", function()
     add(conn, "presence", false, function() return C end)
     assert.equal("<presence>" .. C_XML .. "</presence>", sent { "presence" })
     assert.equal("<presence>" .. C_XML .. "</presence>", sent { "presence", {} })
@@ -64,7 +64,7 @@ describe("what is added", function()
     end
   end)
 
-  it("goes by off, which says whether it was there", function()
+  it("is removed by off(), which returns whether it was there", function()
     local off = add(conn, "presence", false, function() return C end)
     local other = add(conn, "presence", false, function() return { "other" } end)
     assert.is_true(off())
@@ -88,7 +88,7 @@ describe("what is added", function()
     ["gives what can't be written"] = { function() return { "c", { a = {} } } end, "[2].a" },
     ["gives no name"] = { function() return {} end, "[1]" },
   } do
-    it("is left away where f " .. name .. ": the stanza leaves without, and on_error hears of it", function()
+    it("is left out if f " .. name .. ": the stanza is sent without it, and on_error is called", function()
       add(conn, "presence", false, row[1])
       add(conn, "presence", false, function() return { "other" } end)
       xmpp.spawn(function() assert.is_true(conn:send { "presence" }) end)
@@ -110,7 +110,7 @@ describe("what is added", function()
     assert.equal("<presence id='inner'/><presence>" .. C_XML .. "</presence>", sent { "presence" })
   end)
 
-  it("leaves a stanza that is wrong as wrong as it was", function()
+  it("doesn't hide what is wrong with a stanza", function()
     local bad = { { "presence", { to = {} } }, { "presence", nil, { "show" } }, { "presence", {}, key = "x" },
       { "presence", {}, {} }, { "presence", {}, "a\0" },
       { [1] = "presence", [4] = { "show" } } }
@@ -123,7 +123,7 @@ describe("what is added", function()
     end
   end)
 
-  it("is asked for no more when the connection is stopped by it", function()
+  it("isn't asked for again when f stops the connection", function()
     add(conn, "presence", false, function()
       core.conn.close(conn, 0)
       return C

@@ -1,5 +1,5 @@
--- Archives of real servers: pages both ways, what they keep, links that are cut at each page, a room's.
--- ARCHIVED=2000 in the environment: so many messages are paged through (120).
+-- Archives of real servers: pages in both directions, preferences, links that are cut at each page, a room's archive.
+-- ARCHIVED=2000 in the environment: how many messages are paged through (default 120).
 local archive = require "xmpp.archive"
 local chat = require "xmpp.chat"
 local ext = require "xmpp.ext"
@@ -60,7 +60,7 @@ server.each(function(s)
     return table.concat(out, " ")
   end
 
-  -- `from` says 1..n to `to`, who need not be there.
+  -- `from` sends 1..n to `to`, who needn't be online.
   local function fill(from, to, n)
     local conn, c = present(from)
     for i = 1, n do
@@ -105,16 +105,16 @@ server.each(function(s)
     assert.equal(numbers(MANY, MANY - 24, -1), texts(back))
   end)
 
-  it("tell that an id isn't there, and no other page in its place", function()
+  it("report that an id isn't there, and return no other page instead", function()
     local alice = login "alice"
-    local id = s.name:find "^ejabberd" and "9999999999999999" or "no-such-id" -- ejabberd's are times; this isn't yet
+    local id = s.name:find "^ejabberd" and "9999999999999999" or "no-such-id" -- ejabberd's are times: here one to come
     local last, err, reached = archive.catch_up(alice, id, error)
     assert.same({ nil, "item-not-found", id }, { last, err.condition, reached })
     local page = archive.query(alice, { after = id })
     assert.equal(0, page and #page or 0)
   end)
 
-  it("take and tell what is to be kept (XEP-0441)", function()
+  it("store and return preferences (XEP-0441)", function()
     local carol = login "carol"
     local new = { default = "roster", always = { "bob@" .. s.domain }, never = { "alice@" .. s.domain } }
     assert.same(new, archive.prefs(carol, new))
@@ -149,7 +149,7 @@ server.each(function(s)
       for one in archive.each(alice, { max = 10, limit = 60, err = error }) do
         n = n + 1
         assert.equal(tostring(n), one.text)
-        if n % 10 == 0 and n < 60 then -- the next question's answer is cut off, farther on each time
+        if n % 10 == 0 and n < 60 then -- the answer for the next page is cut off, later each time
           page = page + 1
           link:tell(("after %d down rst"):format(400 * page))
           cuts = cuts + 1
@@ -160,7 +160,7 @@ server.each(function(s)
     end)
   end
 
-  it("tell what was missed, once", function()
+  it("give what was missed, once", function()
     local alice, c = present "alice"
     local live, out = {}, {}
     c:on("message", function(m) live[#live + 1] = m.text end)
@@ -180,9 +180,9 @@ server.each(function(s)
     c:send("bob@" .. s.domain, "mine")
     assert(alice:flush(30))
     last = assert(archive.catch_up(alice, last, function(m) out[#out + 1] = m.text end))
-    local has_ids = c.by ~= nil -- else nothing shows that the live one is the same
+    local has_ids = c.by ~= nil -- otherwise the live message can't be recognised
     assert.equal(has_ids and "missed 1, missed 2" or "missed 1, missed 2, live", table.concat(out, ", "))
-    assert(presence.set(alice, {})) -- what the server held back comes
+    assert(presence.set(alice, {})) -- the messages that the server has held back come now
     assert(alice:ping(30))
     his:send(tostring(alice:jid()), "more")
     turn_until(function() return live[#live] == "more" end)
@@ -213,6 +213,6 @@ server.each(function(s)
     local missed = {}
     local last = assert(archive.catch_up(bob, out[20].archive_id, function(m) missed[#missed + 1] = m.text end,
       { of = jid }))
-    assert.same({ {}, out[25].archive_id }, { missed, last }) -- all were told live
+    assert.same({ {}, out[25].archive_id }, { missed, last }) -- all of them had been received live
   end)
 end, { limit = 3000 }, SERVERS)

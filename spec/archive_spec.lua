@@ -1,4 +1,4 @@
--- Archives asked (XEP-0313, XEP-0059, XEP-0441): what counts as an answer, pages, catching up, links that are lost.
+-- archive: queries (XEP-0313, XEP-0059, XEP-0441): what counts as an answer, pages, catching up, links that are lost.
 local archive = require "xmpp.archive"
 local chat = require "xmpp.chat"
 local ext = require "xmpp.ext"
@@ -18,7 +18,7 @@ local function refused(condition, ok, err, ...)
   return err, ...
 end
 
--- f's error is at the line where f begins, and has this text.
+-- f raises an error with this text, and with the line where f begins.
 local function raises(f, text)
   local ok, err = pcall(f)
   local info = debug.getinfo(f, "S")
@@ -98,7 +98,7 @@ describe("an archive", function()
       { m.direction, m.peer, m.from, m.text, m.claims })
   end))
 
-  it("leaves out what is nothing for a person, unless all is wanted", testing.around(function(t)
+  it("leaves out messages without content for a person, unless all are wanted", testing.around(function(t)
     local receipt = { "received", { xmlns = "urn:xmpp:receipts", id = "x" } }
     t:archive { "1", { id = "r", receipt }, { type = "error", text = "failed" }, "2" }
     assert.equal("1 2", texts(assert(archive.query(t.conn))))
@@ -127,7 +127,7 @@ describe("an archive", function()
     assert.same({ FORM_TYPE = MAM, ids = "x y", ["after-id"] = "z", with = "anna@example.net" }, fields)
   end))
 
-  it("tells its form, and its first and last message", testing.around(function(t)
+  it("returns its form, and its first and last message", testing.around(function(t)
     local a = t:archive { { text = "1", stamp = 1000 }, "2", { text = "3", stamp = 3000 } }
     local form = assert(archive.fields(t.conn))
     assert.same({ MAM, "with" }, { form.type, form.fields[1].var })
@@ -137,7 +137,7 @@ describe("an archive", function()
     assert.same({}, archive.bounds(t.conn))
   end))
 
-  it("tells and is told what it keeps (XEP-0441)", testing.around(function(t)
+  it("has preferences that can be read and set (XEP-0441)", testing.around(function(t)
     local a = t:archive {}
     assert.same({ default = "always", always = {}, never = {} }, archive.prefs(t.conn))
     local new = { default = "roster", always = { "Anna@example.net" }, never = { "eve@example.net" } }
@@ -158,7 +158,7 @@ describe("an archive", function()
       "bad field 'never' of 'prefs' (list expected, got string)")
   end))
 
-  it("may refuse, and be none", testing.around(function(t)
+  it("may refuse a query, or not exist", testing.around(function(t)
     local a = t:archive { "1" }
     refused("item-not-found", archive.query(t.conn, { after = "gone" }))
     a.refusal = { "cancel", "feature-not-implemented" }
@@ -176,7 +176,7 @@ describe("an archive", function()
     refused("jid-malformed", archive.query(t.conn, { with = "@@" }))
   end))
 
-  it("is asked rightly, or it raises at the caller's line", testing.around(function(t)
+  it("raises at the caller's line for wrong arguments", testing.around(function(t)
     raises(function() archive.query(t.conn, { max = 0 }) end, "bad option 'max' of 'query' (1 to 1,000 expected)")
     raises(function() archive.query(t.conn, { max = 1001 }) end, "bad option 'max' of 'query' (1 to 1,000 expected)")
     raises(function() archive.query(t.conn, { max = 1.5 }) end, "bad option 'max' of 'query' (1 to 1,000 expected)")
@@ -210,7 +210,7 @@ describe("an archive", function()
 end)
 
 describe("a result", function()
-  -- What is heard by program and chat of messages.
+  -- What the program and chat receive of messages.
   local function ears(t)
     local heard = {}
     chat.use(t.conn):on("message", function(m) heard[#heard + 1] = m.text end)
@@ -241,7 +241,7 @@ describe("a result", function()
     assert.same({}, heard)
   end))
 
-  it("that nobody asked for reaches nobody", testing.around(function(t)
+  it("without a query is dropped", testing.around(function(t)
     local heard = ears(t)
     assert(archive.use(t.conn))
     t.forge.mam("mallory@evil.example/x", { "message", { from = "boss@example.net/pc" }, { "body", {}, "pay" } })
@@ -252,7 +252,7 @@ describe("a result", function()
     assert.same({ "message" }, heard) -- the program's own, as before
   end))
 
-  it("that came to nobody, since the extension was dropped, is no empty page", testing.around(function(t)
+  it("that isn't received, as the extension was dropped, doesn't make an empty page", testing.around(function(t)
     local id, page, err
     t:on(QUERY, function(stanza) id = stanza[2].id return false end)
     xmpp.spawn(function() page, err = archive.query(t.conn) end)
@@ -271,7 +271,7 @@ describe("a result", function()
     assert.is_true(#ids[1] >= 20 and ids[1] ~= ids[2] and ids[2] ~= ids[3])
   end))
 
-  it("of a room is an occupant's, to all", testing.around(function(t)
+  it("of a room is from an occupant, to everybody", testing.around(function(t)
     t:on(QUERY, function(stanza)
       local id = stanza[3][2].queryid
       local function say(text, o)
@@ -307,7 +307,7 @@ describe("a result", function()
     assert.equal("1 2 3 4 5 6", all(t.conn, { max = 2, limit = 6 }))
   end))
 
-  it("without an id, or with too long a one, is none", testing.around(function(t)
+  it("without an id, or with one that is too long, is ignored", testing.around(function(t)
     t:on(QUERY, function(stanza)
       for _, id in ipairs { "", ("x"):rep(1025), "x" } do
         t.server:say_stanza(result("id " .. #id, { id = id, queryid = stanza[3][2].queryid }))
@@ -335,7 +335,7 @@ describe("going through an archive", function()
     assert.equal("1 2 3 4 5 6 7", all(t.conn))
   end))
 
-  it("goes by the last id, and not by counts", testing.around(function(t)
+  it("follows the last id, and not the counts", testing.around(function(t)
     local a, out = t:archive(numbers(6)), {}
     for m in archive.each(t.conn, { max = 2 }) do
       out[#out + 1] = m.text
@@ -344,7 +344,7 @@ describe("going through an archive", function()
     assert.equal("1 2 3 4 5 6 7", table.concat(out, " "))
   end))
 
-  it("isn't ended by a page with nothing in it for a person", testing.around(function(t)
+  it("isn't ended by a page without messages for a person", testing.around(function(t)
     local nothing = { { "active", { xmlns = "http://jabber.org/protocol/chatstates" } } }
     t:archive { "1", nothing, nothing, nothing, "2" }
     assert.equal("1 2", all(t.conn, { max = 1 }))
@@ -362,7 +362,7 @@ describe("going through an archive", function()
     assert.equal(2, n)
   end))
 
-  it("ends where the archive turns in a circle, of any length", testing.around(function(t)
+  it("ends if the archive's pages repeat in a cycle of any length", testing.around(function(t)
     for length = 1, 6 do
       local n, err = 0, nil
       local off = t:on(QUERY, function(stanza)
@@ -391,7 +391,7 @@ describe("going through an archive", function()
     assert.equal("a b", all(t.conn))
   end))
 
-  it("tells what fails to who asks, raises nothing, and goes on where it was", testing.around(function(t)
+  it("returns errors instead of raising them, and continues where it was", testing.around(function(t)
     local a, errors = t:archive(numbers(5)), {}
     local next_one = archive.each(t.conn, { max = 2, err = function(err) errors[#errors + 1] = err.condition end })
     assert.same({ "1", "2" }, { next_one().text, next_one().text })
@@ -401,8 +401,8 @@ describe("going through an archive", function()
     a.refusal = nil
     assert.equal("3", next_one().text)
     a:expires(4)
-    assert.equal("4", next_one().text) -- it was on the page
-    refused("item-not-found", next_one()) -- and nothing from the beginning
+    assert.equal("4", next_one().text) -- it was already on this page
+    refused("item-not-found", next_one()) -- and it doesn't begin anew
     assert.same({ "resource-constraint", "item-not-found" }, errors)
     next_one = archive.each(t.conn, { of = "@@" })
     refused("jid-malformed", next_one())
@@ -429,7 +429,7 @@ describe("going through an archive", function()
     assert.equal("1 2 3 4 5", out)
   end))
 
-  it("by pages goes on behind a message, and tells when that is gone, each time it is asked", testing.around(function(t)
+  it("by pages continues after a message, and reports each time that this one is gone", testing.around(function(t)
     local a = t:archive(numbers(5))
     local next_page = archive.pages(t.conn, { max = 2 })
     assert.equal("1 2", texts((next_page())))
@@ -439,7 +439,7 @@ describe("going through an archive", function()
     next_page = archive.pages(t.conn, { max = 2, since = "archived-4" })
     assert.equal("5", texts((next_page())))
     next_page = archive.pages(t.conn, { since = "archived-5" })
-    a.most = 0 -- as Prosody 13: nothing, whatever it is asked for
+    a.most = 0 -- as Prosody 13: an empty page, whatever is asked for
     refused("item-not-found", next_page())
     refused("item-not-found", next_page())
     a.most = nil
@@ -463,7 +463,7 @@ describe("going through an archive", function()
 end)
 
 describe("a page under way", function()
-  -- Goes through seven messages by threes, and loses the link behind the n-th result: what it got, how often it asked.
+  -- Pages through seven messages by threes; the link breaks after result n. Returns texts, and the number of queries.
   local function go(t, n, new, opts)
     local a, said = t:archive(numbers(7)), 0
     opts.max = 3
@@ -492,7 +492,7 @@ describe("a page under way", function()
   end
 
   for _, way in ipairs { { "a resumed", false }, { "a new", true } } do
-    it("goes on in " .. way[1] .. " session, wherever the link was cut", function()
+    it("continues in " .. way[1] .. " session, wherever the link was cut", function()
       for n = 0, 7 do
         testing.around(function(t)
           local out, asked = go(t, n, way[2], {})
@@ -506,7 +506,7 @@ describe("a page under way", function()
     end)
   end
 
-  it("isn't asked for without end, when each time the session is lost", testing.around(function(t)
+  it("isn't asked for again and again if the session is lost each time", testing.around(function(t)
     local a = t:archive(numbers(3))
     a.step = function() t.server:cut(false) end
     local err
@@ -515,7 +515,7 @@ describe("a page under way", function()
     assert.same({ "closed", "session-lost", 5 }, { err.layer, err.condition, a.asked })
   end))
 
-  it("ends with the time that it was given", testing.around(function(t)
+  it("ends when its time is over", testing.around(function(t)
     local err
     t:on(QUERY, function() return false end)
     xmpp.spawn(function() err = select(2, archive.query(t.conn, { timeout = 7 })) end)
@@ -533,7 +533,7 @@ describe("catching up", function()
     return texts(out), last, err, reached
   end
 
-  it("tells what was said since, oldest first, and where to go on", testing.around(function(t)
+  it("gives what was said since, oldest first, and where to continue", testing.around(function(t)
     local a = t:archive(numbers(7))
     local out, last = caught(t, "archived-3", { max = 2 })
     assert.same({ "4 5 6 7", "archived-7" }, { out, last })
@@ -541,7 +541,7 @@ describe("catching up", function()
     assert.same({ "", "archived-7" }, { out, last })
     a:keeps "8"
     assert.equal("8", (caught(t, last)))
-    assert.equal("8", (caught(t, t:now())) .. "8") -- it was told
+    assert.equal("8", (caught(t, t:now())) .. "8") -- it is given out once more
     out, last = caught(t, t:now() + 60)
     assert.equal("", out)
     assert.is_nil(last)
@@ -558,7 +558,7 @@ describe("catching up", function()
     assert.same({ "6", nil, "item-not-found", "archived-6" }, { out, last, err and err.condition, reached })
   end))
 
-  it("isn't told that nothing was missed by an archive that has forgotten", testing.around(function(t)
+  it("doesn't report that nothing was missed if the archive has deleted messages", testing.around(function(t)
     local a = t:archive(numbers(3))
     local meanwhile
     t:on(QUERY, function(stanza) -- as Prosody 13 does
@@ -585,7 +585,7 @@ describe("catching up", function()
     assert.same({ "4", "archived-4" }, { out, last })
   end))
 
-  it("leaves out what chat has told of, and chat what it has", testing.around(function(t)
+  it("leaves out what chat has reported, and chat what it has reported", testing.around(function(t)
     local a, live = t:archive { "1" }, {}
     local c = chat.use(t.conn)
     assert(ext.ready(t.conn, 10))
@@ -601,7 +601,7 @@ describe("catching up", function()
     assert.equal("archived-6", last)
     t:receive { "message", { from = "anna@example.net/home", to = ME, type = "chat" }, { "body", {}, "3" },
       { "stanza-id", { xmlns = "urn:xmpp:sid:0", by = OWN, id = "archived-3" } },
-      { "delay", { xmlns = "urn:xmpp:delay", stamp = "2023-11-14T22:13:20Z" } } } -- held back for us by the server
+      { "delay", { xmlns = "urn:xmpp:delay", stamp = "2023-11-14T22:13:20Z" } } } -- delayed by our server
     assert.equal("2 4", table.concat(live, " "))
   end))
 
@@ -617,7 +617,7 @@ describe("catching up", function()
     assert.same({ "before" }, live)
   end))
 
-  it("remembers by itself, where chat isn't used", testing.around(function(t)
+  it("remembers messages itself if chat isn't used", testing.around(function(t)
     t:archive(numbers(3))
     assert.equal("1 2 3", (caught(t, 0)))
     assert.equal("", (caught(t, 0)))
@@ -638,7 +638,7 @@ describe("catching up", function()
     assert.same({ "2 3 4 5", "archived-5", 2 }, { table.concat(out, " "), last, a.asked })
   end))
 
-  it("in a room leaves out what the room has told of", testing.around(function(t)
+  it("in a room leaves out what the room has reported", testing.around(function(t)
     local service = t:room(TEA, { occupants = { "anna" }, subject = "Tea", history = numbers(3) })
     local room, live = assert(muc.join(t.conn, TEA, "kettle")), {}
     room:on("message", function(m) live[#live + 1] = m.text end)
@@ -672,7 +672,7 @@ describe("catching up", function()
 end)
 
 describe("a test's archive", function()
-  it("keeps what the program says, and knows what it can't be given", testing.around(function(t)
+  it("keeps what the program sends, and refuses what isn't possible", testing.around(function(t)
     local a, live = t:archive {}, {}
     local c = chat.use(t.conn)
     c:on("message", function(m) live[#live + 1] = { m.text, m.by, m.stanza_id } end)

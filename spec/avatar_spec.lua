@@ -1,4 +1,4 @@
--- avatar, vcard: pictures and cards, by xmpp.testing; and pictures that aren't what they are said to be.
+-- avatar, vcard: pictures and vCards, with xmpp.testing; and pictures that aren't what they claim to be.
 
 local avatar = require "xmpp.avatar"
 local core = require "xmpp.core"
@@ -42,7 +42,7 @@ local function photo(bytes)
   return { "PHOTO", {}, { "TYPE", {}, "image/png" }, { "BINVAL", {}, core.base64(bytes) } }
 end
 
--- An account's vCard at the server: store.card.
+-- An account's vCard on the server, as store.card.
 local function store_of(t, first)
   local store = { card = first, asked = 0 }
   t:on({ "iq", { type = "get" }, { "vCard", { xmlns = VCARD } } }, function(stanza)
@@ -59,7 +59,7 @@ local function store_of(t, first)
 end
 
 describe("an avatar", function()
-  it("is published, its bytes before what they are", testing.around(function(t)
+  it("is published: the data before the metadata", testing.around(function(t)
     local account = t:pubsub()
     local order = {}
     t:on({ "iq", { type = "set" }, { "pubsub", {}, { "publish" } } }, function(stanza)
@@ -67,7 +67,7 @@ describe("an avatar", function()
       return false
     end)
     task(t, function() return avatar.set(t.conn, PNG, { timeout = 1 }) end)
-    assert.same({ DATA }, order) -- no answer, nothing more
+    assert.same({ DATA }, order) -- without an answer nothing more is sent
     t:advance(10)
     assert.same({ DATA }, order)
     assert.is_nil(next(account.nodes))
@@ -108,7 +108,7 @@ describe("an avatar", function()
     assert.error(function() avatar.set(t.conn, PNG, { color = "red" }) end)
   end))
 
-  it("is read, and is what was announced", testing.around(function(t)
+  it("is read, and matches its announcement", testing.around(function(t)
     local anna = t:pubsub "anna@example.net"
     anna:publish(DATA, data(PNG), ID)
     anna:publish(META, metadata { id = ID:upper(), type = "image/png", bytes = "10", width = "32", height = "x" }, ID)
@@ -138,7 +138,7 @@ describe("an avatar", function()
     assert.truthy(got[2].text:find "262144")
   end))
 
-  it("that is elsewhere on the web is never fetched, and none is none", testing.around(function(t)
+  it("that is only a URL is never fetched; without any there is none", testing.around(function(t)
     local anna = t:pubsub "anna@example.net"
     local function condition()
       return task(t, function() return avatar.get(t.conn, "anna@example.net") end)[2].condition
@@ -185,7 +185,7 @@ describe("an avatar", function()
     anna:publish(META, metadata(nil), "current")
     anna:publish(META, metadata { id = ID, type = "image/png" }, ID)
     t:receive { "message", { from = "anna@example.net" }, { "event", { xmlns = EVENT },
-      { "items", { node = META }, { "retract", { id = "current" } } } } } -- the one before
+      { "items", { node = META }, { "retract", { id = "current" } } } } } -- the earlier one
     anna:retract(META, ID)
     t:receive { "message", { from = "mallory@evil.example" }, { "event", { xmlns = EVENT },
       { "items", { node = META }, { "item", { id = ID },
@@ -231,7 +231,7 @@ describe("presence", function()
     assert.is_nil(shown(t:expect { "presence" }))
   end))
 
-  it("has it, too, where it had been said before", testing.around(function(t)
+  it("has it even if it was sent before", testing.around(function(t)
     t:pubsub()
     local store = store_of(t, card(photo(PNG)))
     presence.set(t.conn, { show = "dnd" })
@@ -248,18 +248,18 @@ describe("presence", function()
     assert.equal(2, store.asked)
   end))
 
-  it("hasn't where the server has it, and no vCard is asked for", testing.around(function(t)
+  it("doesn't have it if the server has XEP-0398, and no vCard is asked for", testing.around(function(t)
     t:pubsub(nil, CONVERSION)
     local store = store_of(t, card(photo(PNG)))
     avatar.use(t.conn)
     task(t, function() return presence.set(t.conn, {}) end)
     assert.is_nil(shown(t:expect { "presence" }))
     task(t, function() return avatar.set(t.conn, PNG) end)
-    assert.is_nil(shown(t:expect { "presence" })) -- for the server to put it in
+    assert.is_nil(shown(t:expect { "presence" })) -- the server will add it
     assert.equal(0, store.asked)
   end))
 
-  it("says that there is no picture, and nothing where that isn't known", testing.around(function(t)
+  it("says that there is no picture, or nothing if that isn't known", testing.around(function(t)
     t:pubsub()
     store_of(t)
     avatar.use(t.conn, { rooms = true })
@@ -277,7 +277,7 @@ describe("presence", function()
     off()
   end))
 
-  it("of contacts tells of theirs, and of occupants if that is asked for", testing.around(function(t)
+  it("of contacts announces theirs, and occupants' if that is asked for", testing.around(function(t)
     t:contact("anna@example.net", { subscription = "both" })
     local function run(opts)
       local heard = {}
@@ -321,7 +321,7 @@ describe("a vCard", function()
       task(t, function() return vcard.get(t.conn, "anna@example.net") end))
   end))
 
-  it("that isn't there, or is none, is an error; a picture that is elsewhere isn't fetched", testing.around(function(t)
+  it("that is missing or malformed is an error; a picture that is a URL isn't fetched", testing.around(function(t)
     local answer
     t:on({ "iq", { to = "anna@example.net" }, { "vCard", { xmlns = VCARD } } }, function()
       if not answer then return nil, "cancel", "item-not-found" end
@@ -342,10 +342,10 @@ describe("a vCard", function()
     assert.is_nil(p.data)
     assert.truthy(p.error:find "262144")
     answer = card { "PHOTO", {}, { "BINVAL", {}, "???" } }
-    assert.same({ error = "no Base64" }, got()[1].photo)
+    assert.same({ error = "invalid Base64" }, got()[1].photo)
   end))
 
-  it("of ours is changed where it is said, and stays as it is elsewhere", testing.around(function(t)
+  it("of ours is changed in the given fields only", testing.around(function(t)
     local store = store_of(t, card({ "X-OTHER", { a = "b" }, { "Y", {}, "z" } }, { "FN", {}, "Old" },
       { "URL", {}, "x" },
       { "EMAIL", {}, { "USERID", {}, "1" } }, { "EMAIL", {}, { "USERID", {}, "2" } }))

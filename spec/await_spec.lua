@@ -1,4 +1,4 @@
--- await: requests, what comes back, and that every waiter ends exactly once. On fed bytes. Who may answer: see
+-- await: requests, their responses, and that every waiter ends exactly once. On fed bytes. Who may answer: see
 -- response_spec.
 
 local core = require "xmpp.core"
@@ -12,7 +12,7 @@ local expect, note, refuses, request, stanza = stage.expect, stage.note, stage.r
 
 local f, conn
 
--- A coroutine that awaits, from the main thread on; what it comes to is noted, as "name=id" or "name!layer".
+-- A coroutine, started from the main thread, that awaits; its result is noted as "name=id" or "name!layer".
 local function awaits(name, stanza_, ...)
   local more, n = { ... }, select("#", ...)
   coroutine.wrap(function()
@@ -79,7 +79,7 @@ describe("send_callback", function()
     assert.equal("", f:sent())
     f:feed "<iq type='result' id='a1' from='bob@xmpp.test'/>"
     expect "a=a1"
-    assert.equal("a1", conn:send_callback(request "a1", notes "c")) -- free again
+    assert.equal("a1", conn:send_callback(request "a1", notes "c")) -- the id is free again
   end)
 
   it("refuses what is no stanza, no function, no time, at the caller's line, and sends nothing", function()
@@ -231,7 +231,7 @@ describe("send_await", function()
     end
     local at = 1
     for _ = 1, N do
-      at = (at + 7919) % N -- a prime: all of them, in another order
+      at = (at + 7919) % N -- a prime, so that all come, in another order
       core.conn.feed(conn, stanza("iq", { type = "result", id = "x" .. at + 1, n = tostring(at + 1) }))
     end
     stage.turn_until(function() return got == N end)
@@ -244,7 +244,7 @@ describe("send_await", function()
   end)
 end)
 
--- Waits of every kind, each with the name under which its end is noted.
+-- Starts waits of every kind; each notes its end under the name that is given.
 local function all_waits(seconds)
   conn:send_callback(request "w1", notes "callback", seconds)
   awaits("await", request "w2", seconds)
@@ -276,7 +276,7 @@ describe("the end of a wait", function()
       return select(2, text:gsub("!", "")) >= 4
     end)
     assert.equal("await!timeout callback!timeout flush!timeout receive!timeout", sorted(text))
-    f:feed "<iq type='result' id='w1'/><iq type='result' id='w2'/>" -- too late: ordinary stanzas
+    f:feed "<iq type='result' id='w1'/><iq type='result' id='w2'/>" -- too late, so they are ordinary stanzas
     expect ""
     assert.equal("w1", conn:receive()[2].id)
     assert.equal("w2", conn:receive()[2].id)
@@ -288,7 +288,7 @@ describe("the end of a wait", function()
     assert.equal("timeout: timeout: " .. err.text, tostring(err))
   end)
 
-  it("is not the default time when the time is without end", function()
+  it("comes after no default time if the time is infinite", function()
     conn:send_callback(request "a1", notes "a", math.huge)
     awaits("b", request "a2", math.huge)
     awaits("c", request "a3", 1e300)
@@ -299,7 +299,7 @@ describe("the end of a wait", function()
     expect "a=a1 b=a2 c=a3"
   end)
 
-  it("is the connection's end, for everyone once", function()
+  it("is the connection's end, for each waiter once", function()
     all_waits()
     f:feed "</stream:stream>"
     assert.equal("await!closed callback!closed flush!closed receive!closed", sorted(stage.heard()))
@@ -345,7 +345,7 @@ describe("the end of a wait", function()
     expect "again!closed"
   end)
 
-  it("is one's own closing, too", function()
+  it("is a stop by the program, too", function()
     all_waits()
     coroutine.wrap(function() note("stop=" .. tostring(conn:stop())) end)()
     coroutine.wrap(function() note("drain=" .. tostring(select(2, conn:drain()))) end)()
@@ -353,7 +353,7 @@ describe("the end of a wait", function()
     assert.equal("await!closed callback!closed drain=nil flush!closed receive!closed stop=true", sorted(stage.heard()))
   end)
 
-  it("that is one's own closing comes by the earliest of the times that were given for it", function()
+  it("by a stop comes after the shortest of the times that it was given", function()
     core.clock(true)
     finally(function() core.clock(false) end)
     local ends = 0
@@ -373,7 +373,7 @@ describe("the end of a wait", function()
     assert.equal(3, ends)
   end)
 
-  it("may be a response that comes while one's own closing waits", function()
+  it("may be a response that comes while stop waits", function()
     awaits("a", request "a1")
     coroutine.wrap(function() note("stop=" .. tostring(conn:stop())) end)()
     f:feed "<iq type='result' id='a1'/>"
@@ -382,7 +382,7 @@ describe("the end of a wait", function()
     expect "stop=true"
   end)
 
-  it("is a stop's own bound when the server does not close", function()
+  it("is a stop's own timeout if the server does not close", function()
     local ok, err = conn:stop(0)
     assert.is_nil(ok)
     assert.equal("closed", err.layer)
@@ -430,7 +430,7 @@ describe("the end of a wait", function()
     assert.equal("", f:sent())
   end)
 
-  luas.it("coroutine.close", "of nobody comes when the coroutine that waits is closed", function()
+  luas.it("coroutine.close", "doesn't come to a coroutine that is closed", function()
     local co = coroutine.create(function()
       conn:send_await(request "a1")
       note "never"
@@ -439,7 +439,7 @@ describe("the end of a wait", function()
     coroutine.close(co) -- luacheck: ignore 143
     f:feed "<iq type='result' id='a1'/>"
     expect ""
-    assert.equal("a1", conn:receive()[2].id) -- as when the time is over: nobody waits for it
+    assert.equal("a1", conn:receive()[2].id) -- as after a timeout: nothing waits for it
   end)
 
   luas.it("coroutine.close", "leaves nothing behind when the coroutine is closed: no timer, no id, no pin", function()
@@ -478,7 +478,7 @@ describe("the end of a wait", function()
     assert.is_true(xmpp.run())
   end)
 
-  luas.it("coroutine.close", "comes once, whoever closes whom, before a response and behind it", function()
+  luas.it("coroutine.close", "comes once, whichever coroutine closes which, before a response and after it", function()
     local close, cos = rawget(coroutine, "close"), {}
     for i = 1, 4 do
       cos[i] = coroutine.create(function()
@@ -491,7 +491,7 @@ describe("the end of a wait", function()
     expect "w2w2"
   end)
 
-  -- A box may come into a program's hands by coroutine.wrap: what that puts into it is not believed.
+  -- coroutine.wrap may give a program the waiter's internal table; what it changes there has no effect on others.
   for _, others in ipairs { 0, 200 } do
     luas.it("coroutine.close",
       "of who waits by what was tampered with ends nobody else's wait, beside " .. others, function()
@@ -568,7 +568,7 @@ describe("a full write queue", function()
     assert.equal(0, conn:pending())
   end)
 
-  it("has room for no answer that is owed: the asker goes without, and the connection on", function()
+  it("has no space for an answer that is due: it isn't sent, and the connection goes on", function()
     fill()
     conn:set_handler()
     f:feed(("<iq type='get' id='%s' from='bob@xmpp.test'/>"):format(("q"):rep(500)))
@@ -577,7 +577,7 @@ describe("a full write queue", function()
   end)
 end)
 
-describe("awaiting in one's own coroutines", function()
+describe("awaiting in the program's own coroutines", function()
   stage.around(set)
 
   it("goes on by xmpp.run, and ends it", function()
@@ -588,7 +588,7 @@ describe("awaiting in one's own coroutines", function()
     assert.equal("closed", conn:state())
   end)
 
-  it("does not mind who else resumes them", function()
+  it("allows others to resume them", function()
     local co = coroutine.create(function()
       local response = conn:send_await(request "a1")
       note(response[2].id)
@@ -599,7 +599,7 @@ describe("awaiting in one's own coroutines", function()
     assert.equal("dead", coroutine.status(co))
   end)
 
-  it("does not mind when they are running when the response comes", function()
+  it("works if they are running when the response comes", function()
     local co
     co = coroutine.create(function()
       conn:set_handler(function() note "handled" end)

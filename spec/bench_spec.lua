@@ -1,4 +1,4 @@
--- The programs of `make bench`: each prints its figure. How large it is, is not asked here.
+-- The programs of `make bench`: each prints a figure, whatever its value.
 package.path = "spec/bench/?.lua;" .. package.path
 local measure = require "measure"
 local rows = require "rows"
@@ -10,10 +10,10 @@ local function new(only)
   return measure.new { stanzas = 200, only = only or "", build = build, lua = lua, so_dir = so_dir, limit = 400 }
 end
 
--- What takes a minute and more.
+-- Rows that take a minute or more.
 local long = { ["ping-100k"] = true, ["idle-10k-rss"] = true }
 
--- Of other people's what is installed with the tests, and our programs for libraries where these are there.
+-- Of the peers, those that are installed with the tests, and our programs for libraries that are installed.
 local function is_ours_to_run(one)
   return not one.peer or one[1]:find "^prosody" or one[1]:find "^lom" or (one.needs or ""):find "^%$BUILD/%a+$"
 end
@@ -40,7 +40,7 @@ describe("a measurement", function()
     end
   end
 
-  it("finds a stanza that is cut anywhere delivered on its last byte", function()
+  it("shows that a stanza that is cut anywhere is delivered with its last byte", function()
     assert.same({ 1 }, m.figures.split)
   end)
 
@@ -56,7 +56,7 @@ describe("a measurement", function()
     assert.equal("too small", m.why.modest)
   end)
 
-  it("keeps what else a program has to say", function()
+  it("keeps a program's notes", function()
     m:round({ { "modest-figure", "echo 3; echo 'note: of a small machine'" } }, 1)
     assert.equal("of a small machine", m.notes["modest-figure"])
   end)
@@ -68,7 +68,7 @@ describe("a measurement", function()
   end)
 end)
 
-describe("what a program takes more than another", function()
+describe("how much more a program costs than another", function()
   local function cost(words)
     local m = new()
     local text, ok = measure.run(m:fill("$BUILD/cost " .. words))
@@ -76,7 +76,7 @@ describe("what a program takes more than another", function()
     return text, ok
   end
 
-  it("is told", function()
+  it("is printed", function()
     local text, ok = cost "2 sh -c 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done' -- true"
     assert.is_true(ok)
     assert.is_true(tonumber(text) > 0, text)
@@ -133,10 +133,10 @@ describe("growth", function()
   end)
 end)
 
-describe("what is told", function()
+describe("the report", function()
   local tell = require "tell"
 
-  -- A sheet that keeps what it is given.
+  -- A sheet that keeps its rows.
   local function sheet()
     return { table = function(s, _, list) for _, row in ipairs(list) do s[#s + 1] = row end end }
   end
@@ -145,7 +145,7 @@ describe("what is told", function()
     for _, row in ipairs(s) do if row[1] == name then return row end end
   end
 
-  it("holds figures against the goals", function()
+  it("compares figures with the goals", function()
     local s = sheet()
     local missed = tell.goals(s, { why = { parse = "why not" }, figures = {
       flood = { 3, 8, 4 }, ["flood-raw"] = { 2, 2, 2 }, ["ping-1"] = { 3 }, ["ping-raw"] = { 2, 2, 2 } } })
@@ -156,7 +156,7 @@ describe("what is told", function()
     assert.equal("not measured: why not", row_of(s, "parse to tables, in memory")[7])
   end)
 
-  it("holds curves against what they may grow", function()
+  it("compares curves with their goals", function()
     local s = sheet()
     local missed = tell.growth(s, { points = {
       ping = { { 0, { 1 } }, { 10, { 2, 1, 3 } } }, stranger = { { 0, { 1 } }, { 10, { 1 } } },

@@ -1,5 +1,5 @@
--- blame: a server ends the stream for one stanza of ours. That one fails, and isn't sent again; the others don't
--- inherit its error. What a server would refuse for certain doesn't leave.
+-- blame: a server ends the stream because of one stanza of ours. That stanza fails, and isn't sent again; the others
+-- aren't affected. What any server would refuse isn't sent.
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
@@ -45,7 +45,7 @@ server.each(function(s)
     local states = managed.states(carol)
     for i, text in ipairs { "before", ("x"):rep(600000), "after" } do
       assert(carol:send(message(bob:jid(), nil, text), note.of(i)))
-      if i == 1 then assert(carol:flush(30)) end -- or ejabberd, which doesn't say what it has had, would get it twice
+      if i == 1 then assert(carol:flush(30)) end -- otherwise ejabberd, which doesn't acknowledge it, would get it twice
     end
     turn_until(function() return note[3] == "written acked" end, "the last one")
     assert.equal("written acked", note[1])
@@ -64,7 +64,7 @@ server.each(function(s)
     assert.equal(1, #(table.concat(states, " "):gsub("waiting", "\1"):gsub("[^\1]", "")))
   end)
 
-  it("a client's stanza that is too long fails where there is nobody to connect again", function()
+  it("a client's stanza that is too long fails if the connection doesn't reconnect", function()
     local carol, note = login "carol", managed.notebook()
     assert(carol:send(message("bob@" .. s.domain, nil, ("x"):rep(600000)), note.of "long"))
     turn_until(function() return carol:state() == "closed" end, "the end")
@@ -73,7 +73,7 @@ server.each(function(s)
     check_error({ layer = "stream", condition = "policy-violation", retry = false }, note.why.long)
   end)
 
-  it("a component's stanza from outside of its domain doesn't leave", function()
+  it("a component's stanza from outside of its domain isn't sent", function()
     local bob, conn = login "bob", component()
     for _, from in ipairs { "alice@" .. s.domain, s.domain, "sub." .. s.component, "x@y/" .. s.component,
       s.component .. "@x", "not a jid@" .. s.component .. "x", "", "@", "/" } do
@@ -93,7 +93,7 @@ server.each(function(s)
     assert.equal("ready", conn:state())
   end)
 
-  it("a component's stanza from outside of its domain, if it may leave, fails, and the others arrive", function()
+  it("a component's stanza from outside of its domain, if it may be sent, fails, and the others arrive", function()
     local bob, note = login "bob", managed.notebook()
     local conn = component { foreign_from = true, reconnect = SOON }
     local states = managed.states(conn)
@@ -134,7 +134,7 @@ describe("an error that ends the stream after a stanza", function()
   setup(function() certs = managed.certs() end)
   teardown(function() managed.remove(certs) end)
 
-  -- A server that ends the stream by this after a message of so many bytes.
+  -- A server that ends the stream with this condition after a message of `bytes` bytes.
   local function ends(condition, bytes, opts)
     local p = peer.play(managed.session() .. "match <message.*?</message>\n"
       .. ("S: <stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>\n")
@@ -150,13 +150,13 @@ describe("an error that ends the stream after a stanza", function()
     return states, note
   end
 
-  it("is final when no stanza was longer than every server takes (RFC 6120 13.12)", function()
+  it("is final if no stanza was longer than what every server accepts (RFC 6120 13.12)", function()
     local states, note = ends("policy-violation", 5000)
     check_error({ condition = "policy-violation", retry = false }, states.why.closed)
     check_error({ layer = "closed", condition = "policy-violation" }, note.why.it)
   end)
 
-  it("is the stanza's when it was", function()
+  it("is the stanza's if one was", function()
     local states, note = ends("policy-violation", 15000)
     assert.is_nil(states.why.closed)
     check_error({ layer = "stream", condition = "policy-violation" }, note.why.it)

@@ -1,4 +1,4 @@
--- blocking: whom the server keeps away (XEP-0191, XEP-0377), by xmpp.testing; and whoever would change that list.
+-- blocking: the server's block list (XEP-0191, XEP-0377), with xmpp.testing; and attempts by others to change it.
 
 local blocking = require "xmpp.blocking"
 local ext = require "xmpp.ext"
@@ -28,7 +28,7 @@ local function ear(st)
   return heard
 end
 
--- The list, used and fetched.
+-- Uses the extension, and answers the request for the list.
 local function use(t, ...)
   local st = blocking.use(t.conn)
   t:expect(GET, list(...))
@@ -58,7 +58,7 @@ local function keys(set)
 end
 
 describe("the list", function()
-  it("is fetched before our presence leaves, and told", testing.around(function(t)
+  it("is fetched before our presence is sent, and reported", testing.around(function(t)
     blocking.use(t.conn)
     task(presence.set, t.conn, {})
     local got = t:expect(GET, false)
@@ -69,7 +69,7 @@ describe("the list", function()
     t:nothing()
   end))
 
-  it("doesn't keep our presence back where it can't be had", testing.around(function(t)
+  it("doesn't delay our presence if it can't be fetched", testing.around(function(t)
     t:on({ "iq", { type = "get" }, { "blocklist", { xmlns = BLOCKING } } }, function()
       return nil, "cancel", "service-unavailable"
     end)
@@ -79,7 +79,7 @@ describe("the list", function()
     assert.equal("service-unavailable", select(2, blocking.list(t.conn)).condition)
   end))
 
-  it("is fetched again in a new session, and what changed is told", testing.around(function(t)
+  it("is fetched again in a new session, and what changed is reported", testing.around(function(t)
     local st, heard = use(t, SPAM, EVE)
     t:ack()
     t:reconnect { new = true }
@@ -107,7 +107,7 @@ describe("the list", function()
     assert.equal("last@example.org", keys(st.blocked))
   end))
 
-  it("leaves out what is no address, and takes nothing that doesn't hold together", testing.around(function(t)
+  it("leaves out invalid addresses, and refuses a malformed answer", testing.around(function(t)
     local st = use(t, "\226\153\165@example.net", SPAM)
     assert.same({ SPAM, 1 }, { keys(st.blocked), st.skipped })
     for why, answer in pairs {
@@ -125,7 +125,7 @@ describe("the list", function()
     end
   end))
 
-  it("has its bound", testing.around(function(t)
+  it("has a maximum size", testing.around(function(t)
     local many = {}
     for i = 1, 10003 do many[i] = ("u%d@x"):format(i) end
     local st = blocking.use(t.conn)
@@ -150,7 +150,7 @@ describe("a push", function()
     assert.is_nil(next(st.blocked))
   end))
 
-  it("is our own account's and nobody else's", testing.around(function(t)
+  it("is only accepted from our own account", testing.around(function(t)
     local st, heard = use(t, EVE)
     for _, from in ipairs { EVE, EVE .. "/x", "example.net", ME .. "/other", ME .. "/test", "bot@example.net.evil" } do
       assert.equal("service-unavailable", push(t, from, items("block", SPAM)))
@@ -165,7 +165,7 @@ describe("a push", function()
     assert.same({ "unblocked " .. EVE }, heard)
   end))
 
-  it("is refused where it doesn't hold together", testing.around(function(t)
+  it("is refused if it is malformed", testing.around(function(t)
     local st = use(t, EVE)
     for _, x in ipairs { items "block", items("odd", SPAM), { "block", { xmlns = BLOCKING }, { "item" } },
       { "block", { xmlns = BLOCKING }, { "item", { jid = SPAM, xmlns = "urn:x" } } } } do
@@ -200,7 +200,7 @@ describe("block and unblock", function()
     assert.same({ SPAM, "bad.example" }, { x[3][3][2].jid, x[3][4][2].jid })
     assert.is_true(got.ok)
     assert.equal("bad.example spam@example.org", keys(st.blocked))
-    push(t, nil, items("block", SPAM, "bad.example")) -- the server says so, too
+    push(t, nil, items("block", SPAM, "bad.example")) -- the server's own push follows
     assert.same({ "blocked " .. SPAM, "blocked bad.example" }, heard)
     got = task(blocking.unblock, t.conn, SPAM)
     t:expect({ "iq", { type = "set" }, { "unblock", { xmlns = BLOCKING }, { "item", { jid = SPAM } } } })
@@ -211,7 +211,7 @@ describe("block and unblock", function()
     assert.same({ true, "" }, { got.ok, keys(st.blocked) })
   end))
 
-  it("tell of a refusal, and nothing has changed", testing.around(function(t)
+  it("return a refusal, and nothing has changed", testing.around(function(t)
     local st = use(t, EVE)
     for _, f in ipairs { blocking.block, blocking.unblock, blocking.unblock_all } do
       local got = task(f, t.conn, f == blocking.block and SPAM or EVE)
@@ -221,7 +221,7 @@ describe("block and unblock", function()
     assert.equal(EVE, keys(st.blocked))
   end))
 
-  it("don't cut us off from ourselves, unless that is meant", testing.around(function(t)
+  it("don't block our own account, unless that is asked for", testing.around(function(t)
     use(t)
     for _, jid in ipairs { ME, ME .. "/other", "example.net", "net", "EXAMPLE.net" } do
       assert.equal("not-allowed", select(2, blocking.block(t.conn, { SPAM, jid })).condition)
@@ -272,13 +272,13 @@ describe("is_blocked", function()
     end
   end))
 
-  it("knows nothing where nobody uses it", testing.around(function(t)
+  it("returns nothing if the extension isn't used", testing.around(function(t)
     assert.is_false(blocking.is_blocked(t.conn, SPAM))
   end))
 end)
 
 describe("mistakes", function()
-  it("are told at their line", testing.around(function(t)
+  it("raise at the caller's line", testing.around(function(t)
     use(t)
     local conn = t.conn
     for why, mistake in pairs {
@@ -305,7 +305,7 @@ describe("mistakes", function()
     t:nothing()
   end))
 
-  it("leave nothing when it is dropped", testing.around(function(t)
+  it("leave nothing behind when it is dropped", testing.around(function(t)
     use(t)
     t.conn:set_handler()
     assert.is_true(ext.drop(t.conn, blocking))

@@ -1,4 +1,4 @@
--- bookmark: rooms that are kept, joined and left, by xmpp.testing; and who would have us join his.
+-- bookmark: rooms that are kept, joined and left, with xmpp.testing; and attempts by others to make us join theirs.
 
 local bookmark = require "xmpp.bookmark"
 local ext = require "xmpp.ext"
@@ -23,7 +23,7 @@ local function legacy(...)
   return { "query", { xmlns = "jabber:iq:private" }, { "storage", { xmlns = STORAGE }, ... } }
 end
 
--- What is kept, as texts.
+-- The bookmarks as texts.
 local function listed(b)
   local out = {}
   for jid, entry in pairs(b.list) do out[#out + 1] = jid .. (entry.autojoin and " *" or "") end
@@ -55,7 +55,7 @@ local function task(t, f)
   return results
 end
 
--- Bookmarks, used and fetched, with presence said, which is expected.
+-- Uses the extension, sends presence, which is expected, and waits for the bookmarks.
 local function use(t, opts)
   local b = bookmark.use(t.conn, opts)
   presence.set(t.conn, {})
@@ -91,7 +91,7 @@ describe("bookmarks", function()
     account:publish(NODE, conference("true"), TEA)
     t:advance(10)
     assert.same({ TEA }, joined(t))
-    account:publish(NODE, conference("true"), TEA) -- the same
+    account:publish(NODE, conference("true"), TEA) -- unchanged
     account:publish(NODE, conference(nil), TEA)
     t:advance(10)
     assert.same({}, joined(t))
@@ -110,7 +110,7 @@ describe("bookmarks", function()
       "removed " .. TEA }, heard)
   end))
 
-  it("are nobody's but our account's: a forged one joins nothing", testing.around(function(t)
+  it("are only accepted from our account: a forged one joins nothing", testing.around(function(t)
     t:pubsub(nil, COMPAT)
     t:room(TEA)
     local b = use(t)
@@ -142,7 +142,7 @@ describe("bookmarks", function()
     assert.same({}, listed(b))
   end))
 
-  it("are bounded", testing.around(function(t)
+  it("are limited in number", testing.around(function(t)
     local account = t:pubsub(nil, COMPAT)
     account:node(NODE, { access_model = "whitelist", max_items = "max" })
     for i = 1, 5 do account:publish(NODE, conference(), ("r%d@rooms.example.net"):format(i)) end
@@ -154,7 +154,7 @@ describe("bookmarks", function()
     assert.same({ "r2@rooms.example.net", "r3@rooms.example.net", "r9@rooms.example.net" }, listed(b))
   end))
 
-  it("are kept for ourselves alone, all of them, with what others have put in", testing.around(function(t)
+  it("are stored for our account only, all of them, with other clients' extensions", testing.around(function(t)
     local account = t:pubsub(nil, COMPAT)
     t:room(TEA)
     local b = use(t)
@@ -184,7 +184,7 @@ describe("bookmarks", function()
     assert.equal("item-not-found", task(t, function() return b:remove(TEA) end)[2].condition)
   end))
 
-  it("are never published but for ourselves alone, and all of them kept", testing.around(function(t)
+  it("are never published for others, and none is dropped", testing.around(function(t)
     t:pubsub(nil, COMPAT)
     local b, sent = use(t), nil
     t:on({ "iq", { type = "set" }, { "pubsub", {}, { "publish" } } }, function(stanza)
@@ -202,7 +202,7 @@ describe("bookmarks", function()
     t:advance(60)
   end))
 
-  it("in a node that lets others in have that set right, before anything else", testing.around(function(t)
+  it("in a node that others may read have its configuration corrected first", testing.around(function(t)
     local account = t:pubsub(nil, COMPAT)
     account:node(NODE, { access_model = "open" })
     account:publish(NODE, conference(), TEA)
@@ -210,7 +210,7 @@ describe("bookmarks", function()
     assert.equal("whitelist", account.nodes[NODE].config["pubsub#access_model"])
   end))
 
-  it("have our other clients told of what is taken out", testing.around(function(t)
+  it("notify our other clients of what is removed", testing.around(function(t)
     local account = t:pubsub(nil, COMPAT)
     t:on({ "iq", { type = "set" }, { "pubsub", {}, { "publish" } } }, function()
       account:node(NODE, { access_model = "whitelist", max_items = "max", notify_retract = false })
@@ -219,7 +219,7 @@ describe("bookmarks", function()
     local b = use(t)
     assert.same({ true }, task(t, function() return b:set(TEA) end))
     assert.equal("1", account.nodes[NODE].config["pubsub#notify_retract"])
-    account.nodes[NODE].config["pubsub#notify_retract"] = "0" -- in a new session it is looked at again
+    account.nodes[NODE].config["pubsub#notify_retract"] = "0" -- in a new session the configuration is checked again
     t:ack()
     t:reconnect { new = true }
     t:advance(1)
@@ -227,7 +227,7 @@ describe("bookmarks", function()
     assert.equal("1", account.nodes[NODE].config["pubsub#notify_retract"])
   end))
 
-  it("are never put into one that can't be set right", testing.around(function(t)
+  it("are never put into a node that can't be corrected", testing.around(function(t)
     local account = t:pubsub(nil, COMPAT)
     account:node(NODE, { access_model = "open" })
     t:on({ "iq", { type = "set" }, { "pubsub", { xmlns = "http://jabber.org/protocol/pubsub#owner" } } }, function()
@@ -242,7 +242,7 @@ describe("bookmarks", function()
     assert.same({}, listed(b))
   end))
 
-  it("are kept as other clients know them, where the server doesn't carry them over", testing.around(function(t)
+  it("are kept as other clients know them, if the server doesn't convert them", testing.around(function(t)
     local account = t:pubsub()
     account:node(NODE, { access_model = "whitelist", max_items = "max" })
     account:publish(NODE, conference("false"), TEA)
@@ -265,7 +265,7 @@ describe("bookmarks", function()
     assert.same({ true }, task(t, function() return b:remove(COFFEE) end))
     assert.equal(4, #stored[3])
     assert.equal(1, #account.nodes[NODE].items)
-    account.nodes[NODE].items, stored = {}, legacy() -- and by another client, of which nothing but this is told
+    account.nodes[NODE].items, stored = {}, legacy() -- another client removes the rest; only what follows tells of it
     t:receive { "message", { from = "mallory@evil.example" }, { "event", { xmlns = EVENT },
       { "items", { node = STORAGE }, { "item", { id = "current" } } } } }
     assert.same({ TEA }, listed(b))
@@ -274,7 +274,7 @@ describe("bookmarks", function()
     assert.same({}, listed(b))
   end))
 
-  it("are in private storage alone, where nothing can be published for ourselves alone", testing.around(function(t)
+  it("are in private storage only, if nothing can be published for our account only", testing.around(function(t)
     local account = t:pubsub(nil, { features = {}, more = COMPAT.more })
     local stored = legacy()
     t:on(PRIVATE, function() return stored end)
@@ -289,7 +289,7 @@ describe("bookmarks", function()
     assert.same({ TEA }, listed(b))
   end))
 
-  it("are joined two at a time, and what can't be joined is told", testing.around(function(t)
+  it("are joined two at a time, and failures are reported", testing.around(function(t)
     local account = t:pubsub(nil, COMPAT)
     account:node(NODE, { access_model = "whitelist", max_items = "max" })
     local waiting = {}
@@ -306,7 +306,7 @@ describe("bookmarks", function()
     assert.same({ "r1@rooms.example.net timeout", "r2@rooms.example.net timeout" }, errors)
     t:advance(100)
     assert.equal(5, #errors)
-    t:sent() -- questions about rooms
+    t:sent() -- drops the queries about rooms
   end))
 
   it("of a new session are compared with those of the old", testing.around(function(t)
@@ -336,7 +336,7 @@ describe("bookmarks", function()
     account:node(NODE, { access_model = "whitelist", max_items = "max" })
     account:publish(NODE, conference(), COFFEE)
     local off = t:on({ "iq", { type = "get" }, { "pubsub", { xmlns = "http://jabber.org/protocol/pubsub#owner" } } },
-      function() return false end) -- how the node is set isn't known for a while
+      function() return false end) -- the node's configuration stays unknown for a while
     local b = bookmark.use(t.conn, { autojoin = false })
     presence.set(t.conn, {})
     t:expect { "presence" }

@@ -1,4 +1,4 @@
--- bot: commands that people give to it, by xmpp.testing: in rooms, alone, as forms; and who would have it obey.
+-- bot: commands that people give it, with xmpp.testing: in rooms, in private, as forms; and attempts to misuse it.
 
 local args = require "xmpp.bot.args"
 local bot = require "xmpp.bot"
@@ -15,19 +15,19 @@ local xmpp = require "xmpp"
 local TEA, ANNA, EVE = "tea@rooms.example.net", "anna@example.net", "eve@example.org"
 local COMMANDS, DATA = "http://jabber.org/protocol/commands", "jabber:x:data"
 
--- What is said, without the quote above a reply.
+-- The message's text, without the quote above a reply.
 local function said(x)
   return (xexpr.text(x, "body"):gsub("^[^\n]*\n", function(line) return line:sub(1, 1) == ">" and "" or nil end))
 end
 
--- The one message that leaves next.
+-- The next message that is sent, which must be the only one.
 local function hear(t, pattern)
   local x = t:expect(pattern or { "message", {} })
   assert(x[1] == "message")
   return said(x), x
 end
 
--- A bot, whose receipts aren't to be expected.
+-- A bot that sends no receipts, so that none are to be expected.
 local function use(t, opts)
   chat.use(t.conn, { receipts = false, origin_id = false })
   return bot.use(t.conn, opts)
@@ -96,7 +96,7 @@ describe("a bot", function()
     t:nothing()
   end))
 
-  it("answers nothing that is said before it is in", testing.around(function(t)
+  it("answers nothing that was said before it entered", testing.around(function(t)
     local room = room_of(t, PEOPLE, { no_subject = true })
     roll(use(t, { rooms = { [TEA] = "kettle" } }))
     t:nothing()
@@ -128,7 +128,7 @@ describe("a bot", function()
     assert.equal("a 6", (hear(t)))
   end))
 
-  it("answers who doesn't say what he is, after a while", testing.around(function(t)
+  it("after a while answers somebody whose client doesn't say what it is", testing.around(function(t)
     roll(use(t))
     local anna = t:contact(ANNA .. "/a", { subscription = "both" })
     require "xmpp.presence".keep(t.conn, ANNA)
@@ -142,7 +142,7 @@ describe("a bot", function()
     assert.equal("a 6", (hear(t)))
   end))
 
-  it("takes commands by their prefix alone", testing.around(function(t)
+  it("only takes commands with their prefix", testing.around(function(t)
     local b = use(t, { prefix = "kettle, " })
     roll(b)
     local anna = t:contact(ANNA .. "/a")
@@ -153,7 +153,7 @@ describe("a bot", function()
     assert.equal("a 12", (hear(t)))
   end))
 
-  it("says what it doesn't know, but not in a room", testing.around(function(t)
+  it("says that it doesn't know a command, but not in a room", testing.around(function(t)
     local room = room_of(t, PEOPLE)
     local b = use(t, { rooms = { [TEA] = "kettle" } })
     b:command("here", { private = false }, function() return "yes" end)
@@ -163,28 +163,28 @@ describe("a bot", function()
     room:says("anna", "!here")
     assert.equal("yes", (hear(t)))
     t:nothing()
-    for text, answer in pairs { ["!nothing"] = "There is no such command; !help tells which there are.",
-      ["!here"] = "There is no such command; !help tells which there are.", ["!alone"] = "yes" } do
+    for text, answer in pairs { ["!nothing"] = "There is no such command; !help lists them all.",
+      ["!here"] = "There is no such command; !help lists them all.", ["!alone"] = "yes" } do
       room:whispers("anna", text)
       assert.equal(answer, (hear(t)))
     end
   end))
 
-  it("says how a command is written", testing.around(function(t)
+  it("shows a command's syntax", testing.around(function(t)
     roll(use(t))
     local anna = t:contact(ANNA .. "/a")
     anna:says "!roll six"
     assert.equal("sides: a whole number expected. It is: !roll <sides:int=6> [why:text]", (hear(t)))
   end))
 
-  it("has help, of what who asks may do", testing.around(function(t)
+  it("has help, which lists what the sender may do", testing.around(function(t)
     local b = use(t, { admins = { ANNA } })
     roll(b)
     b:command("stop", { allow = "admin", help = "ends it" }, function() end)
     b:command("odd", { allow = function(ctx) return ctx.who == EVE and "yes" end }, function() end)
     local anna, eve = t:contact(ANNA .. "/a"), t:contact(EVE .. "/e")
     anna:says "!help"
-    local common = "Commands:\n!help [command]: tells which commands there are\n"
+    local common = "Commands:\n!help [command]: lists the commands\n"
       .. "!roll <sides:int=6> [why:text]: throws a die"
     assert.equal(common .. "\n!stop: ends it", (hear(t)))
     eve:says "!help"
@@ -201,7 +201,7 @@ describe("a bot", function()
     assert.is_false(off())
   end))
 
-  it("tells nobody what went wrong in it", testing.around(function(t)
+  it("doesn't reveal what went wrong in it", testing.around(function(t)
     local b = use(t)
     b:command("fall", {}, function() error "the secret" end)
     t:contact(ANNA .. "/a"):says "!fall"
@@ -210,7 +210,7 @@ describe("a bot", function()
     assert.same({ 1, true }, { #errors, errors[1]:find("command 'fall'.*the secret") ~= nil })
   end))
 
-  it("may take its time, and answer as often as it likes", testing.around(function(t)
+  it("may wait, and answer several times", testing.around(function(t)
     local b = use(t)
     b:command("slow", {}, function(ctx)
       ctx:reply "wait"
@@ -242,7 +242,7 @@ describe("whatever a command does", function()
     t:nothing()
     b:on("command", function() error "mine" end)
     room:says("anna", "!drop")
-    t:sent() -- what it says goes, or doesn't: the rooms were the bot's
+    t:sent() -- drops what it sends: with the bot, its rooms are gone
     room:says("eve", "!drop")
     t:nothing()
     assert.equal(1, #t:take_errors())
@@ -251,8 +251,8 @@ describe("whatever a command does", function()
   end))
 end)
 
-describe("who may", function()
-  it("is known by his address, never by his nick", testing.around(function(t)
+describe("permission", function()
+  it("is by address, never by nick", testing.around(function(t)
     local room, log = room_of(t, PEOPLE), {}
     local b = use(t, { admins = { [ANNA] = true, ["Other@EXAMPLE.net"] = true, ["no@example.net"] = false },
       rooms = { [TEA] = "kettle" } })
@@ -281,7 +281,7 @@ describe("who may", function()
     assert.same({ true, false, false }, { b:is_admin(ANNA .. "/x"), b:is_admin "no@example.net", b:is_admin(nil) })
   end))
 
-  it("is nobody in a room that shows no addresses", testing.around(function(t)
+  it("is nobody's in a room that shows no addresses", testing.around(function(t)
     local room = room_of(t, PEOPLE, { config = { whois = "moderators" } })
     local b = use(t, { admins = { ANNA }, rooms = { TEA } })
     b:command("stop", { allow = "admin" }, function() error "obeyed" end)
@@ -293,7 +293,7 @@ describe("who may", function()
     assert.equal("bot", ext.of(t.conn, muc).rooms[TEA].nick)
   end))
 
-  it("is whom a function says, and nobody where it throws", testing.around(function(t)
+  it("is decided by a function, and refused if it throws", testing.around(function(t)
     local b = use(t)
     b:command("mine", { allow = function(ctx) return ctx.kind == "chat" and ctx.who == ANNA end },
       function() return "yes" end)
@@ -308,7 +308,7 @@ describe("who may", function()
     assert.equal(1, #t:take_errors())
   end))
 
-  it("doesn't get another one's answer, who has left", testing.around(function(t)
+  it("of one who has left isn't another's with the same nick", testing.around(function(t)
     local room = room_of(t, PEOPLE)
     local b, out = use(t, { rooms = { [TEA] = "kettle" } }), {}
     b:command("slow", {}, function(ctx)
@@ -329,8 +329,8 @@ describe("who may", function()
   end))
 end)
 
-describe("how often", function()
-  it("is ten times a minute for each", testing.around(function(t)
+describe("the rate", function()
+  it("is ten commands a minute for each person", testing.around(function(t)
     local b = use(t)
     roll(b)
     local anna, eve = t:contact(ANNA .. "/a"), t:contact(EVE .. "/e")
@@ -349,7 +349,7 @@ describe("how often", function()
     assert.equal("a 6", (hear(t)))
   end))
 
-  it("is counted by who he is, where that is known, and by the room where it isn't", testing.around(function(t)
+  it("is counted by address where that is known, else by room", testing.around(function(t)
     local room = room_of(t, { { nick = "anna", jid = ANNA .. "/a", id = "A" },
       { nick = "eve", jid = EVE .. "/e", id = "E" } }, { config = { whois = "moderators" } })
     local b = use(t, { rooms = { [TEA] = "kettle" }, rate = 1 })
@@ -363,7 +363,7 @@ describe("how often", function()
     assert.equal("a 6", (hear(t)))
   end))
 
-  it("is counted by the room, where nothing else is known of who is in it", testing.around(function(t)
+  it("is counted by room if nothing else is known of its occupants", testing.around(function(t)
     local room = room_of(t, PEOPLE, { config = { whois = "moderators" }, occupant_ids = false })
     local b = use(t, { rooms = { [TEA] = "kettle" }, rate = 1 })
     roll(b)
@@ -413,7 +413,7 @@ describe("as ad-hoc commands", function()
     assert.equal("item-not-found", select(2, execute(t, EVE .. "/e", "chatty")).condition)
   end))
 
-  it("they are for who may know that we are there, and counted as any others", testing.around(function(t)
+  it("they are for those who may see our presence, and are counted as others", testing.around(function(t)
     local b = use(t, { adhoc = true, admins = { ANNA }, rate = 2 })
     b:command("plain", { args = "" }, function() return "yes" end)
     assert.equal("service-unavailable", select(2, execute(t, EVE .. "/e", "plain")).condition)
@@ -427,7 +427,7 @@ describe("as ad-hoc commands", function()
 end)
 
 describe("rooms", function()
-  it("are entered in each session until they were, and told of", testing.around(function(t)
+  it("are entered in each session until that has succeeded, and reported", testing.around(function(t)
     local tea, heard = room_of(t, PEOPLE, { password = "sesame" }), {}
     chat.use(t.conn, { receipts = false })
     local b = bot.use(t.conn, { rooms = { [TEA] = "kettle" } })
@@ -440,7 +440,7 @@ describe("rooms", function()
     t:reconnect { new = true }
     t:nothing()
     assert.same({ "not-authorized " .. TEA, TEA }, heard)
-    tea:kicks("kettle", 301) -- a ban: it doesn't come back
+    tea:kicks("kettle", 301) -- a ban, after which it doesn't come back
     t:ack()
     t:reconnect { new = true }
     t:nothing()
@@ -482,10 +482,10 @@ describe("a bot that is over", function()
     return weak
   end
 
-  it("is collected, with its commands and who is in the midst of one", function()
+  it("is collected, with its commands, also those that are running", function()
     local weak = open_and_end()
     local jit = rawget(_G, "jit")
-    if jit then jit.flush() end -- what it has compiled knows objects by their addresses, and keeps them
+    if jit then jit.flush() end -- compiled code refers to objects, and keeps them alive
     for _ = 1, 10 do collectgarbage() end
     assert.same({}, weak)
   end)
@@ -508,11 +508,11 @@ describe("arguments", function()
       { "<a:jid>", "Anna@EXAMPLE.net", { a = ANNA } }, { "<a:jid>", "@", "a: an address expected" },
       { "<a> <b=x> [c]", "1", { a = "1", b = "x" } },
       { "<a> <b=x> [c]", '"one two" 3 4', { a = "one two", b = "3", c = "4" } },
-      { "<a>", "1 2", "that is more than I can take" }, { "<a>", '"one" two', "that is more than I can take" },
+      { "<a>", "1 2", "there are too many arguments" }, { "<a>", '"one" two', "there are too many arguments" },
       { "<a>", 'it"s', { a = 'it"s' } }, { "<a>", '"open', { a = '"open' } },
       { "<a> <b:text>", "1  two\nthree ", { a = "1", b = "two\nthree" } },
       { "<b:text>", '"quoted text"', { b = "quoted text" } }, { "[b:text]", "  ", {} }, { "", "", {} },
-      { "", "x", "that is more than I can take" }, { nil, ' a "b c" d ', { "a", "b c", "d", text = 'a "b c" d' } },
+      { "", "x", "there are too many arguments" }, { nil, ' a "b c" d ', { "a", "b c", "d", text = 'a "b c" d' } },
       { nil, "", { text = "" } },
     } do
       assert.same(case[3], read(case[1], case[2]))
@@ -526,9 +526,9 @@ describe("arguments", function()
       ["<a"] = "<a: <name:kind=default> or [name:kind] expected",
       ["<a]"] = "<a]: <name:kind=default> or [name:kind] expected", ["<1>"] = "<1>: a name expected",
       ["<a:odd>"] = "<a:odd>: there is no kind 'odd'", ["<a:int=x>"] = "<a:int=x>: default: a whole number expected",
-      ["[a=1]"] = "[a=1]: <name:kind=default> expected", ["<a> <a>"] = "<a>: the name is there twice",
-      ["<a:text> <b>"] = "<b>: nothing can stand behind a text",
-      ["[a] <b>"] = "<b>: what must be there can't stand behind what may be left out",
+      ["[a=1]"] = "[a=1]: <name:kind=default> expected", ["<a> <a>"] = "<a>: the name is used twice",
+      ["<a:text> <b>"] = "<b>: nothing can follow a text",
+      ["[a] <b>"] = "<b>: a required argument can't follow an optional one",
     } do
       local ok, err = pcall(function() b:command("x", { args = declared }, function() end) end)
       assert.is_false(ok)
@@ -538,7 +538,7 @@ describe("arguments", function()
 end)
 
 describe("mistakes", function()
-  it("are told at their line", testing.around(function(t)
+  it("raise at the caller's line", testing.around(function(t)
     local b, f = use(t), function() end
     roll(b)
     for why, mistake in pairs {

@@ -1,10 +1,10 @@
--- browser: the manual as HTML in a browser, where one is installed: on a telephone, in the dark, and with a search that
--- finds.
+-- browser: the HTML manual in a browser, where one is installed: on a small screen, in dark mode, and with a search
+-- that finds something.
 package.path = "doc/make/?.lua;" .. package.path
 local html = require "html"
 local shell = require "spec.support.shell"
 
-local WORDS = "reconnect set_handler carbon" -- that are looked for
+local WORDS = "reconnect set_handler carbon" -- the words that are searched for
 
 describe("the manual in a browser", function()
   local why = shell.run "command -v cmark-gfm" == "" and "there is no cmark-gfm"
@@ -12,7 +12,7 @@ describe("the manual in a browser", function()
       and "there is no Chromium"
   if why then return pending(("the manual in a browser (%s: make check-doc installs it)"):format(why)) end
 
-  it("is good to look at, and is found in", function()
+  it("looks right, and can be searched", function()
     shell.in_folder(function(folder)
       local _, site = html.build(folder .. "/doc")
       local text, status = shell.run(("LC_ALL=C.UTF-8 timeout -k 5 900 spec/support/browser.py %s/doc %s")

@@ -1,11 +1,11 @@
--- The build, as a stranger meets it: what is missing is named, what is installed works, nothing else is exported.
+-- The build as a newcomer sees it: what is missing is named, what is installed works, and nothing else is exported.
 local shell = require "spec.support.shell"
 
 local run = shell.run
 local LUA = os.getenv "LUA" or "lua5.4"
 local VERSION = _VERSION:match "%d%.%d"
 
--- Loads the library from 'lua' and 'so' folders, from where nothing of the project is.
+-- Loads the library from the folders `lua` and `so`, in a working directory without the project's files.
 local function use(lua, so)
   return run(("cd / && LUA_PATH='%s/?.lua;%s/?/init.lua' LUA_CPATH='%s/?.so' %s -e '%s'"):format(lua, lua, so, LUA,
     [[local xmpp = require "xmpp"; print(xmpp.xexpr.to_xml { "presence" }, xmpp.jid "A@b")]]))
@@ -36,7 +36,7 @@ describe("the build", function()
       .. "brew install libunistring, or set CFLAGS=%-I...", complaint "CFLAGS=-nostdinc")
   end)
 
-  -- A release of a compiler or a library that is newer than ours may warn of anything.
+  -- A compiler or a library that is newer than ours may issue other warnings.
   it("is not ended by a warning", function()
     shell.in_folder(function(folder)
       local header = folder .. "/newer.h"
@@ -51,7 +51,7 @@ describe("the build", function()
     end)
   end)
 
-  for _, module in ipairs { "core", "http" } do
+  for _, module in ipairs { "core", "http", "redis" } do
     it(("exports luaopen_xmpp_%s and nothing else"):format(module), function()
       local text = run(("nm -D --defined-only %s/xmpp/%s.so"):format(os.getenv "SO_DIR" or "lua", module))
       local names = {}
@@ -62,7 +62,7 @@ describe("the build", function()
     end)
   end
 
-  it("links libcurl with http.so alone, and does without where it isn't there", function()
+  it("only links libcurl with http.so, and leaves that out if it isn't installed", function()
     local folder = os.getenv "SO_DIR" or "lua"
     assert.is_nil(run(("ldd %s/xmpp/core.so %s/xmpp/sys.so"):format(folder, folder)):find "libcurl")
     assert.is_truthy(run(("ldd %s/xmpp/http.so"):format(folder)):find "libcurl")
@@ -74,6 +74,40 @@ describe("the build", function()
       end
       local text = run(("make -n LUA=lua5.4 BUILD=%s/build SO=%s/core.so all"):format(there, there))
       assert.is_truthy(text:find("http.so", 1, true))
+    end)
+  end)
+
+  it("links hiredis with redis.so alone, and does without where it isn't there", function()
+    local folder = os.getenv "SO_DIR" or "lua"
+    assert.is_nil(run(("ldd %s/xmpp/core.so %s/xmpp/sys.so %s/xmpp/http.so"):format(folder, folder, folder))
+      :find "libhiredis")
+    assert.is_truthy(run(("ldd %s/xmpp/redis.so"):format(folder)):find "libhiredis")
+    shell.in_folder(function(there)
+      for _, without in ipairs { "REDIS_WANTED=", "PKG_CONFIG='false'" } do
+        local text = run(("make -n LUA=lua5.4 BUILD=%s/build SO=%s/core.so %s all"):format(there, there, without))
+        assert.is_nil(text:find("redis.so", 1, true), text)
+        assert.matches("built without xmpp.redis and xmpp.stream", text)
+      end
+      local text = run(("make -n LUA=lua5.4 BUILD=%s/build SO=%s/core.so all"):format(there, there))
+      assert.is_truthy(text:find("redis.so", 1, true))
+    end)
+  end)
+
+  it("has xmpp.redis and xmpp.stream say so where there is no redis.so", function()
+    shell.in_folder(function(there)
+      local folder = os.getenv "SO_DIR" or "lua"
+      shell.succeed(("mkdir %s/xmpp && cp %s/xmpp/core.so %s/xmpp"):format(there, folder, there))
+      local text, status = run(("LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='%s/?.so' LD_PRELOAD='%s' %s -e '%s'")
+        :format(there, os.getenv "PRELOAD" or "", LUA, [[
+          local xmpp, redis = require "xmpp", require "xmpp.redis"
+          print(redis.available())
+          print(redis.connect { host = "127.0.0.1" })
+          local cjson = { decode_invalid_numbers = function() end }
+          package.preload.cjson = function() return { new = function() return cjson end } end
+          print(xmpp.stream.worker { name = "x", redis = {}, handler = print })]]))
+      assert.equal(0, status, text)
+      local n = select(2, text:gsub("nil\tredis: no%-redis: no xmpp/redis%.so: [^\n]*libhiredis%-dev", ""))
+      assert.equal(3, n, text)
     end)
   end)
 
@@ -104,7 +138,7 @@ describe("the build", function()
     assert.equal(1 - has, status)
   end)
 
-  it("installs what works where it is put, and takes that away again", function()
+  it("installs what works in its place, and uninstalls it", function()
     shell.in_folder(function(folder)
       shell.succeed(("make -s install LUA=%s PREFIX=/usr DESTDIR=%s"):format(LUA, folder))
       local usr = folder .. "/usr/%s/lua/" .. VERSION
@@ -121,7 +155,8 @@ describe("the build", function()
   end)
 end)
 
--- One line of lua/xmpp/version.lua; what else has a version in it is made from that, or is compared here and in rock_spec.
+-- One line of lua/xmpp/version.lua; what else has a version in it is made from that, or is compared here and in
+-- rock_spec.
 describe("the version", function()
   local version = require "xmpp.version"
 
@@ -205,7 +240,7 @@ describe("the set-up", function()
     return text, status
   end
 
-  it("does nothing when all is there", function()
+  it("does nothing if everything is installed", function()
     local text, status = install "EXPAT=2.5.0-1+deb12u5"
     assert.equal("", text)
     assert.equal(0, status)

@@ -1,8 +1,8 @@
--- burst: what very many things at once have taken is given back when they are over.
+-- burst: memory that very many things at once have taken is given back when they are over.
 local memory = require "spec.support.memory"
 
--- How many cycles of the collector that takes: coroutines and JIDs are found in tables of Lua's, which are replaced at
--- the end of the first.
+-- How many cycles of the collector it takes: coroutines and JIDs are in Lua tables, which are replaced at the end of
+-- the first cycle.
 local BURSTS = {
   { "cancelled", 200000, 1 }, { "fired", 200000, 1 }, { "asked", 50000, 1 }, { "lost", 50000, 1 },
   { "slept", 50000, 2 }, { "jids", 100000, 2 },

@@ -1,4 +1,4 @@
--- Bytes: hashes and base64, for what stands above the transport.
+-- bytes: hashes and base64, for programs.
 local xmpp = require "xmpp"
 local core = require "xmpp.load"
 
@@ -23,13 +23,13 @@ describe("hash", function()
     assert.equal("6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d", hex(core.hash("sha-256", "\0")))
   end)
 
-  it("is xmpp.hash to programs; XEP-0115's own example", function()
+  it("is xmpp.hash for programs; XEP-0115's own example", function()
     local s = "client/pc//Exodus 0.9.1<http://jabber.org/protocol/caps<http://jabber.org/protocol/disco#info<" ..
       "http://jabber.org/protocol/disco#items<http://jabber.org/protocol/muc<"
     assert.equal("QgayPKawpkPSDYmwT/WM94uAlu0=", xmpp.base64(xmpp.hash("sha-1", s)))
   end)
 
-  it("raises for a name that is none, with those there are", function()
+  it("raises for an unknown name, and lists the known ones", function()
     local ok, why = pcall(core.hash, "md5", "abc")
     assert.is_false(ok)
     assert.matches("there is no hash 'md5'; there are 'sha-1', 'sha-256', 'sha-512', 'sha3-256' and 'blake2b-256'",
@@ -53,7 +53,7 @@ describe("base64", function()
     assert.equal("foob", xmpp.unbase64 "Zm9vYg==")
   end)
 
-  it("is nil where it is not written right", function()
+  it("is nil for malformed input", function()
     for _, text in ipairs { "Zg", "Zg=", "Zh==", "Zm9v\n", " Zm9v", "Zm9vZg==Zg==", "Zm-_", "Zm9\0" } do
       assert.is_nil(core.unbase64(text), text)
     end

@@ -1,5 +1,5 @@
 -- callback: what a handler or callback may do while it runs: throw, yield, wait, close; and what it may not. On fed
--- bytes; every test runs under several manners of garbage collection.
+-- bytes; every test runs with several settings of the garbage collector.
 
 local fed = require "spec.support.fed"
 local luas = require "spec.support.luas"
@@ -16,7 +16,7 @@ local function come(...)
   stage.come(f, ...)
 end
 
--- Error objects, and how each is told. `where`: it was thrown with this file's line.
+-- Error objects, and the text that is reported for each.
 local function objects()
   return {
     { object = nil, text = "nil" },
@@ -37,7 +37,7 @@ end
 local function a_thrown_error()
   local function throw(object) error(object, 0) end
 
-  -- Everything went to on_error, and the next in line and the next stanza came to their right.
+  -- The error went to on_error.
   local function check(case, got)
     local text = case.object == nil and tostring(luas.thrown(nil)) or case.text
     assert.equal(text, got.text:sub(1, #text))
@@ -148,7 +148,7 @@ local function a_yield()
     assert.is_nil(woken)
   end)
 
-  it("or not: it has the hook that the host has now, a bound on instructions or none", function()
+  it("with the hook that the host has now, such as a limit of instructions", function()
     local counts = {}
     local function look() counts[#counts + 1] = select(3, debug.gethook()) or 0 end
     conn:set_callback(look)
@@ -160,7 +160,7 @@ local function a_yield()
     assert.same({ 0, 0, 12345, 12345, 0, 0 }, counts)
   end)
 
-  it("is over with the call: who keeps its coroutine can't disturb the next", function()
+  it("ends with the call: a coroutine that is kept can't disturb the next", function()
     local close = rawget(coroutine, "close") or function() end
     local co
     conn:set_callback(hears("a", function()
@@ -175,7 +175,7 @@ local function a_yield()
     expect "a1 a2 a3"
   end)
 
-  it("in a callback holds up neither the others nor the next stanza", function()
+  it("in a callback delays neither the others nor the next stanza", function()
     conn:set_callback(hears("a", function(stanza)
       stage.wait()
       note("over" .. stanza[2].n)
@@ -260,7 +260,7 @@ local function a_yield()
     expect "a1 slept"
   end)
 
-  it("does no harm when who waits is resumed by somebody else", function()
+  it("does no harm if something else resumes what waits", function()
     local co
     conn:set_callback(hears("a", function()
       co = coroutine.running()
@@ -360,7 +360,7 @@ local function a_yield()
 end
 
 local function closing_in_a_callback()
-  it("lets the others have the stanza, and what comes until the server closes, too", function()
+  it("lets the others have the stanza, and later ones until the server closes", function()
     local ok, err
     conn:set_callback(hears("a", function(stanza, c)
       if stanza[2].n ~= "1" then return end
@@ -454,7 +454,7 @@ describe("the first callback", function()
     expect "cb1"
   end)
 
-  it("is any that is set where nobody has decided on a handler", function()
+  it("is any that is set before the program has chosen a handler", function()
     conn:set_callback(hears "a")
     conn:unset_callback(conn:callbacks()[1])
     conn:set_callback(hears "b")
@@ -462,7 +462,7 @@ describe("the first callback", function()
     expect "b1"
   end)
 
-  it("leaves a handler that there is, and none that the program wants", function()
+  it("changes neither a handler that was set, nor the choice of none", function()
     local own = hears "own"
     conn:set_handler(own)
     conn:set_callback(hears "cb")

@@ -1,4 +1,4 @@
--- caps: hashes of XEP-0115 and XEP-0390, theirs and ours, and whoever would poison what is kept. On fed bytes.
+-- caps: hashes of XEP-0115 and XEP-0390, other entities' and our own, and attempts to poison the cache. On fed bytes.
 
 local caps = require "xmpp.caps"
 local core = require "xmpp.core"
@@ -85,7 +85,7 @@ describe("caps' hashes", function()
     assert.equal("XpUJzLAc93258sMECZ3FJpebkzuyNXDzRNwQog8eycg=", hash2("sha3-256", TKABBER))
   end)
 
-  it("know the language that an identity has from where it stands", function()
+  it("know an identity's language when it is inherited", function()
     local named = query(identity("client", "pc", "x", "de"))
     local around = query(identity("client", "pc", "x"))
     assert.equal(caps.hash_string(named), caps.hash_string(around, "de"))
@@ -93,7 +93,7 @@ describe("caps' hashes", function()
     assert.equal(caps.hash_string(named), caps.hash_string(around, "en"))
   end)
 
-  it("are not made of what is ill-formed (XEP-0115 5.4)", function()
+  it("are not computed of an ill-formed answer (XEP-0115 5.4)", function()
     local softwareinfo = field("FORM_TYPE", "hidden", "urn:f")
     for why, q in pairs {
       ["an identity twice"] = query(identity("a", "b", "c"), identity("a", "b", "c")),
@@ -120,7 +120,7 @@ describe("caps' hashes", function()
     end
   end)
 
-  it("of XEP-0390 are not made of what it forbids", function()
+  it("of XEP-0390 are not computed of what it forbids", function()
     local softwareinfo = field("FORM_TYPE", "hidden", "urn:f")
     assert.is_nil((caps.hash_string(query(feature "x", { "more", {} }))))
     assert.is_nil((caps.hash_string(query(form(softwareinfo, { "reported", {} })))))
@@ -132,7 +132,7 @@ end)
 
 local f, conn
 
--- A presence with these children.
+-- A presence with these children comes.
 local function come(from, ...)
   f:feed(xexpr.to_xml { "presence", { from = from }, ... })
 end
@@ -145,7 +145,7 @@ local function modern(algo, value)
   return { "c", { xmlns = CAPS2 }, { "hash", { xmlns = HASHES, algo = algo }, value } }
 end
 
--- caps.of begins; what came is in the table that is given, when it has come.
+-- Starts caps.of; the table gets its results when it has returned.
 local function of(jid)
   local got = {}
   xmpp.spawn(function()
@@ -156,7 +156,7 @@ local function of(jid)
   return got
 end
 
--- The one question that is under way: whom it asks, by which node, and a function that answers it.
+-- The one query that was sent: to whom, for which node, and a function that answers it.
 local function asked()
   local sent = stage.sent(f)
   assert.equal(1, #sent)
@@ -174,7 +174,7 @@ end
 
 local function nothing_asked() assert.same({}, stage.sent(f)) end
 
--- Whoever announces it next isn't asked, or is.
+-- caps.of knows this one's features without a query.
 local function expect_known(jid, var)
   local got = of(jid)
   nothing_asked()
@@ -191,7 +191,7 @@ end
 describe("caps.of", function()
   stage.around(prepare)
 
-  it("asks once for all who announce a hash", function()
+  it("asks once for all that announce the same hash", function()
     come("bob@xmpp.test/pc", legacy("QgayPKawpkPSDYmwT/WM94uAlu0=", "sha-1"))
     local got = of "bob@xmpp.test/pc"
     local to, node, answer = asked()
@@ -205,7 +205,7 @@ describe("caps.of", function()
     local info
     xmpp.spawn(function() info = disco.info(conn, "eve@evil.test/x") end)
     fed.settle()
-    nothing_asked() -- disco knows it by its hash
+    nothing_asked() -- disco has it by its hash
     assert.equal(got.info, info)
   end)
 
@@ -225,7 +225,7 @@ describe("caps.of", function()
     answer(query(feature "forged"))
     assert.is_true(a.info.features.forged)
     local answer_b
-    to, _, answer_b = asked() -- what a says is a's alone
+    to, _, answer_b = asked() -- a's answer didn't match the hash, so it is only used for a
     assert.equal("b@xmpp.test/x", to)
     answer_b(SIMPLE)
     assert.is_true(b.info.features[CAPS])
@@ -233,12 +233,12 @@ describe("caps.of", function()
     assert.equal("item-not-found", c.err.condition)
   end)
 
-  it("keeps what doesn't fit for nobody else", function()
+  it("uses an answer that doesn't match its hash for its sender only", function()
     local softwareinfo = field("FORM_TYPE", "hidden", "urn:f")
     local function ver(s) return core.base64(core.hash("sha-1", s)) end
     for _, case in ipairs {
-      { "QgayPKawpkPSDYmwT/WM94uAlu0=", query(feature "forged") }, -- another hash
-      { ver "forged<x<", query(feature "forged<x") }, -- two infos of one string
+      { "QgayPKawpkPSDYmwT/WM94uAlu0=", query(feature "forged") }, -- doesn't match the hash
+      { ver "forged<x<", query(feature "forged<x") }, -- ambiguous: other features would give the same string
       { ver "forged<forged<", query(feature "forged", feature "forged") },
       { ver "forged<urn:f<urn:f<", query(feature "forged", form(softwareinfo), form(softwareinfo)) },
       { ver "forged<", query(feature "forged", form(field("FORM_TYPE", nil, "urn:f"), field("v", nil, "1"))) },
@@ -250,7 +250,7 @@ describe("caps.of", function()
       answer(case[2])
       assert.truthy(got.info.features.forged or got.info.features["forged<x"])
       of "eve@evil.test/x"
-      nothing_asked() -- for herself it is
+      nothing_asked() -- for eve herself the answer is kept
       come("bob@xmpp.test/pc", legacy(case[1], "sha-1"))
       of "bob@xmpp.test/pc"
       local to
@@ -261,7 +261,7 @@ describe("caps.of", function()
     end
   end)
 
-  it("keeps nothing by a hash that it doesn't know, or by none", function()
+  it("keeps nothing by an unknown hash function, or without one", function()
     for _, hash in ipairs { "md5", "", false } do
       for _, jid in ipairs { "a@xmpp.test/x", "b@xmpp.test/x" } do
         come(jid, legacy("QgayPKawpkPSDYmwT/WM94uAlu0=", hash or nil))
@@ -284,7 +284,7 @@ describe("caps.of", function()
     come("ann@xmpp.test/pc", legacy("QgayPKawpkPSDYmwT/WM94uAlu0=", "sha-1"), modern("sha-256", sha256))
     local got = of "ann@xmpp.test/pc"
     local node
-    _, node, answer = asked() -- a SHA-1 that is known doesn't do
+    _, node, answer = asked() -- a SHA-1 that is known isn't enough
     assert.equal("urn:xmpp:caps#sha-256." .. sha256, node)
     answer(SIMPLE)
     assert.is_true(got.info.features[CAPS])
@@ -294,10 +294,10 @@ describe("caps.of", function()
     assert.equal("item-not-found", of("joe@xmpp.test/pc").err.condition)
   end)
 
-  it("knows nothing of who hasn't announced anything, or is gone", function()
+  it("knows nothing of one that hasn't announced anything, or is gone", function()
     assert.equal("item-not-found", of("bob@xmpp.test/pc").err.condition)
     come("bob@xmpp.test/pc", legacy("QgayPKawpkPSDYmwT/WM94uAlu0=", "sha-1"))
-    come("bob@xmpp.test/pc") -- XEP-0115 8.4: it may be left out the next time
+    come("bob@xmpp.test/pc") -- XEP-0115 8.4: it may be left out of later presences
     of "bob@xmpp.test/pc"
     local _, _, answer = asked()
     answer(SIMPLE)
@@ -311,7 +311,7 @@ describe("caps.of", function()
     stage.refuses("caps isn't used on this connection", function() caps.of(conn, "bob@xmpp.test/pc") end)
   end)
 
-  it("keeps so many hashes, those used last", function()
+  it("keeps a limited number of hashes, the most recently used", function()
     ext.drop(conn, caps)
     ext.use(conn, caps, { most = 2 })
     fed.settle()
@@ -329,7 +329,7 @@ describe("caps.of", function()
     assert.same({ 1, 1, 0, 1, 0, 1 }, { learn "a", learn "b", learn "a", learn "c", learn "a", learn "b" })
   end)
 
-  it("knows so many presences, those heard last", function()
+  it("knows a limited number of presences, the most recent", function()
     local bytes = {}
     local function hear(from, to)
       for i = from, to do
@@ -345,7 +345,7 @@ describe("caps.of", function()
       return got.err == nil
     end
     hear(1, 10000)
-    hear(1, 1) -- again
+    hear(1, 1) -- refreshed
     f:feed "<presence from='u7@xmpp.test/x' type='unavailable'/>"
     hear(10001, 10003)
     assert.same({ true, false, false, true, true, false, true, true },
@@ -354,7 +354,7 @@ describe("caps.of", function()
     assert.same({ false, false, true, true }, { is_known(1), is_known(10003), is_known(20001), is_known(30000) })
   end)
 
-  it("is saved, and what is loaded must fit", function()
+  it("is saved, and what is loaded must match its hashes", function()
     come("bob@xmpp.test/pc", legacy("QgayPKawpkPSDYmwT/WM94uAlu0=", "sha-1"))
     of "bob@xmpp.test/pc"
     local _, _, answer = asked()
@@ -390,7 +390,7 @@ describe("caps of our own", function()
     return stage.sent(f)[1][3]
   end
 
-  it("are in the presence that is sent, and fit what is answered", function()
+  it("are in the presence that is sent, and match our answers", function()
     conn:send { "presence", {}, { "status", {}, "hi" } }
     conn:send { "presence", { to = "room@xmpp.test/me" } }
     conn:send { "presence", { to = "bob@xmpp.test", type = "subscribe" } }
@@ -413,7 +413,7 @@ describe("caps of our own", function()
     assert.is_nil(disco.own_info(conn).features["urn:x"])
   end)
 
-  it("are announced anew, once, a second after what we have has changed", function()
+  it("are announced anew, once, a second after our features have changed", function()
     conn:send { "presence", {}, { "status", {}, "hi" } }
     local before = parts(stage.sent(f)[1])
     disco.add(conn, "urn:x")
@@ -435,7 +435,7 @@ describe("caps of our own", function()
     nothing_asked()
   end)
 
-  it("go with the extension: what was said is said again without them, a second later", function()
+  it("go with the extension: presence is sent again without them, a second later", function()
     conn:send { "presence", {}, { "status", {}, "hi" } }
     stage.sent(f)
     ext.drop(conn, caps)
@@ -454,7 +454,7 @@ describe("caps of our own", function()
     assert.is_nil(disco.own_info(conn).features[CAPS])
   end)
 
-  it("aren't said away when the program has said something else since", function()
+  it("aren't withdrawn if the program has sent other presence since", function()
     conn:send { "presence", {}, { "status", {}, "hi" } }
     ext.drop(conn, caps)
     conn:send { "presence", {}, { "status", {}, "bye" } }
@@ -463,7 +463,7 @@ describe("caps of our own", function()
     nothing_asked()
   end)
 
-  it("aren't said away when nothing had been said, or the connection is closed", function()
+  it("aren't withdrawn if no presence was sent, or the connection is closed", function()
     ext.drop(conn, caps)
     xmpp.sleep(1.1)
     nothing_asked()

@@ -1,5 +1,5 @@
--- certs: which certificates are trusted, and what is said of the others. Each is tried under STARTTLS and under TLS
--- from the first byte, by a client that would tell its password to whoever is trusted.
+-- certs: which certificates are trusted, and the errors for the others. Each is tried with STARTTLS and with direct
+-- TLS, by a client that would send its password to a trusted server.
 local child = require "spec.support.child"
 local json = require("spec.support.luas").json "certs"
 local shell = require "spec.support.shell"
@@ -14,7 +14,7 @@ local ADDR, SRV = "otherName:1.3.6.1.5.5.7.8.5;", "otherName:1.3.6.1.5.5.7.8.7;"
 
 local function hex(s) return (s:gsub(".", function(c) return ("%02x"):format(c:byte()) end)) end
 
--- subjectAltNames that OpenSSL's notation can't say, in DER: one dNSName, one xmppAddr.
+-- subjectAltNames that can't be written in OpenSSL's notation, as DER: one dNSName, one xmppAddr.
 local function der(tag, content) return string.char(tag, #content) .. content end
 local function dns_name(name) return hex(der(0x30, der(0x82, name))) end
 local function xmpp_addr(name)
@@ -28,8 +28,8 @@ local function thousand_names()
   return table.concat(names, ", ")
 end
 
--- { what, the certificate as pki.py has it, then of the client: as (the domain, xmpp.test), host, opts;
---   wrong (condition of the error; none: it is trusted), layer (tls), says (patterns of the text) }
+-- { what, options of the certificate for pki.py; of the client: as (its domain, default xmpp.test), host, opts;
+--   wrong (the expected condition; nil: it is trusted), layer (default tls), says (patterns of the text) }
 local rows = {
   -- names: dNSName
   { "the domain", san = "DNS:xmpp.test" },
@@ -196,7 +196,7 @@ local rows = {
   { "a signature of MD5", san = "DNS:xmpp.test", digest = "md5", wrong = "certificate-invalid",
     says = { "digest algorithm too weak" } },
 
-  -- what the user says
+  -- pins and other options
   { "the pinned key", san = "DNS:xmpp.test", pin = "ec" },
   { "another key than the pinned one", san = "DNS:xmpp.test", pin = "rsa", wrong = "certificate-pin-mismatch",
     says = { "xmpp%.test", "pin" } },
@@ -225,7 +225,7 @@ local rows = {
   { "TLS 1.1 at most", san = "DNS:xmpp.test", tls = "1.1", wrong = "protocol-version", says = { "TLS 1%.2" } },
 }
 
--- Who signs some of them. Nobody trusts "stranger".
+-- CAs. "stranger" isn't trusted.
 local authorities = {
   stranger = {}, middle = { key = "ec" }, lower = { issuer = "middle" },
     last = { basic = "critical,CA:TRUE,pathlen:0" },
@@ -240,7 +240,7 @@ local authorities = {
   below_example = { issuer = "for_example" },
 }
 
--- What the client offers by ALPN is "xmpp-client", under TLS from the first byte only.
+-- The client offers "xmpp-client" by ALPN, with direct TLS only.
 local protocols = {
   { "none" },
   { "xmpp-client", alpn = "xmpp-client" },
@@ -270,7 +270,7 @@ local function trusted(row, name)
   return { ca_file = file and ("%s/%s.crt"):format(peer.DIR, file) or peer.CA }
 end
 
--- What the server says it has seen of the connection to `name`. Of one that never came there, it says nothing.
+-- What the server has seen of the connection to `name`. It reports nothing of one that never reached it.
 local function report(name, err)
   local came = not err or (err.layer ~= "dns" and err.layer ~= "timeout" and err.condition ~= "ECONNREFUSED")
   assert(came, tostring(err))
@@ -281,7 +281,7 @@ local function report(name, err)
   return seen
 end
 
--- Logs in to the server that has this certificate -> nil or an error, what the server has seen.
+-- Logs in to the server with this certificate. Returns nil or the error, and what the server has seen.
 local function try(name, row, tls)
   local opts = trusted(row, name)
   for option, value in pairs(row.opts or {}) do opts[option] = value end
@@ -293,7 +293,7 @@ local function try(name, row, tls)
   return err, report(name, err)
 end
 
--- The name that the client asks the server for: of the domain, never of the host; none for an address.
+-- The name that the client sends by SNI: the domain, never the host; none for an address.
 local function sni(row)
   local domain = row.opts and row.opts.tls_name or (row.as or "xmpp.test"):lower():gsub("%.$", "")
   if domain:find "^%[" or domain:find "^[%d.]+$" then return nil end
@@ -331,7 +331,7 @@ for tls, said in pairs { starttls = "under STARTTLS", direct = "under TLS from t
   end)
 end
 
--- Runs a line of Lua in a process where OpenSSL's configuration is `conf` -> what it printed.
+-- Runs a line of Lua in a process with `conf` as OpenSSL's configuration, and returns what it prints.
 local function with_openssl(conf, program)
   local path = shell.file(conf)
   local said = shell.run(shell.HERE .. ("OPENSSL_CONF='%s' '%s' -e '%s'"):format(path, os.getenv "LUA" or "lua5.4",
@@ -340,8 +340,8 @@ local function with_openssl(conf, program)
   return said
 end
 
-describe("a system whose configuration is careless", function()
-  it("does not make the library so", function()
+describe("a careless system-wide configuration", function()
+  it("does not affect the library", function()
     local weak = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nMinProtocol = TLSv1\n"
       .. "CipherString = DEFAULT:@SECLEVEL=0\n"
     local wanted = { ["an RSA key of 1024 bits"] = true, ["a signature of SHA-1"] = true, ["a signature of MD5"] = true,
@@ -368,7 +368,7 @@ describe("ALPN", function()
         return assert.equal(row.alpn or json.null, seen.alpn)
       end
       assert.equal("tls", err.layer)
-      -- newer releases of OpenSSL find a lie themselves, and say only "bad extension"
+      -- newer releases of OpenSSL detect the wrong answer themselves, and only say "bad extension"
       if err.condition ~= "tls-error" then
         assert.equal("no-application-protocol", err.condition, tostring(err))
         assert.is_false(err.retry)

@@ -1,4 +1,4 @@
--- chat on real servers: two bots, one of them on two clients, and another library's client (slixmpp).
+-- chat on real servers: two bots, one of them with two clients, and a client of another library (slixmpp).
 local chat = require "xmpp.chat"
 local child = require "spec.support.child"
 local disco = require "xmpp.disco"
@@ -29,7 +29,7 @@ server.each(function(s)
     end
   end
 
-  -- A bot that is there: its handle, its connection, and what it hears, by event.
+  -- A bot that is online: its handle, its connection, and its events by name.
   local function login(name, resource, opts, link)
     local conn = assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], link and link.host or s.host,
       link and link.port or s.port, s.opts { resource = resource, resume = false,
@@ -46,13 +46,13 @@ server.each(function(s)
     return { c = c, conn = conn, heard = heard, jid = tostring(conn:jid()), bare = tostring(conn:jid():bare()) }
   end
 
-  -- The next event of that kind, which it waits for.
+  -- Waits for the next event of this kind.
   local function hear(who, event)
     turn_until(function() return who.heard[event][1] end, "no " .. event)
     return (table.unpack or unpack)(table.remove(who.heard[event], 1)) -- luacheck: ignore 143
   end
 
-  -- Whatever was on its way to it has come.
+  -- Waits until everything that was on its way has arrived.
   local function settle(who)
     assert(who.conn:ping(30))
     xmpp.step(0)
@@ -66,7 +66,7 @@ server.each(function(s)
     m = hear(bob, "message")
     assert.same({ "from one", "in", one.jid }, { m.text, m.direction, m.from })
     assert.equal(bob.bare, (hear(one, "receipt")))
-    assert.equal(bob.bare, (hear(two, "receipt"))) -- in a copy, of what the other one has sent
+    assert.equal(bob.bare, (hear(two, "receipt"))) -- by a carbon copy of what the other client has sent
     bob.c:send(one.jid, "to one")
     m = hear(two, "message")
     assert.same({ "to one", "in", true, bob.jid, one.jid }, { m.text, m.direction, m.carbon, m.from, m.to })
@@ -84,7 +84,7 @@ server.each(function(s)
     bob.conn:send { "message", { to = alice.jid, type = "chat", id = "1" }, { "body", {}, "true" },
       { "stanza-id", { xmlns = SID, by = alice.bare, id = "forged" } },
       { "stanza-id", { xmlns = SID, by = bob.bare, id = "forged" } } }
-    local m = hear(alice, "message") -- where the server leaves the forged one beside its own (Prosody): none believed
+    local m = hear(alice, "message") -- where the server leaves the forged one beside its own (Prosody), neither counts
     assert.equal("true", m.text)
     assert.are_not.equal("forged", m.stanza_id)
     bob.c:send(alice.jid, "without")
@@ -130,19 +130,19 @@ server.each(function(s)
     assert.equal("waves", hear(bob, "message").action)
   end)
 
-  it("hears that what was sent came back", function()
+  it("reports that what was sent came back", function()
     local alice = login("alice", "a")
     local id = assert(alice.c:send("nobody@" .. s.domain, "hello"))
     local err, peer, its = hear(alice, "error")
     assert.same({ "service-unavailable", "nobody@" .. s.domain, id }, { err.condition, peer, its })
   end)
 
-  it("is told once of what is sent again in a new session", function()
+  it("reports once what is sent again in a new session", function()
     local link = proxy.start(s.host, s.port)
     links[1] = link
     local alice, bob = login("alice", "a"), login("bob", "b", nil, link)
     assert(bob.conn:flush(30))
-    link:tell "stall down" -- what the server says doesn't come, so bob can't know what has arrived
+    link:tell "stall down" -- nothing from the server arrives, so bob can't know whether it was delivered
     local states = {}
     assert(bob.c:send(alice.jid, "once", { on = function(state) states[#states + 1] = state end }))
     assert.equal("once", hear(alice, "message").text)
@@ -171,7 +171,7 @@ server.each(function(s)
       pipe = assert(io.popen(("exec env -u LD_PRELOAD '%s/slix_chat.py' '%s' %d '%s' 'bob@%s/slix' '%s' '%s' >%s")
         :format(child.folder, s.host, s.port, s.ca, s.domain, s.users.bob, alice.jid, path), "w"))
       finally(function() os.remove(path) end)
-      -- It has said that. (What an earlier test's bob didn't get is for it, too.)
+      -- Waits until it has written that line. (It also gets what an earlier test's bob didn't.)
       local function tells(key, value)
         turn_until(function()
           for line in io.lines(path) do
@@ -203,7 +203,7 @@ server.each(function(s)
       alice.c:react(bob, m.id, { "🎉" })
       tells("REACTED", m.id .. " 🎉")
       alice.c:send(bob, { text = "Größe", reply_to = m })
-      tells("REPLY", (m.origin_id or m.id) .. " > hi there|Größe") -- its fallback is of another namespace
+      tells("REPLY", (m.origin_id or m.id) .. " > hi there|Größe") -- its fallback has another namespace
       say("reply", id, "me too")
       local reply = hear(alice, "message")
       assert.same({ "me too", id }, { reply.text, reply.reply_to.id })

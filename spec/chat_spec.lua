@@ -1,4 +1,4 @@
--- chat: who may say what of whose messages, and what is told of once. Each trap is forged; time is virtual.
+-- chat: who may refer to whose messages and how, and what is reported once. Every attack is forged; time is virtual.
 local chat = require "xmpp.chat"
 local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
@@ -20,7 +20,7 @@ describe("carbons", function()
   local FROM_BOB = message(BOB, "1", "psst", REQUEST)
   local TO_BOB = { "message", { from = BARE .. "/phone", to = BOB, type = "chat", id = "2" }, { "body", {}, "mine" } }
 
-  it("of our own account are told of, in both directions", with(nil, function(t, _, heard)
+  it("of our own account are reported, in both directions", with(nil, function(t, _, heard)
     t.forge.carbon(BARE, FROM_BOB)
     assert.same({ "message bob@example.net psst" }, heard())
     local m = heard.last[1]
@@ -52,8 +52,8 @@ describe("carbons", function()
     end))
 
   it("that are not between us and somebody are dropped", with({ receipts = "all" }, function(t, _, heard)
-    t.forge.carbon(BARE, TO_BOB)                                        -- received, and to him
-    t.forge.carbon(BARE, FROM_BOB, "sent")                              -- sent, and by him
+    t.forge.carbon(BARE, TO_BOB)                                        -- "received", and sent to him
+    t.forge.carbon(BARE, FROM_BOB, "sent")                              -- "sent", and sent by him
     t.forge.carbon(BARE, { "message", { to = BOB }, { "body", {}, "x" } }, "sent")
     local inner = { "received", { xmlns = CARBONS }, { "forwarded", { xmlns = "urn:xmpp:forward:0" },
       { "message", { xmlns = "jabber:client", from = BOB }, { "body", {}, "inner" } } } }
@@ -63,7 +63,7 @@ describe("carbons", function()
     assert.same({}, heard())
   end))
 
-  it("are passed on where the sender wanted no copies: others have seen it", with(nil, function(t, _, heard)
+  it("are accepted if the sender wanted no copies: others have seen it", with(nil, function(t, _, heard)
     t.forge.carbon(BARE, bare_message(BOB, "5", { "body", {}, "secret" }, { "private", { xmlns = CARBONS } },
       { "no-copy", { xmlns = "urn:xmpp:hints" } }))
     assert.same({ "message bob@example.net secret" }, heard())
@@ -86,7 +86,7 @@ describe("carbons", function()
     assert.same({ "carbons", "presence", "carbons", "presence" }, order)
   end))
 
-  it("hold up the presence until the server has answered, and no longer than 20 seconds", testing.around(function(t)
+  it("delay the presence until the server has answered, and no longer than 20 seconds", testing.around(function(t)
     local said = false
     t:on({ "iq", { type = "set" }, { "enable", { xmlns = CARBONS } } }, function() return false end)
     t:on({ "presence" }, function() said = true return false end)
@@ -119,7 +119,7 @@ describe("carbons", function()
     assert.equal(2, #errors)
   end))
 
-  it("are not asked for where the option says so", testing.around(function(t)
+  it("are not asked for if the option says so", testing.around(function(t)
     local asked = false
     t:on({ "iq", { type = "set" }, { "enable", { xmlns = CARBONS } } }, function() asked = true end)
     chat.use(t.conn, { carbons = false })
@@ -128,12 +128,12 @@ describe("carbons", function()
   end))
 end)
 
-describe("receipts are given", function()
+describe("receipts are sent", function()
   local function ask(from, kind, ...)
     return { "message", { from = from, to = ME, type = kind, id = "q1" }, { "body", {}, "hi" }, REQUEST, ... }
   end
 
-  it("to all, where the option says so", with({ receipts = "all" }, function(t)
+  it("to all, if the option says so", with({ receipts = "all" }, function(t)
     t:receive(ask(EVE, "chat"))
     is_receipt(t, EVE, "q1")
     t:receive(ask(EVE, "normal"))
@@ -142,7 +142,7 @@ describe("receipts are given", function()
     is_receipt(t, EVE, "q1", "normal")
   end))
 
-  it("by default to those alone who may know that we are there", with(nil, function(t)
+  it("by default only to those who may see our presence", with(nil, function(t)
     t:receive(ask(ANNA, "chat"))
     t:nothing()
     local off = disco.allow(t.conn, function(from) return from == ANNA end)
@@ -167,11 +167,11 @@ describe("receipts are given", function()
       t:receive(ask(from, "chat"))
       if may then is_receipt(t, from, "q1") else t:nothing() end
     end
-    t:receive(ask("both.example.net", "chat")) -- a look-alike
+    t:receive(ask("both.example.net", "chat")) -- a different full JID
     t:nothing()
   end))
 
-  it("by a function of the program's; one that throws or waits lets nobody", with(
+  it("by a function of the program's; none if it throws or waits", with(
     { receipts = function(jid)
       if jid == BOB then error "no idea" end
       if jid == EVE then xmpp.sleep(1) end
@@ -189,7 +189,7 @@ describe("receipts are given", function()
       assert.matches("must not wait", errors)
     end))
 
-  it("to nobody where the option says so, nor where no receipt is asked for", with({ receipts = false }, function(t, c)
+  it("to nobody if the option says so, nor if no receipt is asked for", with({ receipts = false }, function(t, c)
     disco.allow(t.conn, function() return true end)
     t:receive(ask(ANNA, "chat"))
     t:receive(message(ANNA, "q2", "hi"))
@@ -198,14 +198,14 @@ describe("receipts are given", function()
     assert.is_nil(xexpr.child(t:expect { "message" }, "request"))
   end))
 
-  it("only behind the message's being told of", with({ receipts = "all" }, function(t, c)
+  it("only after the message was reported", with({ receipts = "all" }, function(t, c)
     c:on("message", function(m) c:send(m.from, "first") end)
     t:receive(ask(EVE, "chat"))
     t:expect { "message", {}, { "body", {}, "first" } }
     is_receipt(t, EVE, "q1")
   end))
 
-  it("for a message again that is told of once: the first receipt may be lost", with({ receipts = "all" },
+  it("again for a message that comes again, since the first receipt may be lost", with({ receipts = "all" },
     function(t, _, heard)
       for _ = 1, 2 do
         t:receive(ask(EVE, "chat", { "origin-id", { xmlns = SID, id = "o" } }))
@@ -214,7 +214,7 @@ describe("receipts are given", function()
       assert.equal(1, #heard())
     end))
 
-  it("for one that was kept for us while we were away", with({ receipts = "all" }, function(t, _, heard)
+  it("for one that was stored while we were offline", with({ receipts = "all" }, function(t, _, heard)
     t:receive(ask(EVE, "chat", { "delay", { xmlns = "urn:xmpp:delay", stamp = "2002-09-10T23:08:25Z" } }))
     is_receipt(t, EVE, "q1")
     assert.same({ true, 1031699305 }, { heard.last[1].delayed, heard.last[1].stamp })
@@ -253,7 +253,7 @@ describe("receipts are given", function()
     t:nothing()
   end))
 
-  it("not behind the end of its use, nor of the connection's", with({ receipts = "all" }, function(t, c)
+  it("not after the end of its use, or of the connection", with({ receipts = "all" }, function(t, c)
     c:on("message", function(m) if m.text == "drop" then ext.drop(t.conn, chat) end end)
     t:receive(message(EVE, "q1", "drop", REQUEST))
     t:nothing()
@@ -264,7 +264,7 @@ describe("receipts are given", function()
   end))
 end)
 
-describe("receipts are heard", function()
+describe("receipts are accepted", function()
   it("of what we have sent to that address, once", with(nil, function(t, c, heard)
     local id = say(t, c)
     t.forge.receipt("anna@example.net/phone", id)
@@ -281,13 +281,13 @@ describe("receipts are heard", function()
     t.forge.receipt(nil, id)
     t:receive(message(ANNA, "own", "hi"))
     heard()
-    t.forge.receipt(ANNA, "own") -- which she has sent, and not we
+    t.forge.receipt(ANNA, "own") -- she has sent it, not we
     t:receive { "message", { from = ANNA, type = "chat" }, { "received", { xmlns = "urn:example:x", id = id } } }
     t:receive { "message", { from = ANNA, type = "groupchat" }, { "received", { xmlns = RECEIPTS, id = id } } }
     assert.same({}, heard())
   end))
 
-  it("of whom our server writes otherwise, and of nobody who is only alike", with(nil, function(t, c, heard)
+  it("from an address that our server spells otherwise, and from no look-alike", with(nil, function(t, c, heard)
     local function said(to)
       local id = assert(c:send(to, "hello"))
       t:expect { "message", { to = to } }
@@ -301,13 +301,13 @@ describe("receipts are heard", function()
     t.forge.reaction("strasse@example.net/x", id, { "+1" })
     assert.same({ "receipt strasse@example.net " .. id, "reacted strasse@example.net " .. id .. " +1" }, heard())
     id = said "strasse@example.net"
-    t.forge.receipt("straße@example.net/x", id) -- another account, where both are there
+    t.forge.receipt("straße@example.net/x", id) -- if both exist, this is another account
     assert.same({}, heard())
     c:correct("straße@example.net", id, "x")
     t:sent()
   end))
 
-  it("of what another client of ours has sent, in a copy too; not what that one says itself", with(nil,
+  it("of what another client of ours has sent, in a carbon copy, too; not those that it sends itself", with(nil,
     function(t, _, heard)
       t.forge.carbon(BARE, { "message", { from = BARE .. "/phone", to = ANNA, type = "chat", id = "7" },
         { "body", {}, "mine" } }, "sent")
@@ -329,7 +329,7 @@ describe("a correction", function()
     heard()
   end
 
-  it("of its own message is one, from any resource; of a correction it is of the first", with(nil,
+  it("of one's own message is accepted, from any resource; of a correction it refers to the first", with(nil,
     function(t, _, heard)
       first(t, heard)
       t.forge.correction("anna@example.net/phone", "m1", "hello")
@@ -353,14 +353,14 @@ describe("a correction", function()
       "message anna@example.net z ?correction" }, heard())
   end))
 
-  it("is not told of in another namespace, and without an id", with(nil, function(t, _, heard)
+  it("is not recognised in another namespace, or without an id", with(nil, function(t, _, heard)
     first(t, heard)
     t:receive(message(ANNA, "m2", "a", { "replace", { xmlns = "urn:example:x", id = "m1" } }))
     t:receive(message(ANNA, "m3", "b", { "replace", { xmlns = "urn:xmpp:message-correct:0" } }))
     assert.same({ "message anna@example.net a", "message anna@example.net b" }, heard())
   end))
 
-  it("of another client's of ours is of what our account has sent", with(nil, function(t, c, heard)
+  it("from another client of ours is of what our account has sent", with(nil, function(t, c, heard)
     local id = say(t, c)
     local function by_phone(its, text)
       t.forge.carbon(BARE, { "message", { from = BARE .. "/phone", to = ANNA, type = "chat", id = "p" .. text },
@@ -374,7 +374,7 @@ describe("a correction", function()
     assert.same({ "message anna@example.net worse ?correction" }, heard())
   end))
 
-  it("reaches the last messages alone, as many as the option says", with({ window = 3 }, function(t, _, heard)
+  it("only reaches the last messages, as many as the option says", with({ window = 3 }, function(t, _, heard)
     for i = 1, 4 do t:receive(message(ANNA, "m" .. i, "text")) end
     heard()
     t.forge.correction(ANNA, "m1", "old")
@@ -383,7 +383,7 @@ describe("a correction", function()
     assert.same({ "corrected anna@example.net m4 -> new" }, heard())
   end))
 
-  it("reaches no message that was taken back", with(nil, function(t, _, heard)
+  it("reaches no message that was retracted", with(nil, function(t, _, heard)
     first(t, heard)
     t.forge.retraction(ANNA, "m1")
     t.forge.correction(ANNA, "m1", "back again")
@@ -398,7 +398,7 @@ describe("a retraction", function()
       { "fallback", { xmlns = "urn:xmpp:fallback:0", ["for"] = "urn:xmpp:message-retract:1" } }
   end
 
-  it("of its own message is one, by either id, and by those of corrections", with(nil, function(t, _, heard)
+  it("of one's own message is accepted, by either id, and by those of corrections", with(nil, function(t, _, heard)
     t:receive(message(ANNA, "m1", "oops", { "origin-id", { xmlns = SID, id = "o1" } }))
     t:receive(message(ANNA, "m2", "oops"))
     t.forge.correction(ANNA, "m2", "oops!")
@@ -407,11 +407,11 @@ describe("a retraction", function()
     t.forge.retraction(ANNA, "o1")
     t.forge.retraction(ANNA, correction)
     assert.same({ "retracted anna@example.net m1", "retracted anna@example.net m2" }, heard())
-    t.forge.retraction(ANNA, "m1") -- it is gone
+    t.forge.retraction(ANNA, "m1") -- it was retracted before
     assert.same({}, heard())
   end))
 
-  it("of anything else is nothing, or its text", with(nil, function(t, c, heard)
+  it("of anything else is ignored, or reported as its text", with(nil, function(t, c, heard)
     t:receive(message(ANNA, "m1", "mine"))
     heard()
     local id = say(t, c)
@@ -422,11 +422,11 @@ describe("a retraction", function()
     local x, fallback = retraction "m1"
     t:receive(bare_message(EVE, "m3", BODY, x, fallback))
     assert.same({ "message eve@evil.example /me takes it back ?retraction" }, heard())
-    t.forge.retraction(ANNA, "m1") -- it is still there
+    t.forge.retraction(ANNA, "m1") -- the attempts had no effect
     assert.same({ "retracted anna@example.net m1" }, heard())
   end))
 
-  it("has no text but what is there for others", with(nil, function(t, _, heard)
+  it("has no text except for its fallback", with(nil, function(t, _, heard)
     t:receive(message(ANNA, "m1", "mine"))
     local x, fallback = retraction "m1"
     t:receive(bare_message(ANNA, "m2", BODY, x, fallback))
@@ -436,7 +436,7 @@ describe("a retraction", function()
 end)
 
 describe("a reaction", function()
-  it("is one to what either side has said in that conversation", with(nil, function(t, c, heard)
+  it("is accepted to what either side has said in the conversation", with(nil, function(t, c, heard)
     local id = say(t, c)
     t:receive(message(ANNA, "m1", "hi"))
     heard()
@@ -449,7 +449,7 @@ describe("a reaction", function()
     assert.equal("out", heard.last[1].direction)
   end))
 
-  it("to anything else is nothing, or its text", with(nil, function(t, c, heard)
+  it("to anything else is ignored, or reported as its text", with(nil, function(t, c, heard)
     local id = say(t, c)
     t.forge.reaction(EVE, id, { "👍" })
     t.forge.reaction(BOB, id, { "👍" })
@@ -461,7 +461,7 @@ describe("a reaction", function()
     assert.same({ "message eve@evil.example +1 ?reaction" }, heard())
   end))
 
-  it("of many is cut", with(nil, function(t, c, heard)
+  it("with too many is cut", with(nil, function(t, c, heard)
     local id, list = say(t, c), { ("x"):rep(65), "" }
     for i = 1, 40 do list[#list + 1] = "r" .. i end
     t.forge.reaction(ANNA, id, list)
@@ -473,7 +473,7 @@ end)
 describe("a stanza-id", function()
   local function by(address, id) return { "stanza-id", { xmlns = SID, by = address, id = id } } end
 
-  it("is believed of our account where it announces that it gives them", testing.around(function(t)
+  it("is believed if our account announces that it gives them", testing.around(function(t)
     account_gives_ids(t)
     local got
     chat.use(t.conn):on("message", function(m) got = m end)
@@ -488,7 +488,7 @@ describe("a stanza-id", function()
     assert.is_nil(got.stanza_id)
   end))
 
-  it("is not believed where the account doesn't, nor before it has", with(nil, function(t, _, heard)
+  it("is not believed if the account doesn't, nor before it has", with(nil, function(t, _, heard)
     t:receive(message(ANNA, "1", "hi", by(BARE, "forged")))
     t:receive(message(BOB, "2", "ho", by(BARE, "forged")))
     assert.same({ "message anna@example.net hi", "message bob@example.net ho" }, heard())
@@ -496,33 +496,33 @@ describe("a stanza-id", function()
     account_gives_ids(t)
     t:receive(message(BOB, "3", "ho", by(BARE, "forged")))
     assert.is_nil(heard.last[1].stanza_id)
-    t:reconnect { new = true } -- each session asks
+    t:reconnect { new = true } -- each session asks anew
     t:nothing()
     t:receive(message(BOB, "4", "ho", by(BARE, "true")))
     assert.equal("true", heard.last[1].stanza_id)
     t:on({ "iq", { type = "get", to = BARE } }, function() return false end)
-    t:reconnect { new = true } -- nor on the word of a session that is over
+    t:reconnect { new = true } -- what an earlier session was told doesn't count
     t:receive(message(BOB, "5", "ho", by(BARE, "forged")))
     assert.is_nil(heard.last[1].stanza_id)
     t:advance(30)
   end))
 end)
 
-describe("a message that comes twice is told of once:", function()
+describe("a message that comes twice is reported once:", function()
   local function with_ids(from, origin, service, text)
     return bare_message(from, "1", { "body", {}, text or "hi" },
       origin and { "origin-id", { xmlns = SID, id = origin } } or { "x", { xmlns = "urn:x" } },
       service and { "stanza-id", { xmlns = SID, by = BARE, id = service } } or { "x", { xmlns = "urn:x" } })
   end
 
-  it("again in a new session of its sender's, where the server gives it another id", testing.around(function(t)
+  it("again in a new session of its sender's, even if the server gives it another id", testing.around(function(t)
     account_gives_ids(t)
     local n = 0
     chat.use(t.conn):on("message", function() n = n + 1 end)
     t:receive(with_ids(ANNA, "o1", "s1"))
     t:receive(with_ids("anna@example.net/another", "o1", "s2"))
     assert.equal(1, n)
-    t.forge.carbon(BARE, with_ids(ANNA, nil, "s2")) -- it is known by the other id, too
+    t.forge.carbon(BARE, with_ids(ANNA, nil, "s2")) -- it is recognised by the other id, too
     assert.equal(1, n)
     t.forge.carbon(BARE, with_ids(ANNA, nil, "s3"))
     assert.equal(2, n)
@@ -541,7 +541,7 @@ describe("a message that comes twice is told of once:", function()
     assert.equal(1, #heard())
   end))
 
-  it("so are what it corrects, takes back, and acknowledges", with(nil, function(t, c, heard)
+  it("so are its correction, retraction, and receipt", with(nil, function(t, c, heard)
     local id = say(t, c)
     t:receive(message(ANNA, "m1", "hi"))
     for _ = 1, 2 do
@@ -553,7 +553,7 @@ describe("a message that comes twice is told of once:", function()
     assert.equal(3, #heard())
   end))
 
-  it("but another's with the same id is another", with(nil, function(t, _, heard)
+  it("but another sender's with the same id is another one", with(nil, function(t, _, heard)
     t:receive(with_ids(ANNA, "o1"))
     t:receive(with_ids(BOB, "o1"))
     t:receive(with_ids(EVE, "o1"))
@@ -570,7 +570,7 @@ describe("a message that comes twice is told of once:", function()
     assert.equal(1, #heard())
   end))
 
-  it("within the bound that the option says, at least", with({ dedup = 4 }, function(t, _, heard)
+  it("within the limit that the option sets, at least", with({ dedup = 4 }, function(t, _, heard)
     t:receive(with_ids(ANNA, "o0"))
     for i = 1, 3 do t:receive(with_ids(ANNA, "o" .. i)) end
     t:receive(with_ids(ANNA, "o0"))

@@ -1,4 +1,4 @@
--- chat: what is read and what is sent, and the use of the extension. Time is virtual.
+-- chat: what is read and what is sent, and how the extension is used. Time is virtual.
 local caps = require "xmpp.caps"
 local chat = require "xmpp.chat"
 local disco = require "xmpp.disco"
@@ -17,7 +17,7 @@ local with, say, is_receipt = talk.with, talk.say, talk.is_receipt
 local REQUEST = { "request", { xmlns = "urn:xmpp:receipts" } }
 
 describe("markers and states", function()
-  it("are heard of what we have sent there, once; of nothing else", with(nil, function(t, c, heard)
+  it("are reported for what we have sent there, once; for nothing else", with(nil, function(t, c, heard)
     local id = say(t, c)
     t.forge.displayed(EVE, id)
     t.forge.displayed(ANNA, "unknown")
@@ -43,7 +43,7 @@ describe("markers and states", function()
       t:nothing()
     end))
 
-  it("are heard while they are true", with(nil, function(t, _, heard)
+  it("are reported while they are true", with(nil, function(t, _, heard)
     t:receive(bare_message(ANNA, nil, { "composing", { xmlns = STATES } }))
     t:receive(message(ANNA, "m1", "hi", { "active", { xmlns = STATES } }))
     t:receive(bare_message(ANNA, nil, { "paused", { xmlns = STATES } },
@@ -56,7 +56,7 @@ describe("markers and states", function()
       heard())
   end))
 
-  it("of ours are said to those who have said theirs, and to nobody else", with({ states = true }, function(t, c)
+  it("of ours are sent to those who have sent theirs, and to nobody else", with({ states = true }, function(t, c)
     assert.is_false(c:state("anna@example.net", "composing"))
     c:send("anna@example.net", "hi")
     assert.is_nil(xexpr.child(t:expect { "message" }, "active", STATES))
@@ -67,18 +67,18 @@ describe("markers and states", function()
     assert.is_nil(xexpr.child(got, "body"))
     c:send("anna@example.net", "hi")
     t:expect { "message", {}, { "active", { xmlns = STATES } } }
-    t:receive(message(ANNA, "m1", "without a state")) -- she wants no more (XEP-0085 5.1)
+    t:receive(message(ANNA, "m1", "without a state")) -- without a chat state: she wants no more (XEP-0085 5.1)
     assert.is_false(c:state("anna@example.net", "paused"))
     t:nothing()
   end))
 
-  it("of ours are said to those who announce that they know them", testing.around(function(t)
+  it("of ours are sent to those who announce that they know them", testing.around(function(t)
     ext.use(t.conn, caps)
     local c = chat.use(t.conn)
     local query = { "query", { xmlns = "http://jabber.org/protocol/disco#info" },
       { "identity", { category = "client", type = "pc" } }, { "feature", { var = STATES } } }
     t.forge.caps(BOB, { ver = caps.ver(query) })
-    assert.is_false(c:state(BOB, "composing")) -- nobody knows yet what the hash says
+    assert.is_false(c:state(BOB, "composing")) -- the caps hash isn't known yet
     xmpp.spawn(function() caps.of(t.conn, BOB) end)
     t:expect({ "iq", { to = BOB } }, query)
     assert.is_true(c:state(BOB, "composing"))
@@ -107,14 +107,14 @@ describe("what has come", function()
     assert.equal("de-AT", heard.last[1].lang)
   end))
 
-  it("has prepared addresses; from nobody it is our account's", with(nil, function(t, _, heard)
+  it("has prepared addresses; without `from` it is our account's", with(nil, function(t, _, heard)
     t:receive(message("ANNA@Example.NET/PC", "1", "hi"))
     assert.same({ "anna@example.net/PC", "anna@example.net" }, { heard.last[1].from, heard.last[1].peer })
     t:receive { "message", {}, { "body", {}, "from the server" } }
     assert.same({ BARE, BARE, ME }, { heard.last[1].from, heard.last[1].peer, heard.last[1].to })
   end))
 
-  it("from rooms is none of chat's: neither theirs, nor occupants', nor copies of these", with({ receipts = "all" },
+  it("from rooms is not reported: neither theirs, nor occupants', nor copies of these", with({ receipts = "all" },
     function(t, _, heard)
       local asked = {}
       local off = chat.rooms(t.conn, function(bare, stanza)
@@ -143,7 +143,7 @@ describe("what has come", function()
     t:sent()
   end))
 
-  it("in groupchat is nobody's here", with(nil, function(t, _, heard)
+  it("of type groupchat is not reported", with(nil, function(t, _, heard)
     t:receive { "message", { from = "room@rooms.example.net/anna", type = "groupchat" }, { "body", {}, "hi" } }
     assert.same({}, heard())
   end))
@@ -173,7 +173,7 @@ describe("what has come", function()
     assert.equal(1, #t:take_errors())
   end))
 
-  it("from many is forgotten of the first: the memory has an end, and what we have said stays", with(
+  it("from many is remembered up to a limit, and what we have sent stays", with(
     { peers = 10, window = 2 }, function(t, c, heard)
       local id = say(t, c)
       t:receive(message(ANNA, "m1", "hi"))
@@ -200,7 +200,7 @@ describe("what is sent", function()
     assert.is_nil(xexpr.child(t:expect { "message" }, "origin-id"))
   end))
 
-  it("has what a table says", with(nil, function(t, c)
+  it("has the parts that a table gives", with(nil, function(t, c)
     c:send("anna@example.net", { text = "Grüße", subject = "S", thread = "T", lang = "de", spoiler = "the end",
       hints = { "no-store", "no-copy" } })
     local hints = "urn:xmpp:hints"
@@ -215,7 +215,7 @@ describe("what is sent", function()
     t:expect { "message", {}, { "spoiler", { xmlns = "urn:xmpp:spoiler:0" }, "" } }
   end))
 
-  it("quotes for others what it replies to, and we read it without the quote", with(nil, function(t, c, heard)
+  it("quotes what it replies to, and is read without the quote", with(nil, function(t, c, heard)
     t:receive(message(ANNA, "m1", "Käse?\nOder Brot?", { "origin-id", { xmlns = SID, id = "o1" } }))
     c:send(ANNA, { text = "Both", reply_to = heard.last[1] })
     local got = t:expect { "message", {}, { "body", {}, "> Käse?\n> Oder Brot?\nBoth" },
@@ -261,7 +261,7 @@ describe("what is sent", function()
     t:expect { "message", {}, { "replace", { id = "of another process" } } }
   end))
 
-  it("takes back, and is told no more of it", with(nil, function(t, c, heard)
+  it("retracts, after which nothing more is reported of it", with(nil, function(t, c, heard)
     local id = say(t, c)
     c:retract("anna@example.net", id)
     t:expect { "message", { to = "anna@example.net" }, { "retract", { xmlns = "urn:xmpp:message-retract:1", id = id } },
@@ -290,7 +290,7 @@ describe("what is sent", function()
     assert.equal(2, #xexpr.child(t:expect { "message" }, "reactions"))
   end))
 
-  it("says what becomes of it", with(nil, function(t, c)
+  it("reports its states", with(nil, function(t, c)
     local states = {}
     c:send("anna@example.net", "hi", { on = function(state) states[#states + 1] = state end })
     t:expect { "message" }
@@ -303,7 +303,7 @@ describe("what is sent", function()
     assert.is_nil((c:state("@", "active")))
   end))
 
-  it("is the caller's fault where it can't be", with(nil, function(_, c)
+  it("raises if it isn't possible", with(nil, function(_, c)
     local function refuses(text, f)
       local ok, err = pcall(f)
       local info = debug.getinfo(f, "S")
@@ -316,7 +316,7 @@ describe("what is sent", function()
     refuses("there is no field 'txt'", function() c:send(ANNA, { txt = "x" }) end)
     refuses("text: string expected, got number", function() c:send(ANNA, { text = 1 }) end)
     refuses("text, url or subject expected", function() c:send(ANNA, {}) end)
-    refuses("a url is the whole text", function() c:send(ANNA, { text = "see", url = "https://x.y" }) end)
+    refuses("the text must be exactly the url", function() c:send(ANNA, { text = "see", url = "https://x.y" }) end)
     refuses("there is no hint 'hide'", function() c:send(ANNA, { text = "x", hints = { "hide" } }) end)
     refuses("reply_to: a message, or something", function() c:send(ANNA, { text = "x", reply_to = {} }) end)
     refuses("U+0001", function() c:send(ANNA, "\1") end)
@@ -344,7 +344,7 @@ describe("its use", function()
     assert.is_nil(ext.of(t.conn, chat))
   end
 
-  it("raises for what is no option", testing.around(function(t)
+  it("raises for an unknown option", testing.around(function(t)
     refuses(t, { carbon = true }, "there is no option 'carbon'")
     refuses(t, { carbons = 1 }, "bad option 'carbons' (boolean expected, got 1)")
     refuses(t, { receipts = "some" }, "bad option 'receipts' (boolean, \"all\" or function expected, got some)")
@@ -374,7 +374,7 @@ describe("its use", function()
     assert.is_nil(features[MARKERS])
   end))
 
-  it("goes on in another process by what it has saved", testing.around(function(t)
+  it("continues in another process with what it has saved", testing.around(function(t)
     local c = chat.use(t.conn)
     local id = say(t, c)
     t:receive(message(ANNA, "m1", "hi", { "origin-id", { xmlns = SID, id = "o1" } }))
@@ -399,7 +399,7 @@ describe("its use", function()
     assert.same({ "receipt anna@example.net " .. id, "corrected anna@example.net m1 -> hallo" }, lines)
   end))
 
-  it("takes no harm from what was saved by somebody else", testing.around(function(t)
+  it("isn't harmed by forged saved data", testing.around(function(t)
     ext.load(t.conn, { chat = { ours = { 1, {}, { 5 }, { "x", 1, 2 }, { "x", "a" } }, theirs = "x",
       recent = { by_service = { 1 }, by_sender = 2 } } })
     chat.use(t.conn)
@@ -407,7 +407,7 @@ describe("its use", function()
     assert.same({}, t:take_errors())
   end))
 
-  -- Nothing of it is left on this function's stack.
+  -- In a function of its own, so that nothing of it is left on the stack.
   local function open_and_end()
     local t = testing.new()
     local c, kept = chat.use(t.conn), setmetatable({ t.conn }, { __mode = "v" })
@@ -419,7 +419,7 @@ describe("its use", function()
   it("keeps no connection from being collected", function()
     local c, kept = open_and_end()
     local jit = rawget(_G, "jit")
-    if jit then jit.flush() end -- what it has compiled knows objects by their addresses, and keeps them
+    if jit then jit.flush() end -- compiled code refers to objects, and keeps them alive
     for _ = 1, 10 do collectgarbage() end
     assert.is_nil(kept[1])
     local _, err = c:send(ANNA, "x")

@@ -1,4 +1,4 @@
--- core.clock and core.seed: the clock and the ids of tests (see xmpp.testing).
+-- core.clock and core.seed: the clock and the ids in tests (see xmpp.testing).
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
 local xmpp = require "xmpp"
@@ -9,7 +9,7 @@ describe("a clock of the state's own:", function()
     core.seed(nil)
   end)
 
-  it("stands still where it was put, until it is set", function()
+  it("stands still until it is set", function()
     assert.is_nil(core.clock())
     core.clock(true, 1700000000)
     local now = core.now()
@@ -48,7 +48,7 @@ describe("a clock of the state's own:", function()
     assert.same({ "minute", "hour" }, seen)
   end)
 
-  it("is followed by the system's, which doesn't go back before what was", function()
+  it("is followed by the system's, which doesn't go back", function()
     core.clock(true)
     core.clock(core.clock() + 86400)
     local now = core.now()

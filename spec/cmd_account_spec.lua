@@ -1,5 +1,5 @@
--- cmd_account: the command's accounts, secrets, checks, console and bots, against xmpp.testing; and what is made from
--- its table. See cmd_spec for the rest.
+-- cmd_account: the command's accounts, secrets, checks, console and bots, against xmpp.testing; and what is generated
+-- from its table of subcommands. See cmd_spec for the rest.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
 local shell = require "spec.support.shell"
@@ -17,7 +17,7 @@ local function around(f, more)
   return testing.around(f, o)
 end
 
--- What f raises.
+-- The error that f raises.
 local function raised(f, ...)
   local ok, err = pcall(f, ...)
   assert.is_false(ok)
@@ -42,9 +42,9 @@ describe("the configuration", function()
     }, sections)
   end)
 
-  it("that is broken is told of by file and line", function()
+  it("that is broken is reported with file and line", function()
     fault("[default]\njid = a@b\nwhat?\n", "/x/config.lua:3: '[section]', 'key = value' or '# comment' expected")
-    fault("jid = a@b\n", "/x/config.lua:1: 'jid' stands in no section: begin with [default]")
+    fault("jid = a@b\n", "/x/config.lua:1: 'jid' is not in a section: begin with [default]")
     fault("[a]\njid = a@b\npasword = x\n", "/x/config.lua:3: there is no key 'pasword'; did you mean 'password'?")
     fault("[a]\njid = a@b\njid = a@c\n", "/x/config.lua:3: 'jid' is there already in [a]")
     fault("[a]\njid = a@b\n\n[a]\n", "/x/config.lua:4: section [a] is there already, in line 1")
@@ -54,8 +54,8 @@ describe("the configuration", function()
     fault("[a]\ncache = yes\n", "/x/config.lua:2: true or false expected")
     fault("[a]\nproxy = ftp://u:secret@x\n",
       "/x/config.lua:2: a URL expected that begins with socks5://, socks5h:// or http://")
-    fault("[a]\nproxy = http://u:secret@x\n", "/x/config.lua:2: a port from 1 to 65535 expected behind the host: an "
-      .. "HTTP proxy has no usual one")
+    fault("[a]\nproxy = http://u:secret@x\n", "/x/config.lua:2: a port from 1 to 65535 expected after the host: an "
+      .. "HTTP proxy has no default port")
     fault("[a]\ntls = yes\n", "/x/config.lua:2: starttls, direct or none expected")
     fault("[a]\nurl = https://x/\n", "/x/config.lua:2: wss://host/path or host-meta expected")
     fault("[a]\njid = a@b\nurl = wss://x/ws\nport = 1\n",
@@ -77,13 +77,13 @@ describe("the configuration", function()
     assert.truthy(raised(config.parse, "[room @x]\n", "x").text:find "^x:1: '@x' is no address of a room: ")
   end)
 
-  it("is never run", function()
+  it("is never executed", function()
     raised(config.parse, "os.exit(99)\n", "x")
     local sections = config.parse("[a]\njid = a@b\npassword = $(id) os.exit(1)\n", "x")
     assert.equal("$(id) os.exit(1)", sections[1].password)
   end)
 
-  -- A world whose configuration is `text`, of that mode.
+  -- A world whose configuration is `text`, with this mode and owner.
   local function configured(text, mode, uid)
     return cmd.world { folder = "/c", env = { XDG_CONFIG_HOME = "/c" },
       files = { ["/c/xmpp/config.lua"] = { text = text, mode = mode or tonumber("600", 8), uid = uid } } }
@@ -127,7 +127,7 @@ describe("the configuration", function()
     assert.truthy(err.text:find("belongs to another user: chown", 1, true), err.text)
   end)
 
-  it("makes its statuses 3", function()
+  it("causes status 3", function()
     local w = configured "[default]\njid = a@b\nwhat?\n"
     assert.equal(3, cmd.run(w, { "ping" }, true))
     assert.equal("xmpp: /c/xmpp/config.lua:3: '[section]', 'key = value' or '# comment' expected\n", w.stderr)
@@ -137,7 +137,7 @@ end)
 describe("the password", function()
   local PRIVATE = tonumber("600", 8)
 
-  -- A world with a source for each; the test takes them away from the first to the last.
+  -- A world with a password from each source; the test removes them one by one.
   local function sources(o)
     local env = { XMPP_PASSWORD = false, XMPP_PASSWORD_FILE = "/p/env" }
     for key, value in pairs(o.env or {}) do env[key] = value end
@@ -155,7 +155,7 @@ describe("the password", function()
     return word, from, ctx.world
   end
 
-  it("is the first that is there", function()
+  it("is the first one that exists", function()
     local account = { jid = "a@b", ["password-command"] = "echo from command; echo rest", ["password-file"] = "/p/file",
       password = "from config" }
     assert.equal("from fd", (find({ opts = { ["password-fd"] = 7 } }, account)))
@@ -174,7 +174,7 @@ describe("the password", function()
     assert.same({ "typed", "terminal", { "Password of a@b: " } }, { word, from, w.asked })
   end)
 
-  it("that is nowhere is told of, with what to do", function()
+  it("that is missing is reported, with what to do", function()
     local err = raised(find, { env = { XMPP_PASSWORD_FILE = false } })
     assert.truthy(err.text:find("`xmpp account password` stores one", 1, true), err.text)
     assert.equal("config", err.layer)
@@ -189,7 +189,7 @@ describe("the password", function()
     assert.truthy(err.text:find("chmod 600 '/p/open'", 1, true), err.text)
   end)
 
-  it("isn't taken from a command that fails, or says nothing", function()
+  it("isn't taken from a command that fails, or prints nothing", function()
     local env = { XMPP_PASSWORD_FILE = false }
     local err = raised(find, { env = env }, { jid = "a@b", ["password-command"] = "echo x; exit 3" })
     assert.truthy(err.text:find("password-command ended with status 3", 1, true), err.text)
@@ -197,7 +197,7 @@ describe("the password", function()
     assert.truthy(err.text:find("empty first line", 1, true), err.text)
   end)
 
-  it("of the environment is taken out of it, and told of by -v", function()
+  it("in the environment is removed from it, and mentioned with -v", function()
     local _, _, w = find { env = { XMPP_PASSWORD_FILE = false, XMPP_PASSWORD = "x" }, verbose = true }
     assert.is_nil(w.env "XMPP_PASSWORD")
     assert.truthy(w.stderr:find("other programs of this user may read it", 1, true), w.stderr)
@@ -265,7 +265,7 @@ describe("account", function()
     assert.equal("config.lua\n", shell.succeed(("ls %s/xmpp"):format(folder)))
   end))
 
-  it("remove leaves the rooms behind it alone", around(function(t)
+  it("remove leaves the room sections after it alone", around(function(t)
     local path = folder .. "/xmpp/config.lua"
     shell.succeed(("mkdir %s/xmpp && printf '[default]\\njid = a@b\\n[room tea@x.y]\\nnick = me\\n' >%s"):format(folder,
       path))
@@ -275,7 +275,7 @@ describe("account", function()
     assert.equal("[room tea@x.y]\nnick = me\n", shell.read(path))
   end))
 
-  it("add refuses what is no address of a user's, and a name that is taken", function()
+  it("add refuses what isn't a user's address, and a name that is taken", function()
     local w = cmd.world { folder = folder, secret = "x" }
     assert.equal(2, cmd.run(w, { "account", "add", "example.net" }, true))
     w = cmd.world { folder = "/c", files = { ["/c/xmpp/config.lua"] = { text = "[a]\njid = a@b\n", mode = 0 } } }
@@ -294,14 +294,14 @@ describe("check", function()
     return w
   end
 
-  -- What comes to the message that it sends to itself.
+  -- The message that it sends to itself comes back.
   local function echo(t)
     t:on({ "message", { to = "bot@example.net/cron" } }, function(stanza)
       return { { "message", { id = stanza[2].id, from = "bot@example.net/cron" }, { "body", {}, "xmpp check" } } }
     end)
   end
 
-  it("says OK, with what it has measured", around(function(t)
+  it("prints OK, with what it has measured", around(function(t)
     echo(t)
     local w = checked(t, {})
     assert.equal(0, w.status, w.stdout)
@@ -318,7 +318,7 @@ describe("check", function()
     end)
   end
 
-  it("warns of what takes long, and says CRITICAL of what takes longer", around(function(t)
+  it("warns of what takes long, and prints CRITICAL for what takes longer", around(function(t)
     slow_ping(t, 2)
     local w = checked(t, { "--only", "ping" })
     assert.same({ 1, "XMPP WARNING - ping took 2.00s | ping=2.000s;1;5\n" }, { w.status, w.stdout })
@@ -328,14 +328,14 @@ describe("check", function()
     assert.same({ 0, "XMPP OK - ping 2.00s | ping=2.000s;3;5\n" }, { w.status, w.stdout })
   end))
 
-  it("says CRITICAL where a step fails", around(function(t)
+  it("prints CRITICAL if a step fails", around(function(t)
     t:on({ "message", {} }, function() return false end)
     local w = checked(t, { "--only", "echo", "-t", "3" }, 20)
     assert.equal(2, w.status)
     assert.truthy(w.stdout:find("^XMPP CRITICAL %- echo: timeout: .* | echo=3.000s;1;5\n$"), w.stdout)
   end))
 
-  it("says CRITICAL where the login is refused", around(function(t)
+  it("prints CRITICAL if the login is refused", around(function(t)
     t:refuse "not-authorized"
     local w = checked(t, {})
     assert.equal(2, w.status)
@@ -364,7 +364,7 @@ describe("check", function()
       steps = { { name = "ping", seconds = 0, ok = true } } }, cjson.decode(w.stdout))
   end))
 
-  it("says CRITICAL where what was asked for could not be tried", around(function(t)
+  it("prints CRITICAL if what was asked for could not be tried", around(function(t)
     t:refuse "not-authorized"
     local w = checked(t, { "--only", "ping,muc" })
     assert.equal(2, w.status)
@@ -379,7 +379,7 @@ describe("check", function()
     end
   end)
 
-  it("says UNKNOWN, on stdout too, where it can't check", function()
+  it("prints UNKNOWN, on stdout too, if it can't check", function()
     local w = cmd.world()
     assert.equal(3, cmd.run(w, { "check", "-a", "nobody" }, true))
     assert.truthy(w.stdout:find("^XMPP UNKNOWN %- there is no account"), w.stdout)
@@ -387,7 +387,7 @@ describe("check", function()
 end)
 
 describe("console", function()
-  -- The console's own loop asks the system for input: here there is some as long as there is.
+  -- The console's own loop polls the system for input: here there is some until it ends.
   local function console(t, text)
     local w = cmd.world { input = text }
     w.sys = setmetatable({ poll = function() t:next() return true end }, { __index = w.sys })
@@ -397,25 +397,25 @@ describe("console", function()
     return w
   end
 
-  it("evaluates, and shows what comes of it", around(function(t)
+  it("evaluates, and shows the result", around(function(t)
     local w = console(t, "1 + 1\nx = 5\nx\nfor i = 1, 2 do\nprint(i)\nend\n{ 'a', b = 'c\\27' }\nconn:jid()\n")
     assert.equal(0, w.status)
     assert.equal("2\n5\n1\n2\n{ \"a\", b = \"c\\x1b\" }\nbot@example.net/cron\n", w.stdout)
   end))
 
-  it("tells of mistakes, and goes on", around(function(t)
+  it("reports mistakes, and goes on", around(function(t)
     local w = console(t, "1 +* 2\nerror('no', 0)\nnil + 1\n<a\n7\n")
     assert.equal(0, w.status)
     assert.truthy(w.stdout:find("unexpected symbol", 1, true), w.stdout)
     assert.truthy(w.stdout:find("\nno\n", 1, true), w.stdout)
   end))
 
-  it("sends a line that begins with < as XML, and refuses what can't be sent", around(function(t)
+  it("sends a line that begins with < as XML, and refuses what isn't a stanza", around(function(t)
     console(t, "<message to='anna@example.net'><body>hi</body></message>\n<message a='1' a='2'/>\n")
     t:expect { "message", { to = ANNA }, { "body", {}, "hi" } }
   end))
 
-  it("keeps what was typed for its owner, but for what begins with a space", around(function(t)
+  it("keeps a history for its owner, except for lines that begin with a space", around(function(t)
     shell.in_folder(function(folder)
       local w = cmd.world { input = "1\n 2\n1\n1\n3\n", tty = { [0] = true }, folder = folder }
       w.sys = setmetatable({ poll = function() t:next() return true end }, { __index = w.sys })
@@ -425,7 +425,7 @@ describe("console", function()
     end)
   end))
 
-  it("has the toolkit at hand, and waits for answers", around(function(t)
+  it("has the library's modules loaded, and waits for answers", around(function(t)
     t:on({ "iq", {}, { "query", { xmlns = "jabber:iq:version" } } }, function()
       return { "query", { xmlns = "jabber:iq:version" }, { "name", {}, "Server" }, { "version", {}, "7" } }
     end)
@@ -447,7 +447,7 @@ describe("run", function()
     return w
   end
 
-  it("gives a bot its connection and words, and ends with its status", around(function(t)
+  it("gives a bot its connection and arguments, and ends with its status", around(function(t)
     local w = bot([[
       log(arg[0] ~= nil, arg[2], ...)
       conn:set_callback(function() end)
@@ -466,8 +466,8 @@ describe("run", function()
     assert.equal(0, w.status)
   end))
 
-  -- TERM comes after so many seconds, as far as the command knows. `options` of run -> world, seconds that the system
-  -- gives it
+  -- SIGTERM comes after `seconds`, as far as the command knows. `options` of run. Returns the world, and how many
+  -- seconds it asked the system for.
   local function by_term(text, options, seconds)
     local hears, on_signal, insisted = {}, xmpp.on_signal, nil
     function xmpp.on_signal(name, f) hears[name] = f end
@@ -495,7 +495,7 @@ describe("run", function()
     xmpp.after(1, function() t:receive { "message", { from = "anna@example.net" }, { "body", "work" } } end)
   end
 
-  it("finishes by TERM what it is at, and is silent about it", around(function(t)
+  it("finishes running calls by TERM, without a message", around(function(t)
     gets_work(t)
     local w, insisted = by_term(AT_WORK:format(3))
     assert.same({ 0, 11 }, { w.status, insisted })
@@ -503,7 +503,7 @@ describe("run", function()
     assert.is_nil(w.stderr:find "xmpp:")
   end))
 
-  it("tells with 8 what it hasn't finished in time", around(function(t)
+  it("ends with 8 and reports what it hasn't finished in time", around(function(t)
     gets_work(t)
     local w, insisted = by_term(AT_WORK:format(30), { "--drain", "9" })
     assert.same({ 8, 15 }, { w.status, insisted })
@@ -511,7 +511,7 @@ describe("run", function()
     t:advance(30)
   end))
 
-  it("tells with 5 by TERM that the connection is lost", around(function(t)
+  it("ends with 5 by TERM if the connection is lost", around(function(t)
     gets_work(t)
     xmpp.after(3, function() t.server:close "conflict" end)
     local w = by_term(AT_WORK:format(30), { "--drain", "60" })
@@ -540,10 +540,10 @@ describe("run", function()
     timer:cancel()
   end))
 
-  -- A file whose loop is its own, as long as nobody ends the process.
+  -- A program with a loop of its own, which never ends unless the test says so.
   local WAITS = "while not over do xmpp.sleep(1) end"
 
-  it("gives up a file that waits for ever, when the connection is closed for good", around(function(t)
+  it("ends a program that waits for ever, when the connection is closed for good", around(function(t)
     _G.over = false
     xmpp.after(2, function() t.server:close "conflict" end)
     xmpp.after(30, function() _G.over = true end)
@@ -554,7 +554,7 @@ describe("run", function()
     assert.is_true(told >= 1, w.stderr)
   end))
 
-  it("gives it up 5 seconds behind xmpp.quit, saying goodbye, and not where it ends by itself", around(function()
+  it("ends it 5 seconds after xmpp.quit, closing the stream, unless it ends by itself", around(function()
     _G.over = false
     local at
     xmpp.after(30, function() _G.over = true end)
@@ -572,14 +572,14 @@ describe("run", function()
     assert.same({ 9, nil }, { w.status, w.exited })
   end))
 
-  it("tells where it has thrown, with 70", around(function()
+  it("reports where it has thrown, with 70", around(function()
     local w = bot "local t = nil\nt.x = 1\n"
     assert.equal(70, w.status)
     assert.truthy(w.stderr:find(":2: ", 1, true), w.stderr)
     assert.truthy(w.stderr:find("traceback", 1, true), w.stderr)
   end))
 
-  it("refuses a file that is no program, before it connects", function()
+  it("refuses a file that isn't valid Lua, before it connects", function()
     local w = bot "x = = 1"
     assert.equal(9, w.status)
     w = cmd.world()
@@ -588,7 +588,7 @@ describe("run", function()
 end)
 
 describe("an exit status", function()
-  it("tells the layer", function()
+  it("depends on the layer", function()
     local statuses = { dns = 4, tcp = 5, tls = 6, stream = 7, sasl = 7, bind = 7, stanza = 1, timeout = 8, closed = 5,
       limit = 9, usage = 2, config = 3, input = 9, partly = 10, output = 11, interrupted = 130 }
     for layer, status in pairs(statuses) do
@@ -602,7 +602,7 @@ describe("an exit status", function()
     for _, status in pairs(statuses) do assert.is_true(listed[status], tostring(status)) end
   end)
 
-  it("comes with what to do", function()
+  it("comes with advice", function()
     local _, text = exit.explain { layer = "tcp", condition = "ECONNREFUSED", text = "t" }
     assert.truthy(text:find("--host and --port", 1, true))
   end)
@@ -637,15 +637,15 @@ describe("names on a terminal", function()
   end
 
   it("are coloured", listened { tty = { true, true }, colored = true })
-  it("aren't elsewhere", listened { tty = {} })
+  it("aren't if it isn't a terminal", listened { tty = {} })
   it("aren't with NO_COLOR", listened { tty = { true, true }, env = { NO_COLOR = "1" } })
   it("aren't on a dumb terminal", listened { tty = { true, true }, env = { TERM = "dumb" } })
-  it("are where that is asked for", listened({ tty = {}, colored = true }, { "--color=always" }))
-  it("aren't where that is asked for", listened({ tty = { true, true } }, { "--color", "never" }))
+  it("are if that is asked for", listened({ tty = {}, colored = true }, { "--color=always" }))
+  it("aren't if that is asked for", listened({ tty = { true, true } }, { "--color", "never" }))
   it("aren't in JSON", listened({ tty = { true, true } }, { "--json", "--color=always" }))
 end)
 
-describe("what is made of the table", function()
+describe("what is generated from the table", function()
   local complete = require "xmpp.cmd.complete"
 
   local function each_option(f)
@@ -656,7 +656,7 @@ describe("what is made of the table", function()
 
   it("is of this version", function() assert.equal(xmpp._VERSION, "xmpp " .. spec.version) end)
 
-  it("has a file for each subcommand, and none without", function()
+  it("has a file for each subcommand, and no other", function()
     for _, command in ipairs(spec.commands) do
       assert.is_function(require("xmpp.cmd." .. command.name).run, command.name)
     end
@@ -674,7 +674,7 @@ describe("what is made of the table", function()
     end
   end)
 
-  it("has all of it in the manual", function()
+  it("is complete in the manual", function()
     local page = require "xmpp.cmd.man".page()
     local at = {}
     for i, command in ipairs(spec.commands) do
@@ -697,7 +697,7 @@ describe("what is made of the table", function()
     for _, row in ipairs(exit.LIST) do assert.truthy(page:find(".It Li " .. row[1] .. "\n", 1, true)) end
   end)
 
-  it("has all of it in the completions", function()
+  it("is complete in the completions", function()
     local bash, zsh, fish = complete.bash(spec), complete.zsh(spec), complete.fish(spec)
     local function section(text, from, to) return text:match(from .. "(.-)" .. to) end
     each_option(function(command, option)
@@ -715,13 +715,13 @@ describe("what is made of the table", function()
     end
   end)
 
-  it("completes contacts in bash, which takes the @ for the end of a word", function()
+  it("completes contacts in bash, where @ splits words", function()
     shell.in_folder(function(folder)
       local path = folder .. "/completion"
       local file = assert(io.open(path, "w"))
       file:write(complete.bash(spec))
       file:close()
-      -- As bash calls it: the line, and its words as COMP_WORDBREAKS makes them.
+      -- As bash calls it: the line, and its words as split by COMP_WORDBREAKS.
       local function completed(line, ...)
         local script = [[. $0; xmpp() { printf "anna@example.net\\nannie@example.net\\nbert@example.org\\n"; }
           COMP_LINE=$1 COMP_POINT=${#1}; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
@@ -740,7 +740,7 @@ describe("what is made of the table", function()
     end)
   end)
 
-  it("tells nobody of what only the completions call", function()
+  it("doesn't document what only the completions call", function()
     for _, command in ipairs(spec.hidden) do
       assert.is_function(require("xmpp.cmd." .. command.name).run)
       local w = cmd.world()
@@ -750,7 +750,7 @@ describe("what is made of the table", function()
     end
   end)
 
-  it("names every key of JSON that is written", function()
+  it("documents every key of the JSON output", function()
     local documented = {}
     for _, row in ipairs(require "xmpp.cmd.man".KEYS) do documented[row[1]] = row[2] end
     for _, command in ipairs(spec.commands) do

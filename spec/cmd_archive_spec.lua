@@ -1,4 +1,4 @@
--- cmd_archive: what the command exports of an archive, against xmpp.testing's. See cmd_spec for the rest.
+-- cmd_archive: exporting an archive with the command, against that of xmpp.testing. See cmd_spec for the rest.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
 local shell = require "spec.support.shell"
@@ -58,7 +58,7 @@ describe("archive export", function()
     assert.equal("2023-11-03T08:26:40.500Z", xexpr.find(all, "forwarded", { "delay", "urn:xmpp:delay" })[2].stamp)
   end))
 
-  it("is bounded by who and when", around(function(t)
+  it("is limited by address and time", around(function(t)
     local list = numbers(5)
     list[3].from = "bert@example.net/x"
     list[5].stamp = 1699999990
@@ -82,7 +82,7 @@ describe("archive export", function()
     assert.equal("2023-11-03T08:26:40Z anna: old\n", w.stdout)
   end))
 
-  it("goes on where it was, by its file alone", around(function(t)
+  it("continues where it was, with its file alone", around(function(t)
     local a, folder = t:archive(numbers(250)), shell.succeed "mktemp -d":gsub("\n", "")
     finally(function() os.execute("rm -r " .. folder) end)
     local path = folder .. "/state"
@@ -96,7 +96,7 @@ describe("archive export", function()
     a:keeps "251"
     a:keeps "252"
     assert.equal("251 252", bodies(export().stdout))
-    -- Who reads goes away in the second of three pages: the next run begins with that page.
+    -- The reader of the output goes away during the second of three pages: the next run begins with that page.
     os.remove(path)
     local n = 0
     w = run(t, { "export", "--json", "--resume", path }, { out = function()
@@ -105,11 +105,11 @@ describe("archive export", function()
     end })
     assert.equal(141, w.status)
     assert.matches("^101 102 .* 252$", bodies(export().stdout))
-    -- Another query's file is no use.
+    -- A state file of another query can't be used.
     w = export("--with", "bert@example.net")
     assert.same({ 9, "" }, { w.status, w.stdout })
     assert.matches("is of another export", w.stderr)
-    -- The archive has forgotten.
+    -- The archive has deleted the message.
     a:expires(252)
     a:keeps "253"
     w = export()
@@ -120,7 +120,7 @@ describe("archive export", function()
     assert.equal(9, export().status)
   end))
 
-  it("goes on when the link was lost", around(function(t)
+  it("continues when the link was lost", around(function(t)
     local a = t:archive(numbers(250))
     local w, said = cmd.world(), 0
     a.step = function()

@@ -1,4 +1,4 @@
--- cmd_certificate: `xmpp check` of a server whose certificate ends in ten days, with an account and without.
+-- cmd_certificate: `xmpp check` with a server whose certificate expires in ten days, with an account and without.
 local server = require "spec.support.server"
 local shell = require "spec.support.shell"
 
@@ -9,7 +9,7 @@ server.each(function(s)
   setup(function() password = shell.file(s.users.alice, "\n") end)
   teardown(function() os.remove(password) end)
 
-  -- As the account, or whose domain is looked at.
+  -- `whom`: an account to log in as, or a domain to check.
   local function check(whom, options)
     local env = shell.HERE .. "HOME=/nonexistent XDG_CONFIG_HOME=/nonexistent XMPP_PASSWORD_FILE=" .. password
     return shell.run(("%s timeout 60 %s bin/xmpp check %s --host %s --port %d --ca-file %s %s"):format(env, LUA, whom,
@@ -23,13 +23,13 @@ server.each(function(s)
       assert.matches("^XMPP WARNING %- certificate ends in %d+ days | .*cert=%d+d;14;7\n$", text)
     end)
 
-    it("calls it critical in half of that time: " .. whom, function()
+    it("calls it critical after half of that time: " .. whom, function()
       local text, status = check(whom, "--cert-days 30")
       assert.equal(2, status, text)
       assert.matches("^XMPP CRITICAL %- certificate ends in %d+ days | .*cert=%d+d;30;15\n$", text)
     end)
 
-    it("says nothing of it where that is far enough: " .. whom, function()
+    it("is silent about it if there is enough time: " .. whom, function()
       local text, status = check(whom, "--cert-days 9")
       assert.equal(0, status, text)
       assert.matches("^XMPP OK %- .*certificate %d+d | ", text)

@@ -1,4 +1,4 @@
--- cmd_dialog: what the command does with ad-hoc commands and with the list of whom the server keeps away, against
+-- cmd_dialog: ad-hoc commands and the block list with the command, against
 -- xmpp.testing. See cmd_spec for the rest.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
@@ -25,7 +25,7 @@ local function run(t, w, argv)
   return w
 end
 
--- The server's command of that node: each step gives what answers it; what it was given is in the table.
+-- The server's ad-hoc command at this node: each step's answer is given; the table gets what was submitted.
 local function serve(t, node, ...)
   local steps, got = { ... }, { steps = 0 }
   t:on({ "iq", { type = "set", to = "example.net" }, { "command", { xmlns = COMMANDS, node = node } } }, function(iq)
@@ -54,7 +54,7 @@ local USER = form.new { title = "Add a user", fields = { { var = "accountjid", k
   { var = "admin", kind = "boolean", value = false }, { var = "token", kind = "hidden", value = "t" } } }
 
 describe("command", function()
-  it("lists what there is", around(function(t)
+  it("lists the commands", around(function(t)
     t:on({ "iq", { type = "get", to = "example.net" }, { "query", { node = COMMANDS } } }, function()
       return { "query", { xmlns = "http://jabber.org/protocol/disco#items", node = COMMANDS },
         { "item", { jid = "example.net", node = "up\194\155", name = "Uptime" } },
@@ -66,7 +66,7 @@ describe("command", function()
     assert.same({ { type = "command", jid = "example.net", node = "up\194\155", name = "Uptime" } }, objects(w.stdout))
   end))
 
-  it("fills in what is given, and shows what comes of it", around(function(t)
+  it("fills in what is given, and shows the result", around(function(t)
     local got = serve(t, "go", { note("info", "first\194\155"), form.new { fields = { { var = "a", required = true },
       { var = "list", kind = "list-multi", options = { "x", "y" } } } } },
       { form.new { fields = { { var = "b", kind = "boolean" } } } },
@@ -91,7 +91,7 @@ describe("command", function()
       { type = "note", kind = "error", text = "it failed" } }, objects(w.stdout))
   end))
 
-  it("ends with 9 where something is missing, and gives the session back", around(function(t)
+  it("ends with 9 if something is missing, and cancels the session", around(function(t)
     local got = serve(t, ADMIN .. "add-user", { USER }, {})
     local w = run(t, cmd.world(), { "command", "example.net", "admin:add-user", "password=" })
     assert.same({ 9, "xmpp: accountjid is asked for, and there is no accountjid=VALUE\n", true }, { w.status, w.stderr,
@@ -107,7 +107,7 @@ describe("command", function()
     end
   end))
 
-  it("takes no secret from its words, but from a terminal or standard input", around(function(t)
+  it("takes secrets not from its arguments, but from a terminal or standard input", around(function(t)
     local got = serve(t, ADMIN .. "add-user", { USER }, { note("info", "done") })
     local w = run(t, cmd.world(), { "command", "example.net", "admin:add-user", "accountjid=a@example.net",
       "password=1234" })
@@ -140,7 +140,7 @@ describe("command", function()
     assert.same({ 0, "A\\u{9b}2J (x, y) [y]: ", "x" }, { w.status, w.stderr, got.a })
   end))
 
-  it("says what the other side refuses, and what is no option", around(function(t)
+  it("reports what the other side refuses, and what isn't an option", around(function(t)
     t:on({ "iq", { type = "set" }, { "command", { xmlns = COMMANDS, node = "no" } } }, function()
       return nil, "auth", "forbidden"
     end)
@@ -150,7 +150,7 @@ describe("command", function()
     assert.same({ 9, "xmpp: bad value of field 'a' ('z' is no option)\n", true }, { w.status, w.stderr, got.canceled })
   end))
 
-  it("wants words that are some", function()
+  it("refuses malformed arguments", function()
     for _, argv in ipairs { { "command" }, { "command", "@" }, { "command", "example.net", "admin:add-usr" },
       { "command", "example.net", "go", "word" } } do
       local w = cmd.world()
@@ -212,10 +212,10 @@ describe("blocking", function()
     server(t)
     local w = run(t, cmd.world(), { "blocking", "add", "example.net" })
     assert.equal(1, w.status)
-    assert.truthy(w.stderr:find("would be to block ourselves", 1, true))
+    assert.truthy(w.stderr:find("would block ourselves", 1, true))
   end))
 
-  it("wants addresses where there must be some", function()
+  it("requires addresses", function()
     for _, argv in ipairs { { "blocking", "add" }, { "blocking", "remove" }, { "blocking", "add", "@" },
       { "blocking", "list", "a@b" }, { "blocking", "odd" } } do
       assert.equal(2, cmd.run(cmd.world(), argv))

@@ -1,14 +1,14 @@
--- cmd_live: the command `xmpp` as a process, from a shell, against real servers: what of it anybody else can see, its
--- exit statuses, what interrupts it, and what it shows on a terminal.
+-- cmd_live: the command `xmpp` as a process, from a shell, against real servers: what other users of the machine can
+-- see of it, its exit statuses, what interrupts it, and what it shows on a terminal.
 local cjson = require "cjson"
 local server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
 local LUA = os.getenv "LUA" or "lua5.4"
-local LIMIT = 60 -- seconds, for anything that is run: nothing waits longer
+local LIMIT = 60 -- in seconds, for everything that is run
 
-local folder -- where the command's configuration is, and what else a test writes
+local folder -- for the command's configuration and other files of a test
 
 local function write(name, text, mode)
   local path = folder .. "/" .. name
@@ -19,8 +19,8 @@ local function write(name, text, mode)
   return path
 end
 
--- The shell's function `xmpp`: the command with nothing of our own environment that it looks at. The log of the test
--- before is gone, so that until_there finds nothing in it while what is begun in the background has not opened its own.
+-- Defines the shell's function `xmpp`: the command without our own environment. It removes the last test's log, so that
+-- until_there finds nothing in it before the process in the background has opened its own.
 local function prelude(env)
   return ("rm -f %s/log\nexport HOME=%s XDG_CONFIG_HOME=%s XDG_STATE_HOME=%s/state LC_ALL=C.UTF-8 TERM=xterm\n"
     .. "unset NO_COLOR XMPP_PASSWORD XMPP_PASSWORD_FILE CREDENTIALS_DIRECTORY DBUS_SESSION_BUS_ADDRESS\n"
@@ -50,7 +50,7 @@ local function login(s, name, resource)
   return conn
 end
 
--- python3's, see spec/support/terminal.py; the command line is the shell's
+-- Runs the command on a terminal: see spec/support/terminal.py; the command line is the shell's.
 local function on_terminal(steps, command, env)
   local words = {}
   for i, step in ipairs(steps) do words[i] = "'" .. step:gsub("'", "'\\''") .. "'" end
@@ -66,7 +66,7 @@ describe("the command", function()
     before_each(function() configure(s) end)
 
     describe("send", function()
-      it("ends with 0 when the message is there", function()
+      it("ends with 0 when the message has arrived", function()
         local bob = login(s, "bob", "desk")
         local text, status = run "echo 'hello & <bob> ☕' | xmpp send bob@xmpp.test/desk"
         assert.same({ "", 0 }, { text, status })
@@ -76,13 +76,13 @@ describe("the command", function()
         bob:stop()
       end)
 
-      it("ends with 1 when it comes back, and tells why", function()
+      it("ends with 1 when it comes back, and says why", function()
         local text, status = run "xmpp send nobody@xmpp.test/x -- hello"
         assert.equal(1, status, text)
         assert.matches("^xmpp: nobody@xmpp%.test/x: stanza: service%-unavailable", text)
       end)
 
-      it("tells by name whom it has not reached, with 10", function()
+      it("lists those whom it has not reached, with 10", function()
         local bob = login(s, "bob", "desk")
         local text, status = run "xmpp send bob@xmpp.test/desk nobody@xmpp.test/x -- hello"
         assert.equal(10, status, text)
@@ -121,14 +121,14 @@ describe("the command", function()
         assert.matches("^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ$", last.time)
       end)
 
-      it("ends with 141 when its reader has gone, and says goodbye", function()
+      it("ends with 141 when its reader has gone, and closes the stream", function()
         local text, status = run [[
           (sleep 2; xmpp send bob@xmpp.test/here -- one; xmpp send bob@xmpp.test/here -- two;
             xmpp send bob@xmpp.test/here -- three) 2>/dev/null &
           xmpp listen -a bob -v | head -n 1 >/dev/null
           exit ${PIPESTATUS[0]}]]
         assert.equal(141, status, text)
-        assert.matches("\nxmpp: who read the output has closed it\n", text)
+        assert.matches("\nxmpp: the reader of the output has closed it\n", text)
         assert.truthy(text:find("-> </stream:stream>", 1, true), text)
       end)
     end)
@@ -165,7 +165,7 @@ describe("the command", function()
       assert.matches("^XMPP CRITICAL %- tcp: tcp: ECONNREFUSED", text)
     end)
 
-    it("exports the archive, and goes on where it was", function()
+    it("exports the archive, and continues where it was", function()
       local bob = login(s, "bob", "past")
       local state = folder .. "/export-" .. s.name
       local function say(first, last)
@@ -211,7 +211,7 @@ describe("the command", function()
       assert.equal(0, status, text)
       assert.equal("hello all", cjson.decode(text:match "[^\n]+").body)
       local closed = { ["muc#roomconfig_roomsecret"] = "0pen" }
-      for _, field in ipairs(assert(room:config()).fields) do -- ejabberd's has a switch, too
+      for _, field in ipairs(assert(room:config()).fields) do -- ejabberd's has another switch
         local switch = "muc#roomconfig_passwordprotectedroom"
         if field.var == switch then closed[switch] = true end
       end
@@ -235,13 +235,13 @@ describe("the command", function()
       assert.equal(0, status, text)
       assert.same({ type = "contact", jid = "carol@xmpp.test", name = "Carol", subscription = "none",
         groups = { "a", "b" } }, cjson.decode(text))
-      if s.name ~= "prosody" then return end -- ejabberd removes who isn't there
+      if s.name ~= "prosody" then return end -- ejabberd removes users that aren't there
       text, status = run "xmpp roster remove carol@xmpp.test"
       assert.equal(1, status, text)
       assert.matches("item%-not%-found", text)
     end)
 
-    it("puts things into nodes, and has a picture and bookmarks", function()
+    it("publishes items, and manages a picture and bookmarks", function()
       write("me.png", "\137PNG\r\n\26\n\0\0\0\13IHDR\0\0\0\2\0\0\0\3\8\6\0\0\0")
       local script = [[
         echo "<note xmlns='urn:x'>one</note>" | xmpp pubsub publish --pep --access whitelist urn:notes first || exit 1
@@ -262,8 +262,8 @@ describe("the command", function()
         .. id .. "the same\ntea@conference%.xmpp%.test  Tea\n$", text)
     end)
 
-    describe("tells nobody a secret:", function()
-      -- What anybody on the machine can read of a process of the command's, which listens.
+    describe("reveals no secret:", function()
+      -- What every user of the machine can read of a process of the command, which listens.
       local function seen(more)
         return run(([[
           %s bin/xmpp listen %s -v -W 30 2>%s/log & pid=$!
@@ -273,7 +273,7 @@ describe("the command", function()
           kill $pid; ends $pid]]):format(LUA, more, folder))
       end
 
-      it("neither its words nor its environment have one", function()
+      it("neither its arguments nor its environment contain one", function()
         for _, account in ipairs { "-a default", "-a bob" } do
           local text = seen(account)
           assert.matches("bin/xmpp listen " .. account:gsub("%-", "%%-"), text)
@@ -283,7 +283,7 @@ describe("the command", function()
         end
       end)
 
-      it("its wire log has none", function()
+      it("its wire log contains none", function()
         local text, status = run "xmpp ping -v -n 1"
         assert.equal(0, status, text)
         assert.matches("%[masked%]", text)
@@ -315,15 +315,15 @@ describe("the command", function()
           "xmpp ping")
       end)
 
-      it("with 4 for a name that is none", function()
+      it("with 4 for a name that doesn't exist", function()
         ends(4, "^xmpp: dns: bad%-host", "xmpp ping --host a..b")
       end)
 
-      it("with 5 for a server that is not there", function()
+      it("with 5 for a server that can't be reached", function()
         ends(5, "^xmpp: tcp: ECONNREFUSED.*%-%-host and %-%-port", "xmpp ping --port 1")
       end)
 
-      it("with 6 for a certificate that is not good", function()
+      it("with 6 for an invalid certificate", function()
         ends(6, "^xmpp: tls: certificate%-[us][^\n]*%-%-ca%-file",
           ("xmpp ping --ca-file %s/otherca.crt"):format(s.certs))
       end)
@@ -336,7 +336,7 @@ describe("the command", function()
         ends(11, "^xmpp: the output can't be written %(No space left on device%): make room", "xmpp version >/dev/full")
       end)
 
-      it("with 2 for a word that it doesn't know", function()
+      it("with 2 for an unknown argument", function()
         local text, status = run "xmpp pign x"
         assert.same({ 2, "xmpp: there is no subcommand 'pign'; did you mean 'ping'?\n       xmpp help\n" },
           { status, text })
@@ -344,7 +344,7 @@ describe("the command", function()
     end)
 
     describe("by a signal ends with 130,", function()
-      -- A shell's job in the background doesn't hear INT, unless it is a job of its own.
+      -- A shell's background job ignores SIGINT, unless job control is on (set -m).
       local function interrupted(signal, words, sign)
         local text = run(([[
           set -m
@@ -360,7 +360,7 @@ describe("the command", function()
 
       it("while it waits for input", function() interrupted("INT", "send bob@xmpp.test") end)
 
-      it("while a server that says nothing is waited for", function()
+      it("while it waits for a silent server", function()
         local program = "import socket, time; s = socket.socket(); s.bind((\"127.0.0.1\", 0)); s.listen(); "
           .. "print(s.getsockname()[1], flush=True); time.sleep(20)"
         local pipe = io.popen(("exec env -u LD_PRELOAD python3 -c '%s'"):format(program))
@@ -371,8 +371,8 @@ describe("the command", function()
       end)
 
       for _, signal in ipairs { "INT", "TERM" } do
-        it("saying goodbye, while it listens: " .. signal, function()
-          local text = interrupted(signal, "listen -v", "^-> <iq.*carbons") -- servers offer them before
+        it("closing the stream, while it listens: " .. signal, function()
+          local text = interrupted(signal, "listen -v", "^-> <iq.*carbons") -- servers offer carbons before
           assert.truthy(text:find("-> </stream:stream>", 1, true), text)
           assert.truthy(text:find("<- </stream:stream>", 1, true), text)
         end)
@@ -401,7 +401,7 @@ describe("the command", function()
         assert.truthy(text:find("-> </stream:stream>", 1, true), text)
       end)
 
-      -- A bot that is at work for so long when TERM comes; `options` of run.
+      -- A bot that is busy for `seconds` when SIGTERM comes; `options` of run.
       local function at_work(seconds, options)
         write("bot.lua", ([[
           conn:set_handler(function(m)
@@ -421,13 +421,13 @@ describe("the command", function()
           ends $pid; cat %s/log]]):format(LUA, options or "", folder, folder, folder))
       end
 
-      it("finishes by TERM what it is at, and nothing else", function()
+      it("finishes running calls by TERM, and nothing else", function()
         local text = at_work(1.5)
         assert.matches("^ended 0\n", text)
         assert.truthy(text:find("the answer</body></message>.*%-> </stream:stream>"), text)
       end)
 
-      it("tells by its status and what was left that the time for that was over", function()
+      it("reports by its status, and by what was left, that the time was over", function()
         local text = at_work(60, "--drain 0.5")
         assert.matches("^ended 8\n", text)
         assert.is_nil(text:find("the answer", 1, true), text)
@@ -436,7 +436,7 @@ describe("the command", function()
           .. "still waiting, 0 stanzas waited for them, 0 are not known to have arrived, ", 1, true), text)
       end)
 
-      it("ends at once by a second TERM, though it is at work", function()
+      it("ends at once by a second TERM, though it is busy", function()
         write("bot.lua", [[
           conn:set_handler(function() log "at work" xmpp.sleep(60) end)
           conn:send { "message", { to = conn:jid() }, { "body", "work" } }
@@ -450,14 +450,14 @@ describe("the command", function()
         assert.is_true(tonumber(text:match "(%d+) s\n$") < 10, text)
       end)
 
-      -- Bots that do nothing about a signal: one whose timers go on, one whose loop is its own, one that takes the
-      -- signal for itself, one that lets nothing else run.
+      -- Bots that don't react to a signal: one with timers that go on, one with a loop of its own, one that handles the
+      -- signal itself, one that lets nothing else run.
       local STUBBORN = { timers = "xmpp.every(0.1, function() end)", waits = "while true do xmpp.sleep(0.1) end",
         hears = "xmpp.on_signal('SIGTERM', function() log 'no' end) xmpp.every(1, function() end)",
         calculates = "while true do end" }
 
       for name, text in pairs(STUBBORN) do
-        it("ends at once by a second TERM, and a while behind the first one: " .. name, function()
+        it("ends at once by a second TERM, and some time after the first one: " .. name, function()
           write("bot.lua", "log 'here'\n" .. text)
           local one = ([[
             %s bin/xmpp run %s/bot.lua 2>%s/log & pid=$!
@@ -475,7 +475,7 @@ describe("the command", function()
         end)
       end
 
-      it("is begun anew in the same session when its file has changed, and by HUP; not when it has a mistake",
+      it("is restarted in the same session when its file has changed, and by HUP, unless it has a mistake",
         function()
         local path = write("bot.lua", "log('one', conn:info().resumed)\nxmpp.every(1, function() end)\n")
         local text = run(([[
@@ -502,7 +502,7 @@ describe("the command", function()
     end)
 
     describe("account", function()
-      it("add asks for the password, unseen, tries it, and stores it for nobody else", function()
+      it("add asks for the password without echo, tries it, and stores it privately", function()
         shell.succeed(("rm -r %s/xmpp"):format(folder))
         local text, status = on_terminal({ "wait Password of alice@xmpp.test: ", "noecho", "type " .. s.users.alice
           .. "\\r" },
@@ -529,7 +529,7 @@ describe("the command", function()
     end)
 
     describe("on a terminal", function()
-      it("names have colours, and what strangers say has no power", function()
+      it("names have colours, and strangers' control characters are harmless", function()
         local text, status = on_terminal({}, "ping -n 1")
         assert.equal(0, status, text)
         assert.matches("^\27%[38;5;%d+mxmpp%.test\27%[0m: [%d.]+ ms\r\n$", text)
@@ -537,14 +537,14 @@ describe("the command", function()
         assert.matches("^xmpp%.test: [%d.]+ ms\r\n$", text)
       end)
 
-      it("long work shows how far it has come, and nothing stays of that", function()
+      it("long operations show a progress line, which is removed at the end", function()
         write("lines", ("x\n"):rep(30))
         local text, status = on_terminal({}, ("send --lines --rate 100 -f %s/lines alice@xmpp.test"):format(folder))
         assert.equal(0, status, text)
         assert.matches("\r\27%[K1 lines sent.*\r\27%[K30 lines sent\r\27%[K$", text)
       end)
 
-      it("the console edits lines, has a history of its owner's, and shows what comes in", function()
+      it("the console edits lines, has a private history, and shows what comes in", function()
         local steps = { "wait > ", "type 1 + 41\\r", "wait 42", "wait > ", "type  'hid' .. 'den'\\r", "wait hidden",
           "wait > ", "type 20 + 1\\x1b[D2\\r", "wait 41", "wait > ", "type xmpp.xexp\\t\\r", "wait error_reply",
             "wait > ",
@@ -562,7 +562,7 @@ describe("the command", function()
         assert.equal(0, status, text)
       end)
 
-      it("the console gives a line up by Ctrl-C, and takes what is typed right behind it", function()
+      it("the console drops a line by Ctrl-C, and reads what is typed right after it", function()
         local busy = "xmpp.after(0.5, function() print('bu' .. 'sy') "
           .. "local t = os.clock() while os.clock() - t < 0.5 do end end)"
         local text, status = on_terminal({ "wait > ", "type " .. busy .. "\\r", "wait > ", "type nonsense(",
@@ -584,14 +584,14 @@ describe("what is installed", function()
 
   local function has(program) return select(2, shell.run("command -v " .. program)) == 0 end
 
-  it("runs from anywhere, and goes away again", function()
+  it("runs from any folder, and can be uninstalled", function()
     local text = shell.succeed(("cd / && env -i PATH=/usr/bin:/bin %s/here/bin/xmpp --version"):format(place))
     assert.equal(xmpp._VERSION .. "\n", text)
     text = shell.run(("cd / && env -i PATH=/usr/bin:/bin %s/here/bin/xmpp ping -a x@y.invalid"):format(place))
     assert.matches("^xmpp: there is no password for x@y%.invalid", text)
   end)
 
-  it("has a manual that mandoc has nothing to say of", function()
+  it("has a manual that mandoc accepts without warnings", function()
     local path = place .. "/here/share/man/man1/xmpp.1"
     if not has "mandoc" then return pending "mandoc is not here" end
     assert.same({ "", 0 }, { shell.run("mandoc -T lint -W style " .. path) })
@@ -628,7 +628,7 @@ describe("what is installed", function()
     end
   end)
 
-  it("is taken away again", function()
+  it("can be uninstalled", function()
     shell.succeed(("make -s LUA=%s PREFIX=%s/here uninstall"):format(LUA, place))
     assert.equal("", shell.succeed(("find %s -type f"):format(place)))
     assert.equal("", shell.succeed(("find %s -path '*xmpp*' -name 'xmpp*'"):format(place)))

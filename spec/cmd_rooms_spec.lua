@@ -1,5 +1,5 @@
--- cmd_rooms: what the command does in rooms and with the roster, against the rooms and contacts of xmpp.testing. See
--- cmd_spec for the rest.
+-- cmd_rooms: rooms and the roster with the command, against the rooms and contacts of xmpp.testing. See cmd_spec for
+-- the rest.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
 local shell = require "spec.support.shell"
@@ -20,7 +20,7 @@ local function objects(text)
   return list
 end
 
--- Runs it to its end; what it sends is taken.
+-- Runs it to its end; what it sends is answered.
 local function run(t, w, argv)
   cmd.start(w, argv)
   t:advance(40)
@@ -28,7 +28,7 @@ local function run(t, w, argv)
 end
 
 describe("send --room", function()
-  it("says it, ends with 0 when the room has said it to all, and leaves", around(function(t)
+  it("sends it, ends with 0 when the room has reflected it, and leaves", around(function(t)
     local room = t:room(TEA, { occupants = { "anna" }, subject = "Tea" })
     local w = cmd.world { input = "hello\n" }
     cmd.start(w, { "send", "-r", "--nick", "kettle", TEA })
@@ -50,7 +50,7 @@ describe("send --room", function()
     assert.truthy(w.stderr:find("^xmpp: tea@rooms%.example%.net: "), w.stderr)
   end))
 
-  it("tells by name which rooms have not got it", around(function(t)
+  it("lists the rooms that have not got it", around(function(t)
     t:room(TEA, { occupants = { "anna" }, subject = "Tea" })
     t:room(COFFEE, { occupants = { "anna" }, password = "closed" })
     local w = cmd.world()
@@ -72,13 +72,13 @@ describe("send --room", function()
     assert.truthy(w.stderr:find("there was no room", 1, true), w.stderr)
   end))
 
-  it("wants to know which", function()
+  it("requires a room", function()
     local w = cmd.world()
     assert.is_true(cmd.run(w, { "muc", "who" }) == 2)
     assert.truthy(w.stderr:find("usage: xmpp muc who ROOM", 1, true), w.stderr)
   end)
 
-  it("refuses an address with a nick, which would be a person there", around(function(t)
+  it("refuses an address with a nick, which would be an occupant's", around(function(t)
     local w = run(t, cmd.world(), { "send", "-r", TEA .. "/anna", "--", "hello" })
     assert.equal(2, w.status)
     assert.truthy(w.stderr:find("a room's address has no nick", 1, true), w.stderr)
@@ -124,7 +124,7 @@ describe("a room that is listened to", function()
     assert.equal(0, w.status, w.stderr)
   end))
 
-  it("that puts us out for good ends it, with 5", around(function(t)
+  it("that removes us for good ends it, with 5", around(function(t)
     local room = t:room(TEA, { occupants = { "anna" }, subject = "Tea" })
     local w = cmd.world()
     cmd.start(w, { "listen", "--room", TEA })
@@ -136,10 +136,10 @@ describe("a room that is listened to", function()
   end))
 end)
 
-describe("a room that wants a password", function()
+describe("a room with a password", function()
   local PATH, PRIVATE = "/c/xmpp/config.lua", tonumber("600", 8)
 
-  -- A world whose configuration has a section for TEA with these lines.
+  -- A world whose configuration has a section for the room TEA with these lines.
   local function configured(lines, more)
     local o = { folder = "/c", files = { [PATH] = { text = "[room " .. TEA .. "]\n" .. lines, mode = PRIVATE },
       ["/p/tea"] = { text = "s3cret\nrest\n", mode = PRIVATE } } }
@@ -164,7 +164,7 @@ describe("a room that wants a password", function()
     end))
   end
 
-  it("gets it when it is listened to, and by muc, by the name that the section has", around(function(t)
+  it("gets it when it is listened to, and by muc, by the name that its section has", around(function(t)
     local room = t:room(TEA, { occupants = { "anna" }, subject = "Tea", password = "s3cret" })
     local w = configured "password-file = /p/tea\nnick = pot\n"
     cmd.start(w, { "listen", "--room", TEA, "-n", "1" })
@@ -190,7 +190,7 @@ describe("a room that wants a password", function()
     assert.equal(1, #w.asked)
   end))
 
-  it("says where it is to be set, or what has named the one that is refused", around(function(t)
+  it("says where to set it, or where the refused one comes from", around(function(t)
     t:room(TEA, { occupants = { "anna" }, subject = "Tea", password = "s3cret" })
     local w = run(t, cmd.world { folder = "/nonexistent" }, { "send", "-r", TEA, "--", "hello" })
     assert.equal(1, w.status)
@@ -219,7 +219,7 @@ describe("a room that wants a password", function()
 end)
 
 describe("check's step muc", function()
-  -- The server has a service for rooms behind another one, which answers after so many seconds.
+  -- The server has a service for rooms, listed after another one that takes `seconds` to answer.
   local function service(t, seconds)
     local INFO, ITEMS = "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/disco#items"
     t:on({ "iq", { to = "example.net" }, { "query", { xmlns = ITEMS } } }, function()
@@ -238,7 +238,7 @@ describe("check's step muc", function()
     end)
   end
 
-  it("finds the service, timed", around(function(t)
+  it("finds the service, and measures the time", around(function(t)
     service(t, 2)
     local w = run(t, cmd.world(), { "check", "--only", "muc" })
     assert.same({ 1, "XMPP WARNING - muc took 2.00s | muc=2.000s;1;5\n" }, { w.status, w.stdout })
@@ -248,7 +248,7 @@ describe("check's step muc", function()
     assert.truthy(w.stdout:find('xmpp_step_seconds{target="bot@example.net",step="muc"} 2.000000\n', 1, true))
   end))
 
-  it("is left out where the server has none, unless it was asked for", around(function(t)
+  it("is left out if the server has none, unless it was asked for", around(function(t)
     local w = run(t, cmd.world(), { "check", "--only", "muc" })
     assert.equal(2, w.status)
     assert.truthy(w.stdout:find("^XMPP CRITICAL %- muc: .*item%-not%-found"), w.stdout)
@@ -272,7 +272,7 @@ describe("check's step muc", function()
     assert.is_nil(room.occupants.bot)
   end))
 
-  it("creates no room, and says CRITICAL where there is none", around(function(t)
+  it("creates no room, and prints CRITICAL if it doesn't exist", around(function(t)
     local room = t:room(TEA, { exists = false })
     local w = run(t, cmd.world(), { "check", "--only", "muc", "--room", TEA })
     assert.equal(2, w.status)
@@ -280,7 +280,7 @@ describe("check's step muc", function()
     assert.is_false(room.exists)
   end))
 
-  it("is UNKNOWN for what is no room's address", around(function(t)
+  it("is UNKNOWN for what isn't a room's address", around(function(t)
     local w = run(t, cmd.world(), { "check", "--room", TEA .. "/anna" })
     assert.equal(3, w.status)
     assert.truthy(w.stdout:find("^XMPP UNKNOWN %- .*address has no nick"), w.stdout)
@@ -288,7 +288,7 @@ describe("check's step muc", function()
 end)
 
 describe("muc", function()
-  it("who tells who is there, but for us", around(function(t)
+  it("who lists the occupants, without us", around(function(t)
     t:room(TEA, { occupants = { "anna", "bert" }, subject = "Tea" })
     local w = run(t, cmd.world(), { "muc", "who", TEA })
     assert.equal(0, w.status)
@@ -310,7 +310,7 @@ describe("muc", function()
     assert.is_nil(list[3])
   end))
 
-  -- Texts "1" to "n", and the ids in what a run has written.
+  -- Texts "1" to "n", and the ids in the output of a run.
   local function lines(n)
     local out = {}
     for i = 1, n do out[i] = { nick = "anna", text = tostring(i) } end
@@ -337,7 +337,7 @@ describe("muc", function()
     assert.same({ 20, "111", "130" }, { #list, list[1], list[20] })
   end))
 
-  it("history takes no more than was asked for of an archive that gives more, and ends where it turns in circles",
+  it("history takes no more than it has asked an archive for, and ends if the pages repeat",
     around(function(t)
       t:room(TEA, { occupants = { "anna" }, subject = "Tea" })
       local asked = 0
@@ -357,7 +357,7 @@ describe("muc", function()
       assert.same({ 2, { "x1", "x2", "x1", "x2" } }, { asked, bodies(w.stdout) })
     end))
 
-  it("history is what the room tells, where it has no archive", around(function(t)
+  it("history is what the room sends if it has no archive", around(function(t)
     t:room(TEA, { occupants = { "anna" }, subject = "Tea", stanza_ids = false, history = lines(30) })
     local w = run(t, cmd.world(), { "muc", "history", TEA, "-n", "3", "--json" })
     assert.equal(0, w.status, w.stderr)
@@ -390,7 +390,7 @@ describe("muc", function()
     assert.equal(0, w.status)
   end))
 
-  it("invite invites, and waits until that has arrived", around(function(t)
+  it("invite invites, and waits until the server has acknowledged it", around(function(t)
     local w = cmd.world()
     cmd.start(w, { "muc", "invite", TEA, "anna@example.net", "Tea?" })
     t:expect { "message", { to = "anna@example.net" }, { "x", { xmlns = "jabber:x:conference", jid = TEA,
@@ -425,7 +425,7 @@ describe("muc config", function()
       affiliations = { ["bot@example.net"] = "owner" } })
   end
 
-  it("writes a field a line, as JSON, too", around(function(t)
+  it("writes one field a line, also as JSON", around(function(t)
     owned(t, { name = "T\194\155", members_only = true })
     local w = run(t, cmd.world(), { "muc", "config", TEA })
     assert.truthy(w.stdout:find(NAME .. "=T\\u{9b}\n", 1, true), w.stdout)
@@ -465,7 +465,7 @@ describe("muc config", function()
     assert.truthy(w.stderr:find("in a section [room tea@rooms.example.net]", 1, true), w.stderr)
   end))
 
-  it("is refused to who isn't its owner, with 1, and changes nothing by halves", around(function(t)
+  it("is refused with 1 to one who isn't an owner, and changes nothing in part", around(function(t)
     local room = t:room(TEA, { occupants = { "anna" }, subject = "Tea", config = { name = "Tea" } })
     local w = run(t, cmd.world(), { "muc", "config", TEA })
     assert.equal(1, w.status)
@@ -481,7 +481,7 @@ describe("muc config", function()
 end)
 
 describe("roster", function()
-  it("lists the contacts, those of a group, and nobody it doesn't know", around(function(t)
+  it("lists the contacts, or those of a group, and nobody else", around(function(t)
     t:contact("anna@example.net", { subscription = "both", name = "An\194\155na", groups = { "Friends", "Work" } })
     t:contact("bert@example.org", { subscription = "to" })
     local w = run(t, cmd.world(), { "roster" })
@@ -514,7 +514,7 @@ describe("roster", function()
       return w.stdout
     end
 
-    it("where the account says so, for its owner alone", around(function(t)
+    it("if the account says so, readable by its owner only", around(function(t)
       t:contact("anna@example.net", { subscription = "both" })
       t:contact("bert@example.org", { subscription = "both" })
       assert.equal("", contacts "cache = true\n")
@@ -534,7 +534,7 @@ describe("roster", function()
       assert.equal("anna@example.net\n", contacts "cache = true\n")
     end))
 
-    it("and by nothing else, and nowhere without that", around(function(t)
+    it("and by nothing else, and not without that setting", around(function(t)
       t:contact("anna@example.net", { subscription = "both" })
       start(t, world "", { "roster" })
       local w = start(t, world "", { "listen", "-v", "-W", "5" })
@@ -578,7 +578,7 @@ describe("roster", function()
     assert.is_nil(anna.subscription)
   end))
 
-  it("asks, lets and doesn't let", around(function(t)
+  it("requests, accepts and denies subscriptions", around(function(t)
     local anna = t:contact "anna@example.net"
     local w = run(t, cmd.world(), { "roster", "subscribe", "anna@example.net", "It is me" })
     assert.same({ 0, true }, { w.status, anna.ask })
@@ -589,7 +589,7 @@ describe("roster", function()
     assert.same({ 0, "none" }, { w.status, anna.subscription })
   end))
 
-  it("refuses a word that it doesn't know, nobody, and no address", function()
+  it("refuses an unknown argument, a missing address, and an invalid one", function()
     local w = cmd.world()
     assert.equal(2, cmd.run(w, { "roster", "ad", "x@y" }))
     assert.truthy(w.stderr:find("did you mean 'add'?", 1, true), w.stderr)

@@ -1,5 +1,5 @@
--- cmd: the command `xmpp` in this process: its words, what each subcommand sends and says, and its statuses, against
--- xmpp.testing and by its clock. What only a process shows is in cmd_live_spec.
+-- cmd: the command `xmpp` in this process: its options, what each subcommand sends and prints, and its statuses,
+-- against xmpp.testing and with its clock. cmd_live_spec runs it as a process.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
 local testing = require "xmpp.testing"
@@ -16,7 +16,7 @@ local function around(f, more)
   return testing.around(f, o)
 end
 
--- A message of the command's with that body.
+-- A message from the command with this body.
 local function said(to, text) return { "message", { to = to }, { BODY, {}, text } } end
 
 local CARBONS = { "iq", { type = "set" }, { "enable", { xmlns = "urn:xmpp:carbons:2" } } }
@@ -32,7 +32,7 @@ local function objects(text)
   return list
 end
 
-describe("the words of a command line", function()
+describe("the arguments of a command line", function()
   local function refused(argv, text, status)
     local w = cmd.world()
     assert.equal(status or 2, cmd.run(w, argv, true))
@@ -61,7 +61,7 @@ describe("the words of a command line", function()
     refused({ "send", "\27[31m" , "--x\27" }, "'--x\\x1b'")
   end)
 
-  it("never have a password", function()
+  it("never contain a password", function()
     local spec = require "xmpp.cmd.spec"
     for _, command in ipairs(spec.commands) do
       for _, option in ipairs(spec.options(command)) do
@@ -85,7 +85,7 @@ describe("the words of a command line", function()
     assert.same({ { "bot.lua", "--json", "-x" }, { reload = true } }, { parsed.args, parsed.opts })
   end)
 
-  it("of check that are wrong are UNKNOWN", function()
+  it("of check that are wrong cause UNKNOWN", function()
     refused({ "check", "--warn", "1" }, "did you mean '--warning'?", 3)
     refused({ "check", "--only", "dns,tlss" }, "did you mean 'tls'?", 3)
   end)
@@ -119,7 +119,7 @@ describe("send", function()
     assert.equal("", w.stdout .. w.stderr)
   end))
 
-  it("doesn't as long as nobody has", around(function(t)
+  it("doesn't end before that", around(function(t)
     local w = cmd.world()
     local off = t:on({ "iq", {}, { "ping", { xmlns = "urn:xmpp:ping" } } }, function() return false end)
     cmd.start(w, { "send", "-t", "20", ANNA, "--", "hello" })
@@ -141,7 +141,7 @@ describe("send", function()
     assert.truthy(w.stderr:find("xmpp: anna@example.net: stanza: service-unavailable", 1, true), w.stderr)
   end))
 
-  it("isn't told so by a stranger who knows the id", around(function(t)
+  it("ignores a stranger's error with the same id", around(function(t)
     local w = cmd.world()
     t:on({ "message", {} }, function(stanza) return bounce(stanza, "gone", "mallory@evil.example") end)
     cmd.start(w, { "send", ANNA, "--", "hello" })
@@ -149,7 +149,7 @@ describe("send", function()
     assert.equal(0, w.status)
   end))
 
-  it("tells by name what has not arrived of several, with 10", around(function(t)
+  it("lists which of several have not arrived, with 10", around(function(t)
     local w = cmd.world()
     t:on({ "message", { to = BERT } }, function(stanza) return bounce(stanza, "item-not-found") end)
     t:on({ "message", { to = ANNA } }, function() return false end)
@@ -212,7 +212,7 @@ describe("send", function()
     return { "message", { from = from }, { "received", { xmlns = "urn:xmpp:receipts", id = id } } }
   end
 
-  it("waits for a receipt of who was meant", around(function(t)
+  it("waits for a receipt from the recipient", around(function(t)
     local w = cmd.world()
     cmd.start(w, { "send", "--wait", "receipt", ANNA, "--", "hello" })
     local got = t:expect { "message", { to = ANNA }, { "request", { xmlns = "urn:xmpp:receipts" } } }
@@ -225,7 +225,7 @@ describe("send", function()
     assert.equal(0, w.status)
   end))
 
-  it("ends with 8 where none comes", around(function(t)
+  it("ends with 8 if none comes", around(function(t)
     local w = cmd.world()
     cmd.start(w, { "send", "--wait", "receipt", "-t", "5", ANNA, "--", "hello" })
     t:expect { "message", { to = ANNA } }
@@ -240,23 +240,23 @@ describe("send", function()
     assert.truthy(w.stderr:find(text, 1, true), w.stderr)
   end
 
-  it("refuses what is no text, before it connects, with 9", function()
+  it("refuses invalid text, before it connects, with 9", function()
     input_refused("a text has 64 KiB at most", { "send", ANNA }, { input = ("x"):rep(65537) })
     input_refused("a text has 64 KiB at most", { "send", ANNA, "--", ("x"):rep(65537) })
     input_refused("upload", { "send", ANNA }, { input = ("x"):rep(65537) })
     input_refused("the input is empty", { "send", ANNA }, { input = "\n" })
-    input_refused("no text that XMPP can carry", { "send", ANNA, "--", "a\7" })
-    input_refused("no text that XMPP can carry", { "send", ANNA, "--", "a\255" })
+    input_refused("XMPP can't carry this text", { "send", ANNA, "--", "a\7" })
+    input_refused("XMPP can't carry this text", { "send", ANNA, "--", "a\255" })
     input_refused("/nonexistent can't be read", { "send", "-f", "/nonexistent", ANNA })
     input_refused("the input is no XML", { "send", "--raw" }, { input = "<message>" })
     input_refused("message, presence or iq expected, got <query/>", { "send", "--raw" }, { input = "<query/>" })
     input_refused("has no stanza", { "send", "--raw" }, { input = " " })
   end)
 
-  it("refuses an address that is none, and nobody, with 2", function()
+  it("refuses an invalid address, and a missing one, with 2", function()
     local w = cmd.world()
     assert.equal(2, cmd.run(w, { "send", "a@b@c", "--", "x" }))
-    assert.truthy(w.stderr:find("'a@b@c' is no address", 1, true), w.stderr)
+    assert.truthy(w.stderr:find("'a@b@c' is not a valid address", 1, true), w.stderr)
     w = cmd.world()
     assert.equal(2, cmd.run(w, { "send", "--", "x" }))
     assert.truthy(w.stderr:find("to whom?", 1, true), w.stderr)
@@ -294,7 +294,7 @@ describe("listen", function()
     assert.equal("22:13:20 * anna@example.net/pc waves\n         twice\n", w.stdout)
   end))
 
-  it("says nothing to anybody", around(function(t)
+  it("sends nothing to anybody", around(function(t)
     local w = cmd.world()
     cmd.start(w, { "listen", "-n", "1" })
     t:receive { "message", { from = "anna@example.net/pc", id = "m" }, { BODY, {}, "hi" },
@@ -430,8 +430,8 @@ describe("listen", function()
   end))
 end)
 
-describe("a question", function()
-  it("by ping tells how long it took, and sums up", around(function(t)
+describe("a query", function()
+  it("by ping prints how long it took, and a summary", around(function(t)
     local w = cmd.world()
     cmd.start(w, { "ping", "-n", "3", "-i", "10", ANNA })
     for _ = 1, 3 do
@@ -446,7 +446,7 @@ describe("a question", function()
       "anna@example.net: 3 sent, 3 answered; least N ms, mean N ms, most N ms" }, lines)
   end))
 
-  it("says nothing by -q", around(function(t)
+  it("prints nothing with -q", around(function(t)
     local w = cmd.world()
     cmd.start(w, { "ping", "-q", "-n", "1", ANNA })
     t:expect { "iq", { to = ANNA } }
@@ -463,7 +463,7 @@ describe("a question", function()
     assert.truthy(w.stderr:find("remote-server-not-found", 1, true), w.stderr)
   end))
 
-  it("by ping ends with 8 where nothing comes", around(function(t)
+  it("by ping ends with 8 if nothing comes", around(function(t)
     local w = cmd.world()
     cmd.start(w, { "ping", "-n", "1", "-t", "5", ANNA })
     t:expect({ "iq", { to = ANNA } }, false)
@@ -512,7 +512,7 @@ describe("a question", function()
     { type = "info", from = "anna@example.net/pc", identities = { { category = "client", type = "pc", name = "X" } },
       features = { "urn:a", "urn:b" } }, "anna@example.net/pc")
 
-  it("by disco --items lists what belongs to it", around(function(t)
+  it("by disco --items lists the items", around(function(t)
     local w = cmd.world()
     cmd.start(w, { "disco", "--items", BERT })
     t:expect({ "iq", { to = BERT } }, { "query", { xmlns = "http://jabber.org/protocol/disco#items" },
@@ -521,7 +521,7 @@ describe("a question", function()
     assert.equal("a.example.org  A\nb.example.org n\n", w.stdout)
   end))
 
-  it("by disco --tree goes down", around(function(t)
+  it("by disco --tree lists the items' items as well", around(function(t)
     local w = cmd.world()
     t:on({ "iq", {}, { "query", { xmlns = "http://jabber.org/protocol/disco#items" } } }, function(stanza)
       local q = { "query", { xmlns = "http://jabber.org/protocol/disco#items" } }

@@ -1,5 +1,5 @@
--- cmd_token: the command logs in by a token that it has kept (XEP-0484): whose file that is, when it is used, and when
--- it goes. Against real servers as a process, and the rules of its files without any.
+-- cmd_token: the command logs in by a token that it has kept (XEP-0484): who may own its file, when it is used, and
+-- when it is deleted. Against real servers as a process, and the rules for its files without a server.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
 local server = require "spec.support.server"
@@ -8,7 +8,7 @@ local tokens = require "xmpp.cmd.token"
 local xmpp = require "xmpp"
 
 local LUA = os.getenv "LUA" or "lua5.4"
-local LIMIT = 60 -- seconds, for anything that is run: nothing waits longer
+local LIMIT = 60 -- in seconds, for everything that is run
 local AGENT = "5c3b2a10-7f6e-4d5c-8b3a-29180706f5e4"
 
 local folder
@@ -42,7 +42,7 @@ local function run(script)
   return shell.run("bash -c '" .. (prelude() .. script):gsub("'", "'\\''") .. "'")
 end
 
--- The account [default] is alice's, with these lines besides; each time its password is looked for "asked" grows.
+-- The account [default] is alice's, with these lines added; each time the password is read, the file "asked" grows.
 local function configure(s, more, jid)
   shell.succeed(("mkdir -p %s/xmpp && chmod 700 %s/xmpp"):format(folder, folder))
   write("asked", "")
@@ -54,7 +54,7 @@ end
 
 local function times_asked() return select(2, read "asked":gsub("x", "")) end
 
--- What `xmpp account check` tells, and what it says besides.
+-- What `xmpp account check` reports, and its messages.
 local function check()
   local text, status = run(("xmpp account check --json 2>%s/err"):format(folder))
   assert.equal(0, status, text .. read "err")
@@ -65,7 +65,7 @@ local function rows(s)
   before_each(function() folder = shell.folder() end)
   after_each(function() shell.remove(folder) end)
 
-  it("keeps none by itself", function()
+  it("keeps none by default", function()
     configure(s)
     for _ = 1, 2 do
       local told, err = check()
@@ -75,7 +75,7 @@ local function rows(s)
     assert.equal(2, times_asked())
   end)
 
-  it("logs in by it the second time, and looks for no password then", function()
+  it("uses it for the second login, and doesn't read the password", function()
     configure(s, "keep-token = true\n")
     local told, err = check()
     assert.same({ false, "", 1 }, { told.fast, err, times_asked() })
@@ -96,9 +96,9 @@ local function rows(s)
       assert.equal(0, status, text)
       assert.equal("hello " .. i, xmpp.xexpr.text(assert(bob:receive_blocking(10)), "body"))
       assert.matches("<authenticate [^\n]*mechanism='" .. way, text)
-      local before = text:match "^(.-)\n%-> <message" -- what was said until then
+      local before = text:match "^(.-)\n%-> <message" -- all that was sent before
       local _, said = before:gsub("%f[^\n%z]%-> ", "")
-      assert.equal(i == 1 and 3 or 2, said, before) -- the header, <authenticate/>, and SCRAM's proof
+      assert.equal(i == 1 and 3 or 2, said, before) -- the header, <authenticate/>, and with SCRAM the proof
       local secret = xmpp.unbase64(read "xmpp/default.token":match "\ntoken = (%S+)")
       assert.is_nil(text:find(secret, 1, true))
     end
@@ -108,7 +108,7 @@ local function rows(s)
     bob:stop()
   end)
 
-  it("ends no other run of the same account, whatever it is at", function()
+  it("doesn't end another process of the same account", function()
     configure(s, "keep-token = true\nbind2 = true\n")
     check()
     local text, status = run([[
@@ -126,10 +126,10 @@ local function rows(s)
     assert.equal(0, status, text .. (read "listens" or "") .. (read "sends" or ""))
     assert.equal("to itself", cjson.decode((read "heard":match "[^\n]+"))["body"])
     local told = cjson.decode((text:match "[^\n]+"))
-    assert.same({ true, false }, { told.fast, told.bound_inline }) -- while the one that was there first is
+    assert.same({ true, false }, { told.fast, told.bound_inline }) -- not bound inline while the first one is online
     assert.matches("urn:ietf:params:xml:ns:xmpp%-bind", read "listens")
     assert.is_nil(read "sends":find("urn:ietf:params:xml:ns:xmpp-bind", 1, true))
-    assert.equal(2, times_asked()) -- what comes back by itself has the password, too
+    assert.equal(2, times_asked()) -- one that reconnects needs the password, too
   end)
 
   it("ignores one that others may read, says so, and keeps another", function()
@@ -173,7 +173,7 @@ local function rows(s)
     write("alice.password", "wrong\n")
     local text, status = run "xmpp account check"
     assert.equal(7, status, text)
-    assert.is_nil(read "xmpp/default.token") -- it is gone, whatever comes next
+    assert.is_nil(read "xmpp/default.token") -- deleted, although the next attempt failed as well
     configure(s, "keep-token = true\n")
     write("xmpp/default.token", kept)
     local told, err = check()
@@ -184,7 +184,7 @@ local function rows(s)
     assert.is_true(check().fast)
   end)
 
-  it("keeps it where the server can't be asked to forget it", function()
+  it("keeps it if the server can't be asked to delete it", function()
     configure(s, "keep-token = true\n")
     check()
     local kept = read "xmpp/default.token"
@@ -193,14 +193,14 @@ local function rows(s)
     assert.equal(kept, read "xmpp/default.token")
   end)
 
-  it("goes with its account", function()
+  it("is deleted with its account", function()
     configure(s, "keep-token = true\n")
     check()
     assert.equal(0, select(2, run "xmpp account remove default"))
     assert.equal("config.lua\n", shell.succeed(("ls %s/xmpp"):format(folder)))
   end)
 
-  it("is not what a new password is tried by", function()
+  it("is not used when a new password is tried", function()
     configure(s, "keep-token = true\n")
     check()
     shell.succeed(("sed -i /^password-command/d %s/xmpp/config.lua"):format(folder))
@@ -220,7 +220,7 @@ describe("the command's token", function()
       before_each(function() folder = shell.folder() end)
       after_each(function() shell.remove(folder) end)
 
-      it("is none, and all is as it was", function()
+      it("doesn't exist, and nothing changes", function()
         configure(s, "keep-token = true\nbind2 = true\n")
         for i = 1, 2 do
           local told, err = check()
@@ -261,7 +261,7 @@ describe("a token's file", function()
     return tokens.find(ctx, account, "alice@xmpp.test", AGENT)
   end
 
-  -- The file is ignored, which is told in a sentence that ends so, and without the secret.
+  -- The file is ignored, which is reported in a sentence that ends with `why`, and without the secret.
   local function ignored(why, changes)
     assert.is_nil(found(changes))
     assert.equal(1, #notes)
@@ -271,7 +271,7 @@ describe("a token's file", function()
     assert.is_nil(notes[1]:find("s3cret", 1, true))
   end
 
-  it("has all of it, whatever characters the secret has", function()
+  it("stores it completely, whatever characters the secret has", function()
     assert.same({ version = 1, jid = "alice@xmpp.test", user_agent = AGENT, mechanism = "HT-SHA-256-EXPR",
       token = "s3cret", expiry = 4000000000 }, found())
     local told
@@ -290,7 +290,7 @@ describe("a token's file", function()
     assert.equal("default.token\n", shell.succeed(("ls %s/xmpp"):format(folder)))
   end)
 
-  it("is ignored where it isn't whole", function()
+  it("is ignored if it isn't complete", function()
     for _, name in ipairs { "version", "jid", "user_agent", "mechanism", "token" } do
       ignored(name .. " is missing", { [name] = false })
     end
@@ -302,7 +302,7 @@ describe("a token's file", function()
     ignored("larger than", ("x"):rep(70000))
   end)
 
-  it("is ignored where it is somebody else's", function()
+  it("is ignored if it is somebody else's", function()
     ignored("it is another account's", { jid = "bob@xmpp.test" })
     ignored("it is another user agent's", { user_agent = AGENT:gsub("5c", "5d") })
     local stat = { text = text(), mode = tonumber("600", 8), uid = w.sys.uid() + 1 }
@@ -316,7 +316,7 @@ describe("a token's file", function()
     end
   end)
 
-  it("that has run out is of no use, and nothing to be told", function()
+  it("that has expired is not used, without a message", function()
     assert.is_nil(found { expiry = "1000000000" })
     assert.same({}, notes)
     assert.is_table(found { expiry = false })
@@ -338,7 +338,7 @@ describe("a token's file", function()
 end)
 
 describe("bind2", function()
-  it("of an account whose jid has a resource is a fault of the configuration", function()
+  it("of an account whose jid has a resource is an error in the configuration", function()
     local w = cmd.world { folder = "/c", files = { ["/c/xmpp/config.lua"] = { mode = 0,
       text = "[default]\njid = a@b/c\nbind2 = true\n" } } }
     assert.equal(3, cmd.run(w, { "ping" }, true))

@@ -1,4 +1,4 @@
--- cmd_upload: what `xmpp upload` does, against the service of xmpp.testing. See cmd_spec for the rest.
+-- cmd_upload: `xmpp upload` against the service of xmpp.testing. See cmd_spec for the rest.
 local cjson = require "cjson"
 local cmd = require "spec.support.cmd"
 local exit = require "xmpp.cmd.exit"
@@ -50,14 +50,14 @@ describe("upload", function()
     assert.same({ 0, "" }, { w.status, w.stderr })
   end))
 
-  it("keeps the name, and has the type, that is wanted", around(function(t)
+  it("has the name and the type that are asked for", around(function(t)
     local w, u = run(t, { "upload", "--keep-name", "--type", "text/x-poem", "--json", folder .. "/a.txt" })
     assert.same({ "a.txt", "text/x-poem" }, { u.files[1].name, u.files[1].type })
     assert.same({ type = "upload", file = folder .. "/a.txt", url = u.files[1].url }, objects(w.stdout)[1])
     assert.equal(0, w.status)
   end))
 
-  it("sends it where that is wanted", around(function(t)
+  it("sends it if that is asked for", around(function(t)
     local w, u = run(t, { "upload", "--to", "anna@example.net", folder .. "/a.txt" })
     local url = u.files[1].url
     t:expect { "message", { to = "anna@example.net", type = "chat" }, { "body", {}, url },
@@ -65,7 +65,7 @@ describe("upload", function()
     assert.same({ 0, url .. "\n" }, { w.status, w.stdout })
   end))
 
-  it("is no success where the message comes back", around(function(t)
+  it("fails if the message comes back", around(function(t)
     t:on({ "message", { to = "anna@example.net" } }, function(stanza)
       return { { "message", { type = "error", id = stanza[2].id, from = stanza[2].to }, { "error", { type = "cancel" },
         { "service-unavailable", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" } } } } }
@@ -76,7 +76,7 @@ describe("upload", function()
     assert.matches("a%.txt: .*service%-unavailable", w.stderr)
   end))
 
-  it("says which of several are not there", around(function(t)
+  it("says which of several files don't exist", around(function(t)
     local w, u = run(t, { "upload", folder .. "/a.txt", folder .. "/b.png", folder .. "/none" })
     assert.equal(10, w.status)
     assert.equal(1, #u.files)
@@ -85,7 +85,7 @@ describe("upload", function()
     assert.truthy(w.stderr:find(folder .. "/none: ", 1, true), w.stderr)
   end))
 
-  it("ends with the status that the fault has", around(function(t)
+  it("ends with the error's status", around(function(t)
     local w = run(t, { "upload", folder .. "/b.png" })
     assert.equal(1, w.status)
     w = run(t, { "upload", folder .. "/none" })
@@ -101,12 +101,12 @@ describe("upload", function()
     end
   end)
 
-  it("wants a file, and an address that is one", function()
+  it("requires a file, and a valid address", function()
     local w = cmd.world()
     assert.equal(2, cmd.run(w, { "upload" }))
     assert.truthy(w.stderr:find("usage: xmpp upload FILE...", 1, true), w.stderr)
     w = cmd.world()
     assert.equal(2, cmd.run(w, { "upload", "--to", "@@", "x" }))
-    assert.truthy(w.stderr:find("is no address", 1, true), w.stderr)
+    assert.truthy(w.stderr:find("is not a valid address", 1, true), w.stderr)
   end)
 end)

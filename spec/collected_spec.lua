@@ -1,5 +1,5 @@
--- The collector, as hostile as it can be: real connections in whose every function it makes a full collection; and
--- connections that are dropped without conn:stop(): closed and freed, and told of once.
+-- Garbage collection at its worst: real connections with a full collection in each of their functions; and connections
+-- that are dropped without conn:stop(): they are closed and freed, and reported once.
 local server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local stage = require "spec.support.stage"
@@ -8,7 +8,7 @@ local xmpp = require "xmpp"
 local LUA = os.getenv "LUA" or "lua5.4"
 local PING = { "iq", { type = "get", to = "xmpp.test" }, { "ping", { xmlns = "urn:xmpp:ping" } } }
 
--- Runs a program of Lua, whose `login(name)` connects to `s` -> what it said on stdout and stderr, status
+-- Runs a Lua program whose `login(name)` connects to `s`. Returns its output, on stdout and stderr, and its status.
 local function run(s, program)
   local path = shell.file(([[
     local xmpp = require "xmpp"
@@ -72,7 +72,7 @@ server.each(function(s)
     end)
   end
 
-  it("a connection that is dropped is collected, closed, and told of once", function()
+  it("a connection that is dropped is collected, closed, and reported once", function()
     local text, status = run(s, [[
       local watch = login("bob", "watch")
       local function count()
@@ -99,12 +99,12 @@ server.each(function(s)
     assert.equal(warning "alice" .. "0\nready\n", text)
   end)
 
-  it("a connection that is open when the program ends is closed without a word", function()
+  it("a connection that is open when the program ends is closed silently", function()
     assert.same({ "", 0 }, { run(s, "local kept = login 'alice' login 'bob':set_handler() xmpp.step()") })
     assert.same({ "", 0 }, { run(s, "kept = login 'alice' xmpp.step()") })
   end)
 
-  it("a connection that was stopped, or has ended, is collected without a word", function()
+  it("a connection that was stopped, or has ended, is collected silently", function()
     assert.same({ "", 0 }, { run(s, [[
       login "alice":stop()
       login "bob"

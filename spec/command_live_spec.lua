@@ -1,5 +1,5 @@
--- command_live: ad-hoc commands on real servers: those of the servers for their administrators (XEP-0133), ours among
--- ourselves and with another library's client (slixmpp) at either end, and a bot's.
+-- command_live: ad-hoc commands on real servers: those of the servers for their administrators (XEP-0133), ours between
+-- two of our clients and with another library's client (slixmpp) at either end, and a bot's.
 local bot = require "xmpp.bot"
 local chat = require "xmpp.chat"
 local child = require "spec.support.child"
@@ -89,14 +89,14 @@ local function body(s)
       assert.equal(1, status, text)
     end)
 
-    it("gives up", function()
+    it("cancels", function()
       local alice = connect("alice", "a")
       local result = assert(command.run(alice, s.domain, command.admin["delete-user"], function() end))
       assert.equal("canceled", result.status)
     end)
   end)
 
-  it("is served to some, and asks them one thing after the other", function()
+  it("is served to some people, and asks several questions", function()
     local alice, address = connect("alice", "serves")
     local bob, at_bob = connect("bob", "runs")
     local other = connect("bob", "other")
@@ -129,7 +129,7 @@ local function body(s)
     assert.equal("item-not-found", err.condition)
   end)
 
-  it("is a bot's as well", function()
+  it("can be a bot's", function()
     local alice, address = connect("alice", "bot")
     local bob = connect("bob", "b")
     chat.use(alice, { carbons = false })
@@ -152,7 +152,7 @@ local function body(s)
     assert.is_string(heard.reply_to.id)
   end)
 
-  it("is given to a bot in a room by who has that address, whatever his nick", function()
+  it("is accepted by a bot in a room by the sender's address, whatever his nick", function()
     local tea = "tea@conference." .. s.domain
     local alice, bob, carol = connect("alice", "bot"), connect("bob", "b"), connect("carol", "c")
     local b, ready = bot.use(alice, { admins = { "bob@" .. s.domain },
@@ -199,7 +199,7 @@ local function body(s)
       os.remove(path)
     end)
 
-    -- Its next line of that key.
+    -- Its next line with this key.
     local at
     local function told(key)
       local limit = os.time() + 60
@@ -239,7 +239,7 @@ local function body(s)
       assert.equal("item-not-found", select(2, command.run(alice, its, "bake")).condition)
     end)
 
-    it("runs ours, goes back in it, and gives it up", function()
+    it("runs ours, goes back in it, and cancels it", function()
       local alice = connect("alice", "a")
       local its, log = told "READY", {}
       command.serve(alice, "add", { allow = function(from) return from == its end, back = true }, function(d)
@@ -272,8 +272,8 @@ local function body(s)
       for _ = 1, 2 do told "STEP" end
       assert.equal("canceled   ", told "STEP")
       local limit = os.time() + 30
-      while #log < 3 and os.time() < limit do xmpp.step(0.05) end -- it has the answer before the function goes on
-      assert.same({ "cancel", "cancel", "cancel" }, log) -- the first of them: the run that was gone back from
+      while #log < 3 and os.time() < limit do xmpp.step(0.05) end -- it gets the answer before our function has ended
+      assert.same({ "cancel", "cancel", "cancel" }, log) -- the first one is from the run that "prev" has left
     end)
   end)
 end

@@ -1,5 +1,5 @@
--- command: ad-hoc commands by xmpp.testing: served as straight functions, run with answers or a function; and whoever
--- would go on with another one's session, or see what isn't for him.
+-- command: ad-hoc commands, with xmpp.testing: served as plain functions, run with answers or with a function; and
+-- attempts to continue somebody else's session, or to see what one may not.
 
 local command = require "xmpp.command"
 local disco = require "xmpp.disco"
@@ -25,7 +25,7 @@ end
 
 local asked = 0
 
--- Says it, without waiting for the answer: its id.
+-- Sends it, without waiting for the answer. Returns its id.
 local function say(t, from, attrs, ...)
   asked = asked + 1
   local x = { "command", { xmlns = COMMANDS, node = "go" }, ... }
@@ -34,7 +34,7 @@ local function say(t, from, attrs, ...)
   return "q" .. asked
 end
 
--- The answer: the command element; nil and what the error says.
+-- The answer: the command element; or nil and the error.
 local function answer(t, id, to)
   local got = t:expect({ "iq", { id = id, to = to } }, false)
   if got[2].type == "error" then return nil, xexpr.error(got) end
@@ -60,7 +60,7 @@ local function names(x)
   return table.concat(out, " ")
 end
 
--- Asks for two things, one after the other, and tells what it got.
+-- Asks for two fields, one after the other, and notes what it got.
 local function two_steps(log)
   return function(dialog)
     local one, why = dialog:ask { title = "One", fields = { { var = "a", required = true } } }
@@ -74,7 +74,7 @@ local function two_steps(log)
 end
 
 describe("a command that is served", function()
-  it("is a function that asks, and asks, and says what came of it", testing.around(function(t)
+  it("is a function that asks twice, and returns the result", testing.around(function(t)
     local from
     command.serve(t.conn, "go", { allow = everybody }, function(dialog, conn)
       from = { dialog.from, dialog.node, dialog.lang, conn }
@@ -95,7 +95,7 @@ describe("a command that is served", function()
     assert.equal("item-not-found", select(2, send(t, OWN, { sessionid = id })).condition)
   end))
 
-  it("goes on by execute, and without any action, as by next", testing.around(function(t)
+  it("continues by execute, and without an action, as by next", testing.around(function(t)
     command.serve(t.conn, "go", {}, two_steps {})
     local id = send(t, OWN, { action = "execute" })[2].sessionid
     assert.equal("b", vars(send(t, OWN, { sessionid = id }, submit { a = "1" })))
@@ -103,7 +103,7 @@ describe("a command that is served", function()
       submit { b = "x" })))
   end))
 
-  it("ends in what its function returns", testing.around(function(t)
+  it("ends with what its function returns", testing.around(function(t)
     local cases = {
       { { "done" }, { "completed", "info", "done" } }, { {}, { "completed" } }, { { true }, { "completed" } },
       { { form.new { kind = "result", fields = { { var = "v", value = "1" } } } }, { "completed" }, "v" },
@@ -128,7 +128,7 @@ describe("a command that is served", function()
     assert.equal("warn", x[4][2].type)
   end))
 
-  it("ends in an error of its own, and hides what it has thrown", testing.around(function(t)
+  it("ends with an error that it returns, and hides one that it throws", testing.around(function(t)
     local result = { nil, "cancel", "conflict", "there is one" }
     command.serve(t.conn, "go", {}, function()
       if result then return unpack(result, 1, 4) end
@@ -152,7 +152,7 @@ describe("a command that is served", function()
     assert.truthy(told[5]:find("command 'go'", 1, true))
   end))
 
-  it("may take its time between its questions, and is answered for then", testing.around(function(t)
+  it("may wait between its questions", testing.around(function(t)
     command.serve(t.conn, "go", {}, function(dialog)
       xmpp.sleep(30)
       dialog:ask { fields = { { var = "a" } } }
@@ -166,13 +166,13 @@ describe("a command that is served", function()
     id = say(t, OWN, { sessionid = x[2].sessionid })
     t:advance(699)
     t:nothing()
-    local _, err = send(t, OWN, { sessionid = x[2].sessionid }) -- the step before is under way
+    local _, err = send(t, OWN, { sessionid = x[2].sessionid }) -- the step before hasn't been answered yet
     assert.same({ "wait", "unexpected-request" }, { err.type, err.condition })
     t:advance(1)
     assert.same({ "completed", "info", "slow" }, shown(answer(t, id)))
   end))
 
-  it("lets its other side give up at any time", testing.around(function(t)
+  it("can be cancelled by the other side at any time", testing.around(function(t)
     local log, ended = {}, 0
     command.serve(t.conn, "go", {}, function(dialog)
       two_steps(log)(dialog)
@@ -191,7 +191,7 @@ describe("a command that is served", function()
     t:nothing()
   end))
 
-  it("is given up while its function works", testing.around(function(t)
+  it("can be cancelled while its function is running", testing.around(function(t)
     command.serve(t.conn, "go", {}, function() xmpp.sleep(5) return "late" end)
     local id = say(t, OWN)
     local session
@@ -203,7 +203,7 @@ describe("a command that is served", function()
     t:nothing()
   end))
 
-  it("hears that nothing was said for ten minutes since the last word", testing.around(function(t)
+  it("ends ten minutes after the last request", testing.around(function(t)
     local log = {}
     command.serve(t.conn, "go", {}, two_steps(log))
     local id = send(t, OWN)[2].sessionid
@@ -217,23 +217,23 @@ describe("a command that is served", function()
     assert.equal(0, ext.of(t.conn, command).book.n)
   end))
 
-  it("refuses what its form can't take, and its question stands", testing.around(function(t)
+  it("refuses what doesn't fit the form, and the step stays the same", testing.around(function(t)
     command.serve(t.conn, "go", {}, two_steps {})
     local id = send(t, OWN)[2].sessionid
     for _, payload in ipairs { submit {}, { "x", { xmlns = DATA, type = "form" }, submit({ a = "1" })[3] },
       submit { c = "1" },
-      { "x", { xmlns = "urn:x", type = "submit" }, submit({ a = "1" })[3] } } do -- of another type, another namespace
+      { "x", { xmlns = "urn:x", type = "submit" }, submit({ a = "1" })[3] } } do -- another type, another namespace
       local _, err = send(t, OWN, { sessionid = id }, payload)
       assert.same({ "modify", "bad-request", "bad-payload" }, { err.type, err.condition, err.app })
     end
     send(t, OWN, { sessionid = id }, submit { a = "1" })
     local _, err = send(t, OWN, { sessionid = id }, submit { b = "z" })
     assert.same({ "bad-payload", "x.field 'b': 'z' is no option" }, { err.app, err.text })
-    local canceled = { "x", { xmlns = DATA, type = "cancel" }, submit({ b = "x" })[3] } -- the same as submit (3.5.1)
+    local canceled = { "x", { xmlns = DATA, type = "cancel" }, submit({ b = "x" })[3] } -- counts as submit (3.5.1)
     assert.same({ "completed", "info", "1x" }, shown(send(t, OWN, { sessionid = id }, canceled)))
   end))
 
-  it("takes its own field's kind, whatever the answer says of it", testing.around(function(t)
+  it("uses its own field's type, whatever the answer says", testing.around(function(t)
     local got
     command.serve(t.conn, "go", {}, function(dialog)
       got = dialog:ask(form.new { fields = { { var = "b", kind = "boolean" }, { var = "t" },
@@ -247,7 +247,7 @@ describe("a command that is served", function()
     assert.same({ b = true, t = "1", l = { "1" } }, got)
   end))
 
-  it("goes back to the question before, where it may, with the answer that was there", testing.around(function(t)
+  it("goes back to the question before, if that is allowed, with the earlier answer", testing.around(function(t)
     local runs, log = 0, {}
     command.serve(t.conn, "go", { back = true }, function(dialog)
       runs = runs + 1
@@ -257,7 +257,7 @@ describe("a command that is served", function()
     end)
     local x = send(t, OWN)
     local id = x[2].sessionid
-    assert.equal("next", names(x)) -- nothing to go back to
+    assert.equal("next", names(x)) -- there is no earlier step
     assert.equal("bad-action", select(2, send(t, OWN, { sessionid = id, action = "prev" })).app)
     x = send(t, OWN, { sessionid = id }, submit { c = "1" })
     assert.equal("prev next", names(x))
@@ -272,11 +272,11 @@ describe("a command that is served", function()
     send(t, OWN, { sessionid = id }, submit { c = "0" })
     send(t, OWN, { sessionid = id }, submit { a = "new" })
     assert.same({ "completed", "info", "newx" }, shown(send(t, OWN, { sessionid = id }, submit { b = "x" })))
-    assert.same({ "cancel", "cancel" }, log) -- the runs that were left
+    assert.same({ "cancel", "cancel" }, log) -- the runs that "prev" has left
     assert.equal(3, runs)
   end))
 
-  it("is left by a run that has been gone back from, whatever that does", testing.around(function(t)
+  it("isn't affected by the earlier run after going back", testing.around(function(t)
     local log = {}
     command.serve(t.conn, "go", { back = true }, function(dialog)
       dialog:ask { fields = { { var = "a" } } }
@@ -294,7 +294,7 @@ describe("a command that is served", function()
     assert.same({ "completed", "info", "1" }, shown(send(t, OWN, { sessionid = id }, submit { b = "1" })))
   end))
 
-  it("doesn't go back unless it says so, nor by words that nobody knows", testing.around(function(t)
+  it("doesn't go back unless that is allowed, nor by unknown actions", testing.around(function(t)
     command.serve(t.conn, "go", {}, two_steps {})
     local id = send(t, OWN)[2].sessionid
     send(t, OWN, { sessionid = id }, submit { a = "1" })
@@ -345,7 +345,7 @@ describe("whatever a command's function does", function()
     assert.is_nil(ext.of(conn, command))
   end))
 
-  it("may be to end the connection, and so may what asks whether somebody may", testing.around(function(t)
+  it("may end the connection, and so may its `allow` function", testing.around(function(t)
     local why
     command.serve(t.conn, "go", { allow = everybody }, function(d)
       t.conn:stop(1)
@@ -358,8 +358,8 @@ describe("whatever a command's function does", function()
   end, { opts = { reconnect = false }, strict = false }))
 end)
 
-describe("who isn't let", function()
-  it("doesn't go on with another one's session, nor learns that there is one", testing.around(function(t)
+describe("somebody who isn't allowed", function()
+  it("can't continue somebody else's session, nor learns that there is one", testing.around(function(t)
     command.serve(t.conn, "go", { allow = everybody }, two_steps {})
     command.serve(t.conn, "other", { allow = everybody }, two_steps {})
     disco.allow(t.conn, everybody)
@@ -374,7 +374,7 @@ describe("who isn't let", function()
     assert.equal("b", vars(send(t, ANNA, { sessionid = id }, submit { a = "1" })))
   end))
 
-  it("may be somebody who was, a step before", testing.around(function(t)
+  it("may have been allowed a step before", testing.around(function(t)
     local log, allowed, seen = {}, { [ANNA] = true }, {}
     command.serve(t.conn, "go", { allow = function(from)
       seen[#seen + 1] = from
@@ -390,11 +390,11 @@ describe("who isn't let", function()
     assert.equal("item-not-found", select(2, send(t, ANNA, { sessionid = id }, submit { a = "1" })).condition)
   end))
 
-  it("is everybody but our own account, unless the command says more", testing.around(function(t)
+  it("is everybody except our own account, unless the command allows more", testing.around(function(t)
     command.serve(t.conn, "go", {}, function() return "yes" end)
     assert.equal("completed", send(t, OWN)[2].status)
     local _, err = send(t, ANNA)
-    assert.same({ type = "cancel", condition = "service-unavailable" }, err) -- as if we weren't there
+    assert.same({ type = "cancel", condition = "service-unavailable" }, err) -- as if there were no commands
     assert.same(err, select(2, send(t, ANNA, { node = "no such" })))
     disco.allow(t.conn, everybody)
     _, err = send(t, ANNA)
@@ -403,7 +403,7 @@ describe("who isn't let", function()
     assert.same(err, select(2, send(t, "bot@example.net.evil.example/x")))
   end))
 
-  it("is who allow says neither true of nor can be asked of", testing.around(function(t)
+  it("is anybody for whom `allow` doesn't return true, or throws", testing.around(function(t)
     local word = "yes"
     command.serve(t.conn, "go", { allow = function() return word end }, function() return "yes" end)
     assert.equal("item-not-found", select(2, send(t, OWN)).condition)
@@ -440,12 +440,12 @@ describe("who isn't let", function()
     x = info(OWN, COMMANDS)[3]
     assert.same({ "automation", "command-list" }, { x[3][2].category, x[3][2].type })
     assert.is_true(disco.tree(t.conn).features[COMMANDS])
-    disco.allow(t.conn, everybody) -- who may know that we are there may not know all the same
+    disco.allow(t.conn, everybody) -- to be allowed this doesn't include all commands
     assert.same({ ME .. " open For all" }, items(EVE))
     assert.equal("item-not-found", xexpr.error(info(EVE, "secret")).condition)
   end))
 
-  it("is told nothing in disco while nothing is served for him", testing.around(function(t)
+  it("gets no answer by disco if no command is for him", testing.around(function(t)
     local off = command.serve(t.conn, "go", {}, function() end)
     local function items() return select(2, t:contact(EVE):asks { "query", { xmlns = ITEMS, node = COMMANDS } }) end
     assert.equal("item-not-found", items().condition)
@@ -456,8 +456,8 @@ describe("who isn't let", function()
   end))
 end)
 
-describe("the bounds of sessions", function()
-  it("are so many at once, of one account and of all", testing.around(function(t)
+describe("the limits of sessions", function()
+  it("are a number at once, for each account and in total", testing.around(function(t)
     ext.use(t.conn, command, { sessions = 3, per_account = 2, rate = 100 })
     command.serve(t.conn, "go", { allow = everybody }, two_steps {})
     local first = send(t, ANNA)[2].sessionid
@@ -472,7 +472,7 @@ describe("the bounds of sessions", function()
     assert.same({ 0, nil }, { ext.of(t.conn, command).book.n, next(ext.of(t.conn, command).book.of) })
   end))
 
-  it("are so many a second", testing.around(function(t)
+  it("are a number a second", testing.around(function(t)
     command.serve(t.conn, "go", { allow = everybody }, function() return "yes" end)
     local function begin(from)
       local x, err = send(t, from)
@@ -486,7 +486,7 @@ describe("the bounds of sessions", function()
     assert.equal("wait policy-violation", begin(ANNA))
   end))
 
-  it("are so many steps", testing.around(function(t)
+  it("are a number of steps", testing.around(function(t)
     local why
     command.serve(t.conn, "go", {}, function(dialog)
       local v
@@ -498,7 +498,7 @@ describe("the bounds of sessions", function()
     assert.equal("cancel", why)
   end))
 
-  it("have sessions go on in a new session of the connection's", testing.around(function(t)
+  it("let sessions continue in a new session of the connection", testing.around(function(t)
     command.serve(t.conn, "go", {}, two_steps {})
     local id = send(t, OWN)[2].sessionid
     t:ack()
@@ -507,7 +507,7 @@ describe("the bounds of sessions", function()
     assert.equal("completed", send(t, OWN, { sessionid = id }, submit { b = "x" })[2].status)
   end))
 
-  it("have them end with the command, and with the connection", testing.around(function(t)
+  it("end them with the command, and with the connection", testing.around(function(t)
     local log = {}
     local off = command.serve(t.conn, "go", {}, two_steps(log))
     local id = send(t, OWN)[2].sessionid
@@ -527,7 +527,7 @@ end)
 describe("a component's commands", function()
   local AT = "echo.example.net"
 
-  it("are of one address, or of all", testing.around(function(t)
+  it("belong to one address, or to all", testing.around(function(t)
     local function serve(at, text)
       return command.serve(t.conn, "go", { at = at, allow = everybody }, function(dialog)
         if not dialog:ask { fields = { { var = "a" } } } then return end
@@ -556,18 +556,18 @@ describe("a component's commands", function()
     assert.equal(AT, items("one@" .. AT))
   end, { component = AT }))
 
-  it("must say who may run them", testing.around(function(t)
+  it("must say who is allowed to run them", testing.around(function(t)
     local ok, err = pcall(function() command.serve(t.conn, "go", {}, function() end) end)
     assert.is_false(ok)
-    assert.equal("a component's command has an option 'allow'", (err:gsub("^%S+ ", "")))
+    assert.equal("a component's command needs an option 'allow'", (err:gsub("^%S+ ", "")))
   end, { component = AT }))
 end)
 
--- Running
+-- Running commands
 
 local SERVICE = "admin.example.net"
 
--- In a task, which has begun: what it gives is in the table when it has ended.
+-- Runs it in a task; the table gets the results when it has ended.
 local function run(t, node, how, opts)
   local out = {}
   coroutine.wrap(function()
@@ -627,7 +627,7 @@ describe("command.run", function()
       got.result.unused })
   end))
 
-  it("without any actions is at the last step", testing.around(function(t)
+  it("takes a form without actions as the last step", testing.around(function(t)
     local got = run(t, "go")
     step(t, {}, executing({}, question({ var = "a" })))
     step(t, { action = "complete" }, completed())
@@ -635,7 +635,7 @@ describe("command.run", function()
     assert.is_nil(got.result.text)
   end))
 
-  it("asks a function, which may go back and give up", testing.around(function(t)
+  it("asks a function, which may go back and cancel", testing.around(function(t)
     local seen = {}
     local words = { { { a = "1" } }, { {}, "prev" }, { { a = "2" }, "next" }, {} }
     local got = run(t, "go", function(f, notes, offered)
@@ -652,7 +652,7 @@ describe("command.run", function()
     assert.equal("canceled", got.result.status)
   end))
 
-  it("doesn't guess what isn't there or doesn't fit", testing.around(function(t)
+  it("fails if an answer is missing or doesn't fit", testing.around(function(t)
     for app, case in pairs {
       missing = { {}, { var = "a", required = true } },
       invalid = { { a = "z" }, { var = "a", kind = "list-single", options = { "x" } } },
@@ -665,7 +665,7 @@ describe("command.run", function()
     end
   end))
 
-  it("hands on what its function throws, and gives the session back", testing.around(function(t)
+  it("passes on what its function throws, and cancels the session", testing.around(function(t)
     local ok, err
     coroutine.wrap(function()
       ok, err = require "xmpp.guard".call(command.run, t.conn, SERVICE, "go", function() error "mine" end)
@@ -676,7 +676,7 @@ describe("command.run", function()
     assert.truthy(err:find "mine")
   end))
 
-  it("tells of refusals, with the command's own condition", testing.around(function(t)
+  it("returns refusals, with the command's own condition", testing.around(function(t)
     local got = run(t, "go", { a = "1" })
     step(t, {}, executing({}, question({ var = "a" })))
     local id = t:next()[2].id
@@ -687,7 +687,7 @@ describe("command.run", function()
     step(t, { action = "cancel" })
   end))
 
-  it("takes nothing that doesn't hold together", testing.around(function(t)
+  it("refuses malformed answers", testing.around(function(t)
     for why, answer_ in pairs {
       ["command: missing"] = { "command", { xmlns = "urn:x", status = "completed" } },
       ["command.node: another one was asked for"] = executing { status = "completed", node = "other" },
@@ -707,7 +707,7 @@ describe("command.run", function()
     step(t, { action = "cancel", sessionid = "s1" })
   end))
 
-  it("takes its answers from who was asked and from nobody else", testing.around(function(t)
+  it("takes answers from the address that was asked and from no other", testing.around(function(t)
     local got = run(t, "go")
     local id = t:next()[2].id
     step(t, {}, false)
@@ -719,7 +719,7 @@ describe("command.run", function()
     assert.equal("yes", got.result.text)
   end))
 
-  it("has an end, whatever the service asks", testing.around(function(t)
+  it("ends, whatever the service asks", testing.around(function(t)
     local got = run(t, "go")
     for _ = 1, 100 do step(t, {}, executing({}, actions("next", "next"))) end
     step(t, { action = "next" }, executing({}, actions("next", "next")))
@@ -727,7 +727,7 @@ describe("command.run", function()
     assert.same({ "bad-format", "the command has more than 100 steps" }, { got.err.condition, got.err.text })
   end))
 
-  it("doesn't go on in another session", testing.around(function(t)
+  it("doesn't continue in another session", testing.around(function(t)
     local answered = xmpp.promise()
     local got = run(t, "go", function() return answered:wait() end)
     step(t, {}, executing({}, question({ var = "a" })))
@@ -750,7 +750,7 @@ describe("command.run", function()
     assert.equal("yes", got.text)
   end, { component = "echo.example.net" }))
 
-  it("gives up after its time, for each step", testing.around(function(t)
+  it("fails after its timeout, for each step", testing.around(function(t)
     local got = run(t, "go", {}, { timeout = 5 })
     t:advance(4)
     step(t, {}, executing({}, question({ var = "a" })))
@@ -764,7 +764,7 @@ describe("command.run", function()
 end)
 
 describe("command.list", function()
-  it("has what belongs to who was asked", testing.around(function(t)
+  it("has the commands of the address that was asked", testing.around(function(t)
     local got
     coroutine.wrap(function() got = command.list(t.conn, SERVICE) end)()
     t:expect({ "iq", { type = "get", to = SERVICE }, { "query", { xmlns = ITEMS, node = COMMANDS } } },
@@ -781,7 +781,7 @@ describe("command.list", function()
 end)
 
 describe("mistakes", function()
-  it("are told at their line", testing.around(function(t)
+  it("raise at the caller's line", testing.around(function(t)
     local conn, f = t.conn, function() end
     command.serve(conn, "there", {}, f)
     for why, mistake in pairs {
@@ -808,7 +808,7 @@ describe("mistakes", function()
     assert.equal("jid-malformed", select(2, command.list(conn, "@")).condition)
   end))
 
-  it("of what is asked are the function's", testing.around(function(t)
+  it("in a question raise in the function", testing.around(function(t)
     local err
     command.serve(t.conn, "go", {}, function(dialog)
       local ok

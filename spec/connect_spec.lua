@@ -1,4 +1,4 @@
--- connect: getting in, staying in and falling out, with Prosody and with ejabberd.
+-- connect: logging in, staying connected and being disconnected, with Prosody and with ejabberd.
 local opened = require "spec.support.opened"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
@@ -12,7 +12,7 @@ local keep, turn_until, refuses = opened.keep, opened.turn_until, stage.refuses
 local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
 local STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
--- Alice logs in by SCRAM. From then on the library sends no PLAIN for her, so that is for Carol to do.
+-- Alice logs in by SCRAM. After that the library doesn't send PLAIN for her, so Carol's login is used for that.
 local carol_session = peer.session:gsub("alice", "carol")
 
 local function dial(s, name, opts)
@@ -26,7 +26,7 @@ local function ping(s, conn)
   assert.equal("result", response[2].type)
 end
 
--- What was expected in `wanted` must be in `err`, and what every error has.
+-- `err` must have the values in `wanted`, and what every error has.
 local function check_error(wanted, conn, err)
   assert.is_nil(conn)
   assert.is_table(err)
@@ -37,16 +37,16 @@ local function check_error(wanted, conn, err)
   return err
 end
 
--- A log for opts, and what it has heard: all that went out, all that came in.
+-- A log function for opts, and what it was called with: all that was sent, all that was received.
 local function listener()
   local heard = { out = "", ["in"] = "" }
   return function(direction, text) heard[direction] = heard[direction] .. text end, heard
 end
 
--- The SASL mechanism that was used; a family of SCRAM is one, with channel binding or without.
+-- The SASL mechanism that was used; with or without channel binding it is the same family.
 local function mechanism(heard) return (heard.out:match "mechanism='([^']*)'":gsub("%-PLUS$", "")) end
 
--- The pin of the certificate that `s` serves, as anybody would make it.
+-- The pin of the certificate that `s` uses, computed with openssl.
 local function pin_of(s, name)
   local command = ("openssl x509 -in '%s/%s.crt' -noout -pubkey | openssl pkey -pubin -outform DER"
     .. " | openssl dgst -sha256 -binary | openssl base64"):format(s.certs, name)
@@ -57,14 +57,14 @@ after_each(opened.stop_all)
 
 server.each(function(s)
   describe("TLS", function()
-    it("is begun by STARTTLS", function()
+    it("begins with STARTTLS", function()
       local log, heard = listener()
       ping(s, login(s, "alice", { log = log }))
       assert.matches("<starttls xmlns='urn:ietf:params:xml:ns:xmpp%-tls'/>", heard.out)
       assert.matches("<proceed", heard["in"])
     end)
 
-    it("is there from the first byte with tls = \"direct\"", function()
+    it("begins with the first byte with tls = \"direct\"", function()
       local log, heard = listener()
       local conn = keep(assert(xmpp.connect_client("alice@xmpp.test", s.users.alice, s.host, s.tls_port,
         s.opts { tls = "direct", log = log })))
@@ -106,15 +106,15 @@ server.each(function(s)
         dial(s, "alice", { pin = pin_of(s, "ec") }))
     end)
 
-    it("can't do without: tls = \"none\" where the server wants TLS", function()
+    it("is needed: tls = \"none\" fails if the server requires TLS", function()
       check_error({ layer = "sasl", condition = "no-mechanisms", retry = false },
         xmpp.connect_client("alice@xmpp.test", s.users.alice, s.host, s.port, { tls = "none" }))
     end)
 
-    it("fails where the other side speaks something else", function()
+    it("fails if the other side uses another protocol", function()
       check_error({ layer = "tls" }, dial(s, "alice", { tls = "direct" }))
       local err = check_error({}, xmpp.connect_client("alice@xmpp.test", s.users.alice, s.host, s.tls_port, s.opts()))
-      assert.matches("^[st][tc][rp]", err.layer) -- the stream's or TCP's: as the server likes
+      assert.matches("^[st][tc][rp]", err.layer) -- the stream's or TCP's, depending on the server
     end)
   end)
 
@@ -142,12 +142,12 @@ server.each(function(s)
       assert.is_nil(heard.out:find("<auth", 1, true))
     end)
 
-    it("sends no PLAIN to whoever has no good certificate", function()
+    it("sends no PLAIN to a server without a valid certificate", function()
       check_error({ layer = "sasl", condition = "invalid-mechanism", retry = false },
         dial(s, "carol", { verify = false, mechanisms = { "PLAIN" } }))
     end)
 
-    it("tells of a wrong password and an unknown user, by whatever mechanism", function()
+    it("reports a wrong password and an unknown user, by any mechanism", function()
       for _, name in ipairs { "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN" } do
         for _, who in ipairs { "carol@xmpp.test", "nobody@xmpp.test" } do
           check_error({ layer = "sasl", condition = "not-authorized", retry = false },
@@ -176,7 +176,7 @@ server.each(function(s)
 
     it("leaves no secret in the log", function()
       for who, name in pairs { alice = "SCRAM-SHA-256", carol = "PLAIN" } do
-        for _, sasl2 in ipairs { false, true } do -- which not each release of a server has
+        for _, sasl2 in ipairs { false, true } do -- older releases of a server don't have it
           local log, heard = listener()
           local conn = login(s, who, { mechanisms = { name }, log = log, sasl2 = sasl2 })
           local element = conn:info().profile == "sasl2" and "<authenticate%s" or "<auth%s"
@@ -199,13 +199,13 @@ server.each(function(s)
       assert.equal("alice@xmpp.test/Büro/2 ☃", tostring(login(s, "alice", { resource = "Büro/2 ☃" }):jid()))
     end)
 
-    it("is lua- and something random without", function()
+    it("is lua- and random characters by default", function()
       local one, other = login(s, "alice"):jid(), login(s, "alice"):jid()
       for _, jid in ipairs { one, other } do assert.matches("^lua%-[%w_-]+$", jid.resourcepart) end
       assert.not_equal(one.resourcepart, other.resourcepart)
     end)
 
-    it("that somebody takes over ends the first connection, and says conflict", function()
+    it("that somebody takes over ends the first connection with conflict", function()
       local first = login(s, "alice", { resource = "desk" })
       login(s, "alice", { resource = "desk" })
       local err = check_error({ layer = "closed", condition = "conflict", retry = false }, first:receive_blocking(30))
@@ -254,7 +254,7 @@ server.each(function(s)
       assert.equal("x@" .. s.component, response[2].to)
     end)
 
-    it("answers a question that its handler leaves alone", function()
+    it("answers an iq that its handler ignores", function()
       local conn, alice = keep(assert(connect(s.component, s.secret))), login(s, "alice")
       conn:set_handler(function() end)
       local response = assert(alice:send_await({ "iq", { type = "get", to = "x@" .. s.component }, PING }, 30))
@@ -262,7 +262,7 @@ server.each(function(s)
       assert.truthy(xexpr.child(xexpr.child(response, "error"), "service-unavailable", STANZAS))
     end)
 
-    it("with a wrong secret, or of an unknown host, is not", function()
+    it("with a wrong secret, or of an unknown host, is refused", function()
       check_error({ layer = "stream", condition = "not-authorized", retry = false }, connect(s.component, "wrong"))
       check_error({ layer = "stream", retry = false,
         condition = s.name == "prosody" and "host-unknown" or "not-authorized" }, connect("other.xmpp.test", s.secret))
@@ -331,7 +331,9 @@ server.each(function(s)
       local seen = {}
       bob:set_handler(function(stanza) seen[#seen + 1] = tonumber(body(stanza)) end)
       for i = 1, 1000 do say(alice, bob, tostring(i)) end
-      turn_until(function() return #seen == 1000 end, "1,000 messages")
+      for n = 50, 1000, 50 do -- ejabberd on a machine that has no time for it takes some 20 a second
+        turn_until(function() return #seen >= n end, ("message %d of 1,000"):format(n))
+      end
       for i = 1, 1000 do assert.equal(i, seen[i]) end
     end)
 
@@ -371,7 +373,7 @@ server.each(function(s)
       assert.equal("closed", conn:state())
     end)
 
-    it("in a handler is only marked there, and ends the connection", function()
+    it("in a handler only marks, and then ends the connection", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local calls, stopped = 0, nil
       bob:set_handler(function(_, conn)
@@ -384,7 +386,7 @@ server.each(function(s)
       assert.is_true(calls >= 1)
     end)
 
-    it("tells the others that one has gone", function()
+    it("tells the others that one is gone", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       bob:stop()
       assert(alice:send { "iq", { type = "get", id = "gone", to = tostring(bob:jid()) }, PING })
@@ -393,7 +395,7 @@ server.each(function(s)
   end)
 
   describe("a server", function()
-    -- Waits for something in every way that there is; `ended()` when all of it is over, with what came in `got`.
+    -- Waits for something in every possible way; `ended()`: all of it is over, with the results in `got`.
     local function wait_in_every_way(conn, bob)
       local got, left = {}, 3
       local function finish(name, ...)
@@ -409,7 +411,7 @@ server.each(function(s)
     end
 
     local function check_ends(killed)
-      local opts = { resume = false } -- Prosody says nothing to who could resume
+      local opts = { resume = false } -- to a client that could resume Prosody says nothing
       local alice, bob = login(s, "alice", opts), login(s, "bob", opts)
       local got, ended = wait_in_every_way(alice, bob)
       s:restart(killed)
@@ -417,7 +419,7 @@ server.each(function(s)
       for _, results in pairs(got) do check_error({ layer = "closed", retry = true }, results[1], results[2]) end
       check_error({ layer = "closed" }, alice:send { "presence" })
       check_error({ layer = "closed" }, alice:receive())
-      assert.equal("iq", assert(bob:receive_blocking())[1]) -- what had arrived
+      assert.equal("iq", assert(bob:receive_blocking())[1]) -- what had been received before
       assert.equal("iq", assert(bob:receive_blocking())[1])
       check_error({ layer = "closed" }, bob:receive_blocking())
       ping(s, login(s, "alice"))
@@ -426,11 +428,11 @@ server.each(function(s)
 
     it("that dies ends everything that waits", function()
       local err = check_ends(true)
-      local by = { EOF = true, ECONNRESET = true, EPIPE = true } -- whether reading or writing meets it first
+      local by = { EOF = true, ECONNRESET = true, EPIPE = true } -- depending on whether reading or writing fails first
       assert.truthy(by[err.condition], tostring(err))
     end)
 
-    if s.name == "prosody" then -- ejabberd just goes away
+    if s.name == "prosody" then -- ejabberd just closes the connection
       it("that is shut down says so", function() assert.equal("system-shutdown", check_ends(false).condition) end)
     end
   end)
@@ -467,7 +469,7 @@ server.each(function(s)
   end)
 end, { tls_protocol = "1.3", auth = "SHA-1", offer = "PLAIN", cert = "ec" })
 
--- Refused by STARTTLS and direct, before a word of the login; verify = false takes it.
+-- Refused with STARTTLS and with direct TLS, before the login begins; verify = false accepts it.
 local function check_refused(s, name, condition, text)
   local log, heard = listener()
   for _, opts in ipairs { { tls = "starttls", port = s.port }, { tls = "direct", port = s.tls_port } } do
@@ -497,7 +499,7 @@ server.each(function(s)
     assert.is_true(took.tls + took.login > 0)
   end)
 
-  it("no TLS at a loopback address, but then no PLAIN", function()
+  it("no TLS at a loopback address, if PLAIN isn't used", function()
     local log, heard = listener()
     local function connect(opts)
       return xmpp.connect_client("alice@xmpp.test", s.users.alice, s.host, s.port, opts)
@@ -519,8 +521,8 @@ for name, wanted in pairs {
   end, { cert = name }, { "prosody" })
 end
 
-describe("nobody", function()
-  it("listens", function()
+describe("a host that can't be reached", function()
+  it("refuses the connection", function()
     local err = check_error({ layer = "tcp", condition = "ECONNREFUSED", retry = true },
       xmpp.connect_client("alice@xmpp.test", "alicepw", "127.0.0.1", 1))
     assert.matches("127%.0%.0%.1", err.text)
@@ -528,20 +530,20 @@ describe("nobody", function()
       xmpp.connect_component("127.0.0.1", 1, "echo.xmpp.test", "secret"))
   end)
 
-  it("has that name", function() -- .onion: RFC 7686 has every resolver say so at once
+  it("has a name that doesn't exist", function() -- .onion: by RFC 7686 every resolver must say so at once
     check_error({ layer = "dns" }, xmpp.connect_client("alice@nobody.onion", "alicepw"))
     check_error({ layer = "dns" }, xmpp.connect_client("alice@xmpp.test", "alicepw", "nobody.onion", 5222))
     local err = check_error({ layer = "dns" }, xmpp.connect_client("alice@xmpp.test", "alicepw", "nobody.onion"))
     assert.matches("nobody%.onion", err.text)
   end)
 
-  it("can ask a name server that is not there", function()
+  it("is looked up at a name server that is not there", function()
     check_error({ layer = "dns" }, xmpp.connect_client("alice@nobody.invalid", "alicepw",
       { nameservers = "127.0.0.1:1" }))
   end)
 
-  -- Docker's names, and a content network's. (That they lead somewhere: spec/discovery_spec.)
-  it("is not that a host could be no JID's domain", function()
+  -- Names as Docker and content networks use them. (spec/discovery_spec tests that they can be resolved.)
+  it("isn't bad-host only because no JID's domain has such a name", function()
     for _, host in ipairs { "xmpp_prosody_1.invalid", "r3---sn-x.invalid", "_a.invalid", "-a-.invalid" } do
       local _, err = xmpp.connect_client("alice@xmpp.test", "alicepw", host,
         { nameservers = "127.0.0.1:1", timeout = 5 })
@@ -553,7 +555,7 @@ describe("nobody", function()
     end
   end)
 
-  it("is so called: a host or JID that can't be one", function()
+  it("is bad-host if it is malformed, and a JID is refused as well", function()
     for _, host in ipairs { "", "a b", "user@example.net", "example.net/x", "a..b", ".a", "\255", "a\0b", "a:1", "x%lo",
       "fe80::1::2%lo", "fe80::1%", "fe80::1%a b", "fe80::1%a/b", "fe80::1%" .. ("x"):rep(16), "192.0.2.1%lo", "[x]",
       "[fe80::1%]", "[fe80::1%lo", "[fe80::1%lo\0]", "[192.0.2.1%lo]" } do
@@ -576,7 +578,7 @@ describe("nobody", function()
 end)
 
 describe("a peer that says nothing", function()
-  -- What waits for the stream header, in seconds.
+  -- Connects to a server that doesn't answer in time. Returns how long it took, in seconds.
   local function connect_within(play, opts)
     local p = peer.play(play)
     finally(function() p:stop() end)
@@ -600,7 +602,7 @@ describe("a peer that says nothing", function()
       .. peer.stream "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>" .. "C: <iq ...>...</iq>\neof", { timeout = 3 }))
   end)
 
-  it("to the point is given up, too, however much it says", function()
+  it("nothing relevant is given up, too, however much it sends", function()
     local p = peer.play([[
       C: <stream:stream ...>
       S: <stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' id='peer' version='1.0'>
@@ -611,7 +613,7 @@ describe("a peer that says nothing", function()
       xmpp.connect_client("alice@xmpp.test", "alicepw", p.host, p.port, { timeout = 0.3 }))
   end)
 
-  it("keeps others from nothing", function()
+  it("doesn't delay others", function()
     local p = peer.play "C: <stream:stream ...>\neof"
     local ticks, err = 0, nil
     local timer = xmpp.every(0.01, function() ticks = ticks + 1 end)
@@ -624,7 +626,7 @@ describe("a peer that says nothing", function()
     p:check()
   end)
 
-  it("answers no goodbye: stop is over after its timeout", function()
+  it("never ends its stream: stop returns after its timeout", function()
     local p = peer.play(carol_session .. "C: </stream:stream>\neof")
     local conn = assert(xmpp.connect_client("carol@xmpp.test", "carolpw", p.host, p.port, { ca_file = p.ca }))
     local ok, err = conn:stop(0.1)
@@ -651,7 +653,7 @@ describe("keepalive", function()
     p:check()
   end)
 
-  it("is none with 0", function()
+  it("is off with 0", function()
     local p = peer.play(carol_session .. [[
       silence 0.3
       S: <message><body>quiet</body></message>
@@ -691,7 +693,7 @@ describe("a mistake of the caller's", function()
     refuses("#4 to 'connect_component' (string or function", function() return (component(H, 5347, "a")) end)
   end)
 
-  it("in an option names it, and the nearest one for a name that is none", function()
+  it("in an option names it, and suggests the nearest for an unknown one", function()
     refuses("no option 'cafile'; did you mean 'ca_file'?", function() return (client(J, P, { cafile = "x" })) end)
     refuses("no option 'timout'; did you mean 'timeout'?", function() return (client(J, P, H, { timout = 1 })) end)
     refuses("no option 'mechanism'", function() return (component(H, 1, "a", P, { mechanism = "PLAIN" })) end)

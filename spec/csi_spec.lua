@@ -1,4 +1,4 @@
--- csi: whether somebody uses the client (XEP-0352), by xmpp.testing, and as it stands on the wire.
+-- csi: client state indication (XEP-0352), with xmpp.testing, and as it is sent.
 
 local csi = require "xmpp.csi"
 local ext = require "xmpp.ext"
@@ -15,7 +15,7 @@ local function with(o)
 end
 
 describe("csi", function()
-  it("says whether somebody is there", testing.around(function(t)
+  it("says whether the user is active", testing.around(function(t)
     assert.is_true(t:active())
     assert.is_nil(csi.active(t.conn))
     assert.is_true(csi.set(t.conn, false))
@@ -24,7 +24,7 @@ describe("csi", function()
     assert.same({ true, true }, { t:active(), csi.active(t.conn) })
   end, with {}))
 
-  it("says it again in a new session, and when the old one goes on", testing.around(function(t)
+  it("says it again in a new session, and when the old one is resumed", testing.around(function(t)
     csi.set(t.conn, false)
     t:cut()
     t:resume()
@@ -41,7 +41,7 @@ describe("csi", function()
     assert.is_false(t:active())
   end, with {}))
 
-  it("is no stanza: nothing is counted for it", testing.around(function(t)
+  it("is no stanza, so it isn't counted", testing.around(function(t)
     t.conn:send { "message", { to = "a@example.net" } }
     csi.set(t.conn, false)
     csi.set(t.conn, true)
@@ -55,14 +55,14 @@ describe("csi", function()
     t:nothing()
   end, with {}))
 
-  it("isn't said to a server that doesn't know of it", testing.around(function(t)
+  it("isn't sent to a server that doesn't offer it", testing.around(function(t)
     local ok, err = csi.set(t.conn, false)
     assert.is_nil(ok)
     assert.same({ "stanza", "feature-not-implemented" }, { err.layer, err.condition })
     assert.is_true(t:active())
   end))
 
-  it("is said behind what holds stanzas back", testing.around(function(t)
+  it("is sent after what delays stanzas", testing.around(function(t)
     local at, n = {}, 0
     local function log(_, text)
       n = n + 1
@@ -79,7 +79,7 @@ describe("csi", function()
     assert.is_true(at["<enable "] < at["<enabled "] and at["<enabled "] < at["<inactive "])
   end, with { intercept = true }))
 
-  it("is said once", testing.around(function(t)
+  it("is sent once", testing.around(function(t)
     local n = 0
     local conn = assert(xmpp.connect_client("bot@example.net", "secret", { log = function(direction, text)
       if direction == "out" and text:find("<inactive ", 1, true) then n = n + 1 end
@@ -92,7 +92,7 @@ describe("csi", function()
     assert.equal(2, n)
   end, with { intercept = true }))
 
-  it("goes to another process", testing.around(function(t)
+  it("continues in another process", testing.around(function(t)
     csi.set(t.conn, false)
     local saved = ext.save(t.conn)
     assert.same({ active = false }, saved.csi)
@@ -103,7 +103,7 @@ describe("csi", function()
     other:finish()
   end, with {}))
 
-  it("is not a component's, and takes a boolean", testing.around(function(t)
+  it("isn't for components, and takes a boolean", testing.around(function(t)
     for why, f in pairs {
       ["extension 'csi', start: a component is always active"] = function() csi.set(t.conn, true) end,
       ["bad argument #2 to 'set' (boolean expected, got nil)"] = function() csi.set(t.conn) end,
@@ -119,7 +119,7 @@ describe("csi on the wire", function()
   local conn
   stage.around(function(_, c) conn = c end)
 
-  it("stands between stanzas, never in one", function()
+  it("comes between stanzas, never within one", function()
     local core = require "xmpp.core"
     conn:send { "message", {}, { "body", {}, "one" } }
     core.conn.say_active(conn, false)

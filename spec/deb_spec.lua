@@ -71,7 +71,7 @@ describe("make deb", function()
     assert.equal("xmpp " .. version .. "\n", succeed(("cd / && %s %s/usr/bin/xmpp --version"):format(paths, there)))
     local needs = succeed("dpkg-deb -f " .. package "lua-xmpp" .. " Depends")
     for _, library in ipairs { "libssl3", "libexpat1", "libuv1", "libc%-?ares2", "libidn2%-0", "libunistring",
-      "libcurl4", "libwslay1" } do
+      "libcurl4", "libhiredis", "libwslay1" } do
       assert.matches(library, needs)
     end
     local pc = ("PKG_CONFIG_PATH=$(ls -d %s/usr/lib/*/pkgconfig) pkg-config --modversion xmpp"):format(there)

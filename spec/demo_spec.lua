@@ -1,10 +1,10 @@
--- demo: what `make demo` shows, run as it runs it, and what it leaves behind.
+-- demo: `make demo` is run as make runs it: what it shows, and that it leaves nothing behind.
 
 local child = require "spec.support.child"
 local shell = require "spec.support.shell"
 
 local ENDING = "Everything worked, and nothing is left running."
--- In this order, among others.
+-- These lines come in this order, with others in between.
 local LINES = {
   "XMPP in Lua, against a real Prosody",
   "1. Alice logs in",
@@ -37,7 +37,7 @@ local LINES = {
   ENDING,
 }
 
--- The demo, with nothing of our environment that it looks at but `assignments`.
+-- Runs the demo without those variables of our environment that it reads, except for `assignments`.
 local function demo(assignments, on_terminal)
   local command = child.folder .. "/demo"
   if on_terminal then command = ("script -qec '%s' /dev/null"):format(command) end
@@ -45,7 +45,7 @@ local function demo(assignments, on_terminal)
     :format(assignments or "", command))
 end
 
--- The environments and command lines that name `folder`; by the brackets those of the search itself do not.
+-- The environments and command lines that contain `folder`; the brackets keep the search from finding itself.
 local function processes(folder, assignment)
   local pattern = folder:sub(1, -2) .. "[" .. folder:sub(-1) .. "]"
   local search = ("grep -lsz '%s' /proc/[0-9]*/environ /proc/[0-9]*/cmdline"):format(pattern)
@@ -61,7 +61,7 @@ end
 describe("the demo", function()
   local folder, text, status
 
-  -- A folder of its own for the server's; the server is another user, who must get in.
+  -- A folder for the server's own; the server runs as another user, who must have access to it.
   setup(function()
     folder = shell.folder()
     shell.succeed("chmod 755 " .. folder)
@@ -69,7 +69,7 @@ describe("the demo", function()
   end)
   teardown(function() shell.remove(folder) end)
 
-  it("ends well, with one sentence that says so", function()
+  it("succeeds, and ends with a sentence that says so", function()
     assert.equal(0, status, text)
     assert.equal(ENDING, text:match "([^\n]*)\n$")
   end)
@@ -83,7 +83,7 @@ describe("the demo", function()
     end
   end)
 
-  it("shows one log-in, its secrets masked", function()
+  it("shows a login, with its secrets masked", function()
     for _, name in ipairs { "auth", "challenge", "response", "success" } do
       local contents = {}
       for content in text:gmatch("<" .. name .. " [^>]*>(.-)</" .. name .. ">") do contents[#contents + 1] = content end
@@ -92,7 +92,7 @@ describe("the demo", function()
     assert.is_nil(text:find("handshake", 1, true))
   end)
 
-  it("tells no secret", function()
+  it("reveals no secret", function()
     for _, secret in ipairs { "alicepw", "bobpw", "carolpw", "componentsecret" } do
       assert.is_nil(text:find(secret, 1, true), secret)
     end
@@ -134,7 +134,7 @@ describe("the demo", function()
     assert.is_true(widest(ascii) <= 80, ascii)
   end)
 
-  it("ends badly when its program does", function()
+  it("fails if its program does", function()
     local _, ended = demo "LUA=false"
     assert.equal(1, ended)
   end)

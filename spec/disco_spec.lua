@@ -1,4 +1,4 @@
--- disco: others asked, honest ones and the others, and what we tell of ourselves. On fed bytes: `world` answers.
+-- disco: queries, with honest and with other answers, and what we answer ourselves. On fed bytes: `world` answers.
 
 local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
@@ -20,8 +20,8 @@ local function prepare(...)
   world, asked = {}, {}
 end
 
--- Answers what was sent: world[jid .. " info " .. node] is a query's children, or a function of the question that gives
--- them, or the name of an error.
+-- Answers what was sent: world[jid .. " info " .. node] is the answer's children, or a function that gets the query and
+-- returns them, or an error's condition.
 local function answer(question)
   local query = question[3]
   local key = ("%s %s %s"):format(question[2].to or "", query[2].xmlns:match "#(.*)", query[2].node or "")
@@ -50,7 +50,7 @@ local function turn()
   until #sent == 0
 end
 
--- What g gives while the world answers.
+-- The results of g, while the world answers.
 local function run(g, ...)
   local got
   local n, arguments = select("#", ...), { ... }
@@ -77,7 +77,7 @@ end
 describe("disco.info", function()
   stage.around(prepare)
 
-  it("tells identities, features and forms", function()
+  it("returns identities, features and forms", function()
     world["xmpp.test info "] = { identity("server", "im", "X"), identity("pubsub", "pep"), feature(INFO),
       feature "urn:a", { "x", { xmlns = "jabber:x:data", type = "result" },
         { "field", { var = "FORM_TYPE", type = "hidden" }, { "value", {}, "urn:form" } },
@@ -90,12 +90,12 @@ describe("disco.info", function()
       features = { [INFO] = true, ["urn:a"] = true }, forms = { ["urn:form"] = { admins = { "b", "a" } } } }, info)
     assert.is_true(run(disco.supports, "xmpp.test", "urn:a"))
     assert.is_false(run(disco.supports, "xmpp.test", "urn:b"))
-    assert.equal(1, #asked) -- a server is asked once
+    assert.equal(1, #asked) -- each server is asked once
     run(disco.info, "xmpp.test", { fresh = true })
     assert.equal(2, #asked)
   end)
 
-  it("asks others each time, by their node", function()
+  it("asks others each time, with a node", function()
     world["bob@xmpp.test/pc info n"] = { feature "urn:n" }
     for _ = 1, 2 do
       assert.same({ ["urn:n"] = true }, run(disco.info, "bob@xmpp.test/pc", { node = "n" }).features)
@@ -109,7 +109,7 @@ describe("disco.info", function()
     assert.equal("item-not-found", err.condition)
   end)
 
-  it("hands on nothing of an answer that does not hold together", function()
+  it("returns nothing of a malformed answer", function()
     for says, path in pairs {
       ["query.feature.var: missing"] = { feature() }, ["query.identity.category: missing"] = { identity(nil, "im") },
       ["query.identity.type: missing"] = { feature "x", identity("server", nil) },
@@ -130,7 +130,7 @@ end)
 describe("disco.items", function()
   stage.around(prepare)
 
-  -- A service of n items that are told in pages of `page`.
+  -- A service with n items, which it sends in pages of `page`.
   local function pages(n, page)
     return function(query)
       local request = xexpr.child(query, "set", RSM)
@@ -175,7 +175,7 @@ describe("disco.items", function()
     assert.is_nil(items.more)
   end)
 
-  it("takes a thousand of a hundred thousand that come at once", function()
+  it("keeps a thousand of a hundred thousand that come at once", function()
     local all = {}
     for i = 1, 100000 do all[i] = item(("r%d@rooms.xmpp.test"):format(i)) end
     world["rooms.xmpp.test items "] = all
@@ -185,7 +185,7 @@ describe("disco.items", function()
     assert.equal(1, #asked)
   end)
 
-  it("is led round by no pages that don't move", function()
+  it("is not misled by pages that don't move", function()
     local page = 0
     local function set_of(last) return { "set", { xmlns = RSM }, { "first", {}, last }, { "last", {}, last } } end
     world["rooms.xmpp.test items "] = function()
@@ -199,19 +199,19 @@ describe("disco.items", function()
       return { item(("r%d@xmpp.test"):format(page)), set_of(page % 3) }
     end
     assert.truthy(bad(disco.items, "rooms.xmpp.test"):find("does not move", 1, true))
-    world["rooms.xmpp.test items "] = function() -- ever new pages of the same
+    world["rooms.xmpp.test items "] = function() -- always another page with the same item
       page = page + 1
       return { item "r@xmpp.test", set_of(page) }
     end
     assert.truthy(bad(disco.items, "rooms.xmpp.test"):find("does not move", 1, true))
   end)
 
-  it("hands on nothing of an answer that does not hold together", function()
+  it("returns nothing of a malformed answer", function()
     for says, answers in pairs {
       ["query.item[2].item.jid: missing"] = { item "a@xmpp.test", item() },
       ["query.item[1].item.jid: '@'"] = { item "@" },
       ["query.set.count: a whole number expected"] = { { "set", { xmlns = RSM }, { "count", {}, "many" } } },
-      ["query.set: 'first' and 'last' come together"] = { { "set", { xmlns = RSM }, { "last", {}, "1" } } },
+      ["query.set: only one of 'first' and 'last'"] = { { "set", { xmlns = RSM }, { "last", {}, "1" } } },
     } do
       world["rooms.xmpp.test items "] = answers
       assert.equal("the answer of rooms.xmpp.test: " .. says, bad(disco.items, "rooms.xmpp.test"))
@@ -233,7 +233,7 @@ end)
 describe("disco.find", function()
   stage.around(prepare)
 
-  it("takes the server, else the first of its items that suits", function()
+  it("returns the server, else the first of its items that matches", function()
     world["xmpp.test info "] = { identity("server", "im"), feature "urn:server" }
     assert.equal("xmpp.test", run(disco.find, "urn:server").jid)
     world["xmpp.test items "] = { item "a.xmpp.test", item("b.xmpp.test", "node"), item "c.xmpp.test",
@@ -289,7 +289,7 @@ describe("disco.walk", function()
         { jid = "b.xmpp.test", error = "item-not-found" } } }, tree)
   end)
 
-  it("has an end where the world has none", function()
+  it("ends though the items never do", function()
     local n = 0
     setmetatable(world, { __index = function(_, key)
       if key:find " info " then return { feature "urn:x" } end
@@ -306,7 +306,7 @@ describe("disco.walk", function()
     assert.is_true(#asked <= 10)
   end)
 
-  it("says why its root isn't there", function()
+  it("says why its root has no info", function()
     local none, err = run(disco.walk, "nobody.test")
     assert.is_nil(none)
     assert.equal("item-not-found", err.condition)
@@ -326,7 +326,7 @@ describe("disco's trees", function()
     .. [["node":"n","name":"N"},{"jid":"b.xmpp.test","identities":[],"features":[],"forms":{},"items":[],"more":true},]]
     .. [[{"jid":"c.xmpp.test","error":"forbidden"}]}]]
 
-  it("are plain data, and text that is equal for what is equal", function()
+  it("are plain data, and equal trees have equal texts", function()
     assert.same({ "urn:a", "urn:b" }, disco.to_tree(TREE).features)
     assert.same(TREE, disco.from_tree(disco.to_tree(TREE)))
     assert.equal(TEXT, disco.to_json(TREE))
@@ -347,7 +347,7 @@ describe("disco's trees", function()
     end)
   end
 
-  it("are refused with a path", function()
+  it("that are malformed are refused with a path", function()
     for path, data in pairs {
       ["tree: object expected, got number"] = 5,
       ["tree.jid: string expected, got nil"] = {},
@@ -375,7 +375,7 @@ describe("disco's trees", function()
   end)
 end)
 
--- Serving
+-- Answering queries
 
 local function ask(kind, from, node, to, child)
   local query = { "query", { xmlns = kind, node = node }, child }
@@ -394,7 +394,7 @@ end
 describe("disco, used by a client,", function()
   stage.around(prepare)
 
-  it("tells our account and server what we are, and nobody else", function()
+  it("answers our account and server, and nobody else", function()
     ext.use(conn, disco)
     local mine = { "query", { xmlns = INFO }, identity("client", "bot", "xmpp"), feature(INFO), feature(ITEMS) }
     assert.same(mine, (ask(INFO, "me@xmpp.test/there")))
@@ -427,7 +427,7 @@ describe("disco, used by a client,", function()
     stage.refuses("feature, identity or item expected", function() disco.add(conn, {}) end)
   end)
 
-  it("has nodes, for whom they are, and who they are for", function()
+  it("serves nodes, each with its own items and permission", function()
     ext.use(conn, disco)
     local off = disco.serve(conn, { node = "n", identities = { { category = "a", type = "b" } }, features = { "urn:n" },
       items = function(from) return { { jid = from } } end,
@@ -473,7 +473,7 @@ describe("disco, used by a client,", function()
     end
   end)
 
-  it("goes without a trace", function()
+  it("leaves nothing when it is dropped", function()
     ext.use(conn, disco, { allow = "all" })
     ext.drop(conn, disco)
     conn:set_handler()
@@ -491,7 +491,7 @@ describe("disco, used by a component,", function()
       items = items }
   end
 
-  it("tells everybody, each address its own", function()
+  it("answers everybody, each address with its own info", function()
     ext.use(conn, disco)
     assert.same(identity("component", "generic", "xmpp"), ask(INFO, "bob@xmpp.test/pc", nil, "rooms.xmpp.test")[3])
     disco.serve(conn, entity("tea@rooms.xmpp.test", nil, "tea"))
@@ -503,7 +503,7 @@ describe("disco, used by a component,", function()
     assert.equal("tea@rooms.xmpp.test", stanza[2].from)
   end)
 
-  it("shows what it serves as a tree, as a walk would, loops and all", function()
+  it("returns what it serves as a tree, as disco.walk would, with loops", function()
     ext.use(conn, disco)
     local here = "rooms.xmpp.test"
     disco.serve(conn, entity(nil, nil, "root", { { jid = here, node = "node0" } }))

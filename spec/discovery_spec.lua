@@ -1,5 +1,5 @@
--- discovery: from the JID's domain to a server that answers: SRV records, addresses, and what lies on the way. The
--- names are those of a name server that each test makes; behind them is Prosody.
+-- discovery: from the JID's domain to a server that answers: SRV records, addresses, and obstacles on the way. Each
+-- test has a name server with names of its own, which lead to Prosody.
 local child = require "spec.support.child"
 local json = require("spec.support.luas").json "discovery"
 local peer = require "spec.support.peer"
@@ -15,7 +15,7 @@ local A_LABEL = "xn--bcher-kva.example"
 local LOOPBACK = { A = { "127.0.0.1" } }
 local NOBODY = 1 -- a port where nothing listens
 
--- Hosts where anybody may log in without a name, by the server's only certificate.
+-- Hosts with anonymous login; the server has only one certificate for all of them.
 local EXTRA = [[
 c2s_interfaces = { "127.0.0.1" }
 VirtualHost "bücher.example"
@@ -33,7 +33,7 @@ local certs
 setup(function() certs = peer.certs() end)
 teardown(function() shell.remove() end)
 
--- A name server that knows `zone` -> its address, for opts; it; see nameserver.py.
+-- Starts a name server with this `zone` (see nameserver.py). Returns its address, for opts, and its process.
 local function name_server(zone)
   local pipe = child.open("nameserver.py", { json.encode(zone) })
   local ns = assert(child.variables(pipe), "the name server did not start; it said why on stderr")
@@ -42,7 +42,7 @@ local function name_server(zone)
   return ns.ADDRESS, ns
 end
 
--- The questions that were put to it, sorted. It ends with that.
+-- The questions that it was asked, sorted. This ends it.
 local function questions(ns)
   local asked = {}
   os.execute("kill -USR1 " .. ns.PID)
@@ -51,7 +51,7 @@ local function questions(ns)
   return asked
 end
 
--- A record that leads to `port` on `host`.
+-- An SRV record for `port` on `host`.
 local function srv(priority, port, host, weight) return { priority, weight or 0, port, host or "host.example" } end
 
 local function with(opts, more)
@@ -59,7 +59,7 @@ local function with(opts, more)
   return opts
 end
 
--- Seconds, and the results of f().
+-- How many seconds f() took, and its results.
 local function timed(f)
   local start = now()
   local conn, err = f()
@@ -70,7 +70,7 @@ before_each(function() open = {} end)
 after_each(function() for _, it_opened in ipairs(open) do it_opened:close() end end)
 
 server.each(function(s)
-  -- Logs alice in by what the name server says -> how ("starttls", "direct"), or nil, err.
+  -- Logs alice in with this zone. Returns how ("starttls", "direct"), or nil, err.
   local function find(zone, more, jid)
     local sent = ""
     local opts = with(s.opts { nameservers = name_server(zone), timeout = 20,
@@ -81,7 +81,7 @@ server.each(function(s)
     return sent:find("<starttls", 1, true) and "starttls" or "direct"
   end
 
-  -- The same without a name, where the domain allows that. The certificate is xmpp.test's in any case.
+  -- The same by ANONYMOUS, where the domain allows that. The certificate is xmpp.test's in any case.
   local function find_anonymously(zone, domain, more)
     return find(zone, with({ mechanisms = { "ANONYMOUS" }, tls_name = "xmpp.test" }, more), domain)
   end
@@ -91,7 +91,7 @@ server.each(function(s)
     assert.equal(how, got, tostring(err))
   end
 
-  -- It fails with what `wanted` has; `says` are patterns of the text.
+  -- It fails with an error that has the fields in `wanted`; `says` are patterns of its text.
   local function fails(wanted, says, zone, ...)
     local got, err = find(zone, ...)
     assert.is_nil(got)
@@ -117,23 +117,23 @@ server.each(function(s)
     end)
 
     it("of both are one list, by weight where the priority is the same", function()
-      for how, weight in pairs { direct = 65535, starttls = 0 } do -- one in 65,536 comes otherwise
+      for how, weight in pairs { direct = 65535, starttls = 0 } do -- the other order has a chance of one in 65,536
         found(how, { [CLIENT] = { SRV = { srv(1, s.port, nil, 65535 - weight) } },
           [DIRECT] = { SRV = { srv(1, s.tls_port, nil, weight) } }, ["host.example"] = LOOPBACK })
       end
     end)
 
-    it("of one target that refuses are passed over for the next", function()
+    it("whose target refuses are skipped for the next", function()
       found("starttls", { [CLIENT] = { SRV = { srv(1, NOBODY, "dead.example"), srv(2, NOBODY), srv(3, s.port) } },
         ["host.example"] = LOOPBACK, ["dead.example"] = { A = { "127.0.0.3" } } })
     end)
 
-    it("of a target that has no address are passed over for the next", function()
+    it("of a target that has no address are skipped for the next", function()
       found("starttls", { [CLIENT] = { SRV = { srv(1, s.port, "gone.example"), srv(2, s.port) } },
         ["host.example"] = LOOPBACK })
     end)
 
-    it("of a target that does not answer are passed over for the next", function()
+    it("of a target that does not answer are skipped for the next", function()
       local seconds = timed(function()
         found("starttls", { [CLIENT] = { SRV = { srv(1, s.port, "hole.example"), srv(2, s.port) } },
           ["host.example"] = LOOPBACK, ["hole.example"] = { A = { "127.0.0.2" } }, holes = { s.port } })
@@ -142,7 +142,7 @@ server.each(function(s)
     end)
 
     describe("whose target takes the connection and then fails", function()
-      -- DIRECT and CLIENT, in this order; the second one is there.
+      -- With DIRECT and CLIENT in this order, the first fails as `text` says, and the second is used.
       local function passed_over(text, opts)
         local play = peer.play(text, { grace = 2 })
         open[#open + 1] = { close = function() play:stop() end }
@@ -150,30 +150,30 @@ server.each(function(s)
           ["host.example"] = LOOPBACK }, opts)
       end
 
-      it("are passed over for the next: one STARTTLS port for both services", function()
+      it("are skipped for the next: one STARTTLS port for both services", function()
         found("starttls", { [DIRECT] = { SRV = { srv(1, s.port) } }, [CLIENT] = { SRV = { srv(2, s.port) } },
           ["host.example"] = LOOPBACK })
       end)
 
-      it("are passed over for the next: one port for TLS from the first byte for both", function()
+      it("are skipped for the next: one port for TLS from the first byte for both", function()
         found("direct", { [DIRECT] = { SRV = { srv(2, s.tls_port) } }, [CLIENT] = { SRV = { srv(1, s.tls_port) } },
           ["host.example"] = LOOPBACK })
       end)
 
-      it("are passed over for the next: a close, a reset", function()
+      it("are skipped for the next: a close, a reset", function()
         passed_over "cut\n"
         passed_over "reset\n"
       end)
 
-      it("are passed over for the next: HTTP", function()
+      it("are skipped for the next: HTTP", function()
         passed_over "raw HTTP/1.1 400 Bad Request\\r\\n\\r\\n\ncut\n"
       end)
 
-      it("are passed over for the next: silence", function()
+      it("are skipped for the next: silence", function()
         passed_over("wait 20\n", { timeout = 8 })
       end)
 
-      it("are passed over for the next: several of each kind", function()
+      it("are skipped for the next: several of each kind", function()
         local zone = { [DIRECT] = { SRV = {} }, [CLIENT] = { SRV = { srv(9, s.port) } }, ["host.example"] = LOOPBACK }
         for i, text in ipairs { "cut\n", "wait 20\n", "reset\n", "raw HTTP/1.1 200 OK\\r\\n\\r\\n\ncut\n" } do
           local play = peer.play(text, { grace = 2 })
@@ -183,7 +183,7 @@ server.each(function(s)
         found("starttls", zone, { timeout = 15 })
       end)
 
-      it("are not passed over for the next when its certificate is wrong", function()
+      it("are not skipped for the next when its certificate is wrong", function()
         local text = peer.starttls:gsub("tls\n", "tls cert=expired refused\n")
         local play = peer.play(text, { grace = 2, certs = certs })
         open[#open + 1] = { close = function() play:stop() end }
@@ -193,7 +193,7 @@ server.each(function(s)
         play:check()
       end)
 
-      it("are not passed over for the next when it refuses the password", function()
+      it("are not skipped for the next when it refuses the password", function()
         local _, ns = name_server { [CLIENT] = { SRV = { srv(1, s.port), srv(2, NOBODY) } },
           ["host.example"] = LOOPBACK }
         local conn, err = xmpp.connect_client("alice@xmpp.test", "wrong", s.opts { nameservers = ns.ADDRESS })
@@ -201,16 +201,16 @@ server.each(function(s)
         assert.equal("not-authorized", err.condition)
       end)
 
-      it("are not passed over for the next when it has logged us in", function()
+      it("are not skipped for the next when it has logged us in", function()
         local play = peer.play(peer.starttls .. peer.plain .. "cut\n", { grace = 2, certs = certs })
         open[#open + 1] = { close = function() play:stop() end }
         fails({ layer = "tcp", condition = "EOF", retry = true }, {},
           { [CLIENT] = { SRV = { srv(1, play.port), srv(2, s.port) } }, ["host.example"] = LOOPBACK },
-          { ca_file = play.ca }, "new@xmpp.test") -- who has not logged in by something better than PLAIN
+          { ca_file = play.ca }, "new@xmpp.test") -- one who hasn't logged in by anything better than PLAIN
         play:check()
       end)
 
-      it("tell the last one's error when there is no other", function()
+      it("lead to the last one's error if all fail", function()
         fails({ layer = "tcp", condition = "ECONNREFUSED", retry = true }, {},
           { [DIRECT] = { SRV = { srv(1, s.port) } }, [CLIENT] = { SRV = { srv(2, NOBODY) } },
             ["host.example"] = LOOPBACK })
@@ -219,7 +219,7 @@ server.each(function(s)
             ["host.example"] = LOOPBACK })
       end)
 
-      it("leave time for the next, however many are silent and wherever: of three, the last", function()
+      it("leave time for the next, however many are silent: here for the last of three", function()
         local silent = { [DIRECT] = "wait 20\n", [CLIENT] = "C: <stream:stream ...>\nwait 20\n" }
         for service, text in pairs(silent) do
           local zone = { [DIRECT] = { SRV = {} }, [CLIENT] = { SRV = {} }, ["host.example"] = LOOPBACK }
@@ -230,22 +230,22 @@ server.each(function(s)
           end
           zone[CLIENT].SRV[#zone[CLIENT].SRV + 1] = srv(9, s.port)
           local seconds = timed(function() found("starttls", zone, { timeout = 9 }) end)
-          assert.is_true(seconds > 5.5, seconds) -- 3 s for each, the third one's own among them
+          assert.is_true(seconds > 5.5, seconds) -- 3 s for each of two, and then the third
         end
       end)
 
-      it("leave time for the next, however slow they are in each phase: one due time for a target", function()
+      it("leave time for the next, however slow they are in each phase: each target has one deadline", function()
         local slow = peer.starttls:gsub("S: ", "wait 5\n    S: ", 1):gsub("tls\n%s*$", "wait 20\n")
         local play = peer.play(slow, { grace = 2 })
         open[#open + 1] = { close = function() play:stop() end }
         local zone = { [CLIENT] = { SRV = { srv(1, play.port), srv(2, s.port) } }, ["host.example"] = LOOPBACK }
-        local headers = {} -- when each went out: one to each target comes before TLS
+        local headers = {} -- when each was sent: one to each target comes before TLS
         local function log(direction, text)
           if direction == "out" and text:find("<stream:stream", 1, true) then headers[#headers + 1] = now() end
         end
         assert(find(zone, { timeout = 12, log = log }))
         local seconds = headers[2] - headers[1]
-        assert.is_true(seconds > 5 and seconds < 7.5, seconds) -- 6 of 12 s; a share for each phase: 8.5
+        assert.is_true(seconds > 5 and seconds < 7.5, seconds) -- 6 of 12 s; with a share for each phase it would be 8.5
       end)
 
       it("share the time that there is", function()
@@ -292,7 +292,7 @@ server.each(function(s)
         ["host.example"] = LOOPBACK })
     end)
 
-    it("that none can be dialled are as the target \".\"", function()
+    it("that can't be dialled count as the target \".\"", function()
       fails({ layer = "dns", condition = "no-service" }, {},
         { [CLIENT] = { SRV = { srv(1, 0) } }, ["host.example"] = LOOPBACK, ["xmpp.test"] = LOOPBACK })
     end)
@@ -306,7 +306,7 @@ server.each(function(s)
       assert.same({ "A host.example", "AAAA host.example", "SRV " .. DIRECT }, questions(ns))
     end)
 
-    it("are asked for _xmpp-client only with tls = \"none\", which has no use for the other", function()
+    it("are asked for _xmpp-client only with tls = \"none\", since the other can't be used", function()
       local play = peer.play(peer.plain:gsub("PLAIN", "ANONYMOUS") .. peer.bind .. "C: </stream:stream>\n"
         .. "S: </stream:stream>\n")
       open[#open + 1] = { close = function() play:stop() end }
@@ -318,7 +318,7 @@ server.each(function(s)
       assert(conn:stop())
       play:check()
       assert.same({ "A host.example", "AAAA host.example", "SRV " .. CLIENT }, questions(ns))
-      fails({ layer = "tcp", condition = "ECONNREFUSED" }, { "port 1 " }, -- the domain itself
+      fails({ layer = "tcp", condition = "ECONNREFUSED" }, { "port 1 " }, -- dials the domain itself
         { [DIRECT] = { SRV = { srv(1, s.tls_port) } }, ["host.example"] = LOOPBACK, ["xmpp.test"] = LOOPBACK },
         { tls = "none", port = NOBODY })
     end)
@@ -331,7 +331,7 @@ server.each(function(s)
       assert.same({ "A host.example", "AAAA host.example" }, questions(ns))
     end)
 
-    it("are not what a host is: Docker's names, and those of content networks", function()
+    it("aren't asked for a host that is given; its name may be Docker's or a content network's", function()
       local zone = {}
       for _, host in ipairs { "xmpp_prosody_1", "r3---sn-x", "_xmpp.example", "-a-.example" } do
         zone[host] = LOOPBACK
@@ -340,7 +340,7 @@ server.each(function(s)
       found("starttls", { [A_LABEL] = LOOPBACK }, { host = "Bücher.Example", port = s.port })
     end)
 
-    it("are believed as to where, never as to who: the certificate is the domain's", function()
+    it("decide where to connect, but the certificate must be the domain's", function()
       local err = fails({ layer = "tls", condition = "certificate-name-mismatch", retry = false },
         { "not for bank%.example but for xmpp%.test" },
         { ["_xmpp-client._tcp.bank.example"] = { SRV = { srv(1, s.port, "xmpp.test") } }, ["xmpp.test"] = LOOPBACK },
@@ -365,7 +365,7 @@ server.each(function(s)
       assert.equal("tcp: ECONNREFUSED: " .. err.text, tostring(err))
     end)
 
-    it("is dialled itself when the name server can't answer for them", function()
+    it("is dialled itself if the name server can't answer for them", function()
       found("starttls", { [CLIENT] = { rcode = 2 }, [DIRECT] = { rcode = 4 }, ["xmpp.test"] = LOOPBACK },
         { port = s.port })
     end)
@@ -390,7 +390,7 @@ server.each(function(s)
   end)
 
   describe("an address", function()
-    it("as the domain is dialled without a question to anybody", function()
+    it("as the domain is dialled without a look-up", function()
       local address, ns = name_server {}
       local conn = assert(xmpp.connect_client("127.0.0.1", nil,
         s.opts { nameservers = address, mechanisms = { "ANONYMOUS" }, port = s.port }))
@@ -405,7 +405,7 @@ server.each(function(s)
       local _, err = xmpp.connect_client("alice@[::1]", "alicepw", opts)
       local conn, refused = xmpp.connect_client("alice@xmpp.test", s.users.alice, "::1", s.tls_port, opts)
       if ns.IPV6 == "yes" then
-        assert.equal("host-unknown", err.condition, tostring(err)) -- Prosody's, so its certificate has passed
+        assert.equal("host-unknown", err.condition, tostring(err)) -- Prosody's error, so its certificate was accepted
         assert(conn, tostring(refused)):stop()
       else
         assert.equal("tcp", err.layer)
@@ -414,16 +414,16 @@ server.each(function(s)
       assert.same({}, questions(ns))
     end)
 
-    it("that is dead does not keep those that live from being tried: within about a second", function()
+    it("that doesn't answer delays the others by about a second only", function()
       local seconds = timed(function()
         found("starttls", { ["xmpp.test"] = { AAAA = { "::1" }, A = { "127.0.0.2", "127.0.0.1" } },
           holes = { s.port } },
           { port = s.port })
       end)
-      assert.is_true(seconds < 5, seconds) -- each of the two is given a quarter of a second
+      assert.is_true(seconds < 5, seconds) -- each of the two has a quarter of a second
     end)
 
-    it("that is dead is said so, of all the last one tried", function()
+    it("that doesn't answer is named in the error: the last of them", function()
       fails({ layer = "tcp", condition = "ECONNREFUSED", retry = true }, { "127%.0%.0%.%d port 1 ",
         "3 addresses tried" },
         { ["xmpp.test"] = { A = { "127.0.0.3", "127.0.0.4", "127.0.0.5" } } }, { port = NOBODY })
@@ -438,23 +438,23 @@ server.each(function(s)
   end)
 
   describe("a name", function()
-    it("that does not exist is said so", function()
+    it("that does not exist is reported", function()
       local err = fails({ layer = "dns", condition = "NXDOMAIN" }, { "xmpp%.test", "no such name" }, {})
       assert.equal("dns: NXDOMAIN: " .. err.text, tostring(err))
       fails({ layer = "dns", condition = "NXDOMAIN" }, { "^gone%.example: " }, {}, { host = "gone.example" })
     end)
 
-    it("that has no address is said so", function()
+    it("that has no address is reported", function()
       fails({ layer = "dns", condition = "NODATA" }, { "xmpp%.test", "no address" }, { ["xmpp.test"] = {} })
     end)
 
-    it("that the name server fails to find out is said so, and may be tried again", function()
+    it("that the name server fails to resolve is reported, and may be tried again", function()
       fails({ layer = "dns", condition = "SERVFAIL", retry = true }, { "xmpp%.test", "failed" },
         { ["*"] = { rcode = 2 } })
       fails({ layer = "dns", condition = "REFUSED", retry = true }, { "refuses" }, { ["*"] = { rcode = 5 } })
     end)
 
-    it("of an SRV target that has no address is said so", function()
+    it("of an SRV target without an address is reported", function()
       fails({ layer = "dns", condition = "NXDOMAIN", retry = true },
         { "^xmpp%.test: no SRV target has an address", "a%.example: NXDOMAIN", "b%.example: NODATA" },
         { [CLIENT] = { SRV = { srv(1, s.port, "a.example"), srv(2, s.port, "b.example") } }, ["b.example"] = {} })
@@ -477,11 +477,11 @@ server.each(function(s)
       assert.is_true(seconds < 5, seconds)
     end
 
-    it("says nothing is waited for no longer than the option timeout allows", function()
+    it("is silent is waited for no longer than the option timeout allows", function()
       times_out { ["*"] = { how = "silent" } }
     end)
 
-    it("says nothing of one service, or of both, has said that there is none", function()
+    it("is silent about one service, or both, counts as saying that there is none", function()
       for _, silent in ipairs { { DIRECT }, { CLIENT }, { DIRECT, CLIENT } } do
         local zone = { ["xmpp.test"] = LOOPBACK }
         for _, name in ipairs(silent) do zone[name] = { how = "silent" } end
@@ -489,12 +489,12 @@ server.each(function(s)
       end
     end)
 
-    it("says nothing of one service is not waited for when the other is known", function()
+    it("is silent about one service is not waited for when the other is known", function()
       found("starttls", { [DIRECT] = { how = "silent" }, [CLIENT] = { SRV = { srv(1, s.port) } },
         ["host.example"] = LOOPBACK }, { timeout = 6 })
     end)
 
-    it("says nothing is asked in vain, where the next one knows", function()
+    it("is silent is followed by the next one", function()
       local deaf, deafer = name_server { ["*"] = { how = "silent" } }, name_server { ["*"] = { how = "silent" } }
       local knows = name_server { [CLIENT] = { SRV = { srv(1, s.port) } }, ["host.example"] = LOOPBACK }
       found("starttls", {}, { nameservers = deaf .. "," .. deafer .. "," .. knows })
@@ -511,7 +511,7 @@ server.each(function(s)
       assert.is_true(err.layer == "dns" or err.layer == "timeout", tostring(err))
     end)
 
-    it("sends what is no answer, or half of one, is not believed", function()
+    it("sends a malformed or incomplete answer is not believed", function()
       for _, how in ipairs { "garbage", "cut" } do
         local got, err = find({ ["*"] = { how = how, A = { "127.0.0.1" }, SRV = { srv(1, s.port) } } },
           { timeout = 0.6, port = s.port })
@@ -520,7 +520,7 @@ server.each(function(s)
       end
     end)
 
-    it("is not there is said so", function()
+    it("is not there is reported", function()
       local conn, err = xmpp.connect_client("alice@xmpp.test", "alicepw", s.opts { nameservers = "127.0.0.1:1" })
       assert.is_nil(conn)
       assert.equal("dns", err.layer)
@@ -528,7 +528,7 @@ server.each(function(s)
       assert.matches("no name server could be reached", err.text)
     end)
 
-    it("is late has its time, and the rest goes on as ever", function()
+    it("is late is waited for, while the rest goes on", function()
       found("starttls", { [CLIENT] = { after = 0.3, SRV = { srv(1, s.port) } },
         ["host.example"] = { after = 0.3, A = { "127.0.0.1" } } })
     end)

@@ -1,4 +1,4 @@
--- doc: the manual as HTML: every link and every anchor leads somewhere. How it looks is browser_spec's.
+-- doc: the manual as HTML: every link and every anchor has a target. browser_spec tests how it looks.
 package.path = "doc/make/?.lua;" .. package.path
 local html = require "html"
 local shell = require "spec.support.shell"
@@ -15,7 +15,7 @@ describe("the manual as HTML", function()
   end)
   teardown(function() shell.remove(folder) end)
 
-  it("has no link that leads nowhere", function() assert.same({}, broken) end)
+  it("has no broken link", function() assert.same({}, broken) end)
 
   it("has every page in its contents", function()
     local there = {}
@@ -29,21 +29,21 @@ describe("the manual as HTML", function()
     end
   end)
 
-  it("has links within the folder alone, but for those to the web", function()
+  it("only links to files in its folder, and to the web", function()
     local links = shell.succeed(("grep -rhoE '(href|src)=\"[^\"]*\"' --include=*.html %s/doc | sort -u"):format(folder))
     for url in links:gmatch '="([^"]*)"' do
       assert.is_true(url:find "^https://" ~= nil or not url:find "^%a+:" and not url:find "^/", url)
     end
   end)
 
-  it("shows Lua in colours, and nothing of what is for the tests", function()
+  it("shows Lua in colours, and hides what is for the tests", function()
     local page = shell.read(folder .. "/doc/rooms.html")
     assert.truthy(page:find('<span class="k">local</span>', 1, true))
     assert.is_nil(page:find("t:expect", 1, true))
     assert.is_nil(page:find("<!-- ", 1, true))
   end)
 
-  it("isn't made with a link, an anchor or a picture that isn't there", function()
+  it("isn't made if a link, an anchor or a picture is broken", function()
     local file = assert(io.open(folder .. "/README.md", "w"))
     file:write "# A\n\n[a](b.md) [c](#d) [e](README.md#f) [g](README.md#h) ![i](j.png)\n\n## H\n"
     file:close()

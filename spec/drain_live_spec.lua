@@ -1,5 +1,5 @@
--- drain with Prosody and ejabberd: answers leave, what wasn't taken is counted, and with stream management the server
--- has it still.
+-- drain with Prosody and ejabberd: answers are sent, what wasn't taken is counted, and with stream management the
+-- server still has it.
 local opened = require "spec.support.opened"
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
@@ -15,7 +15,7 @@ local function login(s, name)
   return conn
 end
 
--- Has come behind all that the server has been told.
+-- Waits until the server has processed all that it was sent.
 local function settled(conn) assert(conn:ping(30)) end
 
 local function say(conn, to, ...)
@@ -23,7 +23,7 @@ local function say(conn, to, ...)
   settled(conn)
 end
 
--- A handler that answers each message when `go` is resolved; what it has had is in the list.
+-- A handler that answers each message when `go` is resolved; the list has the texts that it got.
 local function answers(conn, go)
   local had = {}
   conn:set_handler(function(stanza)
@@ -48,7 +48,7 @@ end
 server.each(function(s)
   after_each(opened.stop_all)
 
-  -- What was not handled comes to the next session, and nothing else.
+  -- What was not handled comes in the next session, and nothing else.
   it("leaves to the server what wasn't taken, and acknowledges the rest", function()
     local alice, bob, go = login(s, "alice"), login(s, "bob"), xmpp.promise()
     local had = answers(bob, go)
@@ -71,7 +71,7 @@ server.each(function(s)
     assert.is_nil(got[2])
     local report = got[1]
     assert.is_true(report.unread_bytes > 2 * #"<message><body>three</body></message>")
-    assert.is_true(report.unread >= 2) -- and presences, it may be
+    assert.is_true(report.unread >= 2) -- presences may count, too
     assert.same({ 2, 0, 0, false }, { report.handled, report.unfinished, report.unsent, report.late })
     local again, texts = login(s, "bob"), {}
     again:set_handler(function(stanza) texts[#texts + 1] = stanza[1] == "message" and body(stanza) or nil end)
@@ -82,7 +82,7 @@ server.each(function(s)
   end)
 
   it("counts what a component leaves, however much it is", function()
-    local alice, go, many = login(s, "alice"), xmpp.promise(), 100 -- ejabberd takes its time
+    local alice, go, many = login(s, "alice"), xmpp.promise(), 100 -- ejabberd is slow
     local c = keep(assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret)))
     local had = answers(c, go)
     say(alice, "x@" .. s.component, "one")
@@ -104,7 +104,7 @@ server.each(function(s)
     assert.equal("re one", body(stanza))
   end)
 
-  it("reads on for what a component's handler asks, and takes nothing else", function()
+  it("reads on for what a component's handler awaits, and takes nothing else", function()
     local alice = login(s, "alice")
     local c = keep(assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret)))
     local begin, answer, others = xmpp.promise(), nil, 0
@@ -115,7 +115,7 @@ server.each(function(s)
       answer = assert(c:send_await({ "iq", { type = "get", to = tostring(alice:jid()), from = "x@" .. s.component },
         { "ping", { xmlns = "urn:xmpp:ping" } } }, 30))
     end)
-    alice:set_handler() -- refuses it
+    alice:set_handler() -- no handler: it is refused
     say(alice, "x@" .. s.component, "one")
     turn_until(function() return others == 1 end, "a message")
     local got = drains(c)

@@ -1,5 +1,5 @@
--- conn:drain: nothing more is taken, what has come is finished, what was sent leaves, the stream ends, and what was
--- left is counted. On fed connections, whatever comes first, and by a clock of the test's.
+-- conn:drain: nothing more is taken, running calls finish, what was sent leaves, the stream ends, and what was left is
+-- counted. On fed connections, with these events in every order, and with a clock of the test's.
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
 local stage = require "spec.support.stage"
@@ -13,7 +13,7 @@ local SIZE = #"<message from='bob@xmpp.test/pc' n='1'><body>hi</body></message>"
 local NOTHING = { handled = 0, unfinished = 0, queued = 0, unread = 0, unread_bytes = 0, unsent = 0, late = false }
 
 local f, conn
-local held -- coroutines that nobody resumes: one that could be collected is over
+local held -- suspended coroutines: if one could be collected, it would be over
 
 local function set(...)
   f, conn = ...
@@ -27,7 +27,7 @@ end
 
 local function come(...) stage.come(f, ...) end
 
--- What drain should give, in short: the rest is 0.
+-- The result that drain should have: these fields, and 0 for all others.
 local function left(fields)
   local all = {}
   for name, value in pairs(NOTHING) do all[name] = value end
@@ -35,7 +35,7 @@ local function left(fields)
   return all
 end
 
--- Begins in a task; what it gives is in the table that comes back.
+-- Calls drain in a task; the table that is returned gets its results.
 local function drains(timeout, c)
   local got = {}
   xmpp.spawn(function()
@@ -60,7 +60,7 @@ end
 describe("drain", function()
   stage.around(set)
 
-  it("ends the stream at once where nothing is to be done, and tells its states as stop does", function()
+  it("ends the stream at once if nothing is to be done, with the same states as stop", function()
     local states = {}
     conn:on("state", function(state, err) states[#states + 1] = state .. (err and "!" or "") end)
     local got = drains()
@@ -70,7 +70,7 @@ describe("drain", function()
     f:feed(BYE)
     check(nil, got)
     assert.same({ "closing", "closed" }, states)
-    check(nil, drains()) -- the same once more
+    check(nil, drains()) -- the second call gives the same
     local ok, err = conn:send { "presence" }
     assert.is_nil(ok)
     assert.equal("closed", err.layer)
@@ -85,7 +85,7 @@ describe("drain", function()
     check(nil, { report, err, done = true })
   end)
 
-  it("waits for handlers that wait, which may send until they are done; what comes is left", function()
+  it("waits for handlers that wait, which may send until they are done; what comes meanwhile is left", function()
     local states = {}
     conn:set_handler(hears("h", function()
       stage.wait()
@@ -114,7 +114,7 @@ describe("drain", function()
     check({ handled = 2, unread = 2, unread_bytes = 2 * SIZE }, got)
   end)
 
-  -- The call of each kind waits when drain is called; then it goes on.
+  -- A call of each kind is waiting when drain is called; then it goes on.
   local kinds = {
     handler = function(call) conn:set_handler(call) come(1) end,
     callback = function(call) conn:set_callback(call) come(1) end,
@@ -157,7 +157,7 @@ describe("drain", function()
           else
             stage.go()
           end
-          pass(0.1) -- where nobody tells
+          pass(0.1) -- if nothing wakes it
           assert.equal(BYE, f:sent())
           f:feed(BYE)
           if way == "throws" then assert.equal(1, #stage.take_errors()) end
@@ -169,7 +169,7 @@ describe("drain", function()
     end
   end
 
-  it("waits for what was parked, and for lines of one sender", function()
+  it("waits for calls that were deferred, and for serial ones of one sender", function()
     conn:set_callback(hears("s", stage.wait), { serial = "from" })
     come(1, 2, 3)
     expect "s1"
@@ -187,7 +187,7 @@ describe("drain", function()
     check({ handled = 3, unread = 1, unread_bytes = SIZE }, got)
   end)
 
-  it("gives out what was received, also behind the handler that calls it", function()
+  it("gives out what was received, also after the handler that calls it", function()
     conn:set_handler(hears("h", function(stanza)
       if stanza[2].n ~= "1" then return end
       local report, err = conn:drain()
@@ -202,7 +202,7 @@ describe("drain", function()
     expect "drained"
   end)
 
-  it("waits for no call that waits for it, and for all others", function()
+  it("doesn't wait for calls that wait for it, but for all others", function()
     local reports = {}
     local function drain() table.insert(reports, (conn:drain())) end
     conn:set_callback(function(stanza)
@@ -223,7 +223,7 @@ describe("drain", function()
     for i = 1, 3 do assert.same(got[1], reports[i]) end
   end)
 
-  it("waits for a handler that has others call it", function()
+  it("waits for a handler that calls it in other coroutines", function()
     local got = {}
     conn:set_handler(function()
       coroutine.wrap(function()
@@ -242,7 +242,7 @@ describe("drain", function()
     assert.equal(0, got[1].unfinished)
   end)
 
-  it("waits for no handler whose generator calls it", function()
+  it("doesn't wait for a handler whose generator calls it", function()
     local got = {}
     conn:set_handler(function()
       local generator = xmpp.wrap(function() coroutine.yield((conn:drain())) end)
@@ -254,7 +254,7 @@ describe("drain", function()
     check(nil, got)
   end)
 
-  it("waits for a handler that waits for a drain of its own making no longer than it may", function()
+  it("doesn't wait longer than its time for a handler that waits for a drain in another coroutine", function()
     core.clock(true)
     finally(function() core.clock(false) end)
     local p
@@ -283,7 +283,7 @@ describe("drain", function()
     come(3)
     pass(4.4)
     assert.equal("", f:sent())
-    pass(0.1) -- a tenth is for the goodbye
+    pass(0.1) -- the last tenth is for the stream's end
     assert.equal(BYE, f:sent())
     f:feed(BYE)
     expect "h1 h2"
@@ -304,7 +304,7 @@ describe("drain", function()
     assert.equal("timeout", got[2].condition)
   end)
 
-  it("without time ends at once, with a goodbye", function()
+  it("with no time ends at once, with the stream's end", function()
     conn:set_handler(hang)
     come(1)
     local report, err = conn:drain(0)
@@ -321,7 +321,7 @@ describe("drain", function()
     local all = { drains(1000), drains(20), drains(500) }
     pass(19)
     assert.equal(BYE, f:sent())
-    all[4] = drains(0.5) -- when it is parting
+    all[4] = drains(0.5) -- while the stream is being ended
     pass(0.5)
     for i = 1, 4 do check({ unfinished = 1, late = true }, all[i], "closed") end
   end)
@@ -345,19 +345,19 @@ describe("drain", function()
     assert.equal(1, got[1].handled)
   end)
 
-  it("reads nothing where nobody waits for a response", function()
+  it("reads nothing if nothing waits for a response", function()
     conn:set_handler(function() stage.wait() end)
     come(1)
     local got = drains()
     come(2)
-    assert.is_nil(core.conn.drained(conn).unread_bytes > 0 or nil) -- it lies where it came
+    assert.is_nil(core.conn.drained(conn).unread_bytes > 0 or nil) -- it is still in the socket
     stage.go()
     assert.equal(BYE, f:sent())
     f:feed(BYE)
     check({ handled = 1, unread = 1, unread_bytes = SIZE }, got)
   end)
 
-  it("tells who waits for a response that it was skipped", function()
+  it("reports it to the waiter if a response was skipped", function()
     local o = stage.open { jid = "other@xmpp.test/here", max_attributes = 3 }
     o.conn:set_handler(function() note(select(2, o.conn:send_await(stage.request "w")).layer) end)
     o:feed "<message/>"
@@ -368,7 +368,7 @@ describe("drain", function()
     check({ handled = 1, unread = 1, unread_bytes = #"<message><a b='1' c='1' d='1' e='1'/></message>" }, got)
   end)
 
-  it("leaves the receive queue to who receives", function()
+  it("leaves the receive queue to receive()", function()
     come(1, 2)
     local got = drains()
     f:feed(BYE)
@@ -401,7 +401,7 @@ describe("drain", function()
     assert.equal("closed", select(2, waits:wait()).layer)
   end)
 
-  it("ends by stop, whoever calls it", function()
+  it("ends by stop, wherever that is called", function()
     conn:set_handler(function(stanza)
       if stanza[2].n == "1" then hang() end
       assert.is_true(conn:stop())
@@ -429,10 +429,10 @@ describe("drain", function()
     assert.equal(BYE, f:sent())
     f:feed(BYE)
     expect "stopped"
-    assert.equal(1, got[1].unfinished) -- its call went on until then
+    assert.equal(1, got[1].unfinished) -- its call ended only then
   end)
 
-  it("while it is being stopped waits for the end of that, or not so long", function()
+  it("during stop waits for the end of that, or its own shorter time", function()
     core.clock(true)
     finally(function() core.clock(false) end)
     local stopped = xmpp.spawn(function() return conn:stop(60) end)
@@ -444,7 +444,7 @@ describe("drain", function()
     check({ late = true, unread = 1, unread_bytes = SIZE }, got, "closed")
   end)
 
-  it("ends with a connection that breaks, and tells why", function()
+  it("ends with a connection that breaks, and returns why", function()
     conn:set_handler(hang)
     come(1)
     local got = drains()
@@ -457,21 +457,21 @@ describe("drain", function()
 
   it("waits for a call that the program resumes itself, though there are others", function()
     conn:set_handler(hang)
-    conn:send_callback(stage.request "w", function() end) -- so that it reads on
+    conn:send_callback(stage.request "w", function() end) -- so that it goes on reading
     f:sent()
     come(1, 2)
     local got = drains()
     assert.equal("", f:sent())
     fed.settle()
     coroutine.resume(held[1])
-    coroutine.resume(held[2]) -- it is told of this one
+    coroutine.resume(held[2]) -- the call that it waits for
     fed.settle()
     assert.equal(BYE, f:sent())
     f:feed(BYE)
     check({ handled = 2 }, got)
   end)
 
-  it("waits for no listener that calls it, and for others that wait", function()
+  it("doesn't wait for a listener that calls it, but for others that wait", function()
     local o, reports = stage.open { jid = "other@xmpp.test/here", max_attributes = 3 }, {}
     o.conn:on("skipped", function() table.insert(reports, (o.conn:drain())) end)
     o.conn:on("skipped", function() stage.wait() end)
@@ -483,7 +483,7 @@ describe("drain", function()
     assert.equal(0, reports[1].unfinished)
   end)
 
-  it("is not collected before it has begun to end", function()
+  it("isn't collected before it has begun to end the stream", function()
     local known, o = setmetatable({}, { __mode = "v" }), fed.open { jid = "other@xmpp.test/here" }
     known.conn = o.conn
     core.conn.drain(o.conn, 60)
@@ -496,7 +496,7 @@ describe("drain", function()
     fed.settle()
   end)
 
-  it("goes on where nobody waits for it any more", function()
+  it("goes on if nothing waits for it any more", function()
     conn:set_handler(function() stage.wait() end)
     come(1)
     core.conn.drain(conn, 60)
@@ -508,7 +508,7 @@ describe("drain", function()
     f:feed(BYE)
   end)
 
-  it("is refused where it can't wait, and with anything that is no time", function()
+  it("is refused where it can't wait, and with an invalid time", function()
     refuses("#1 to 'drain' (seconds expected, got string)", function() return (conn:drain "x") end)
     refuses("#1 to 'drain' (seconds expected, got -1)", function() return (conn:drain(-1)) end)
     refuses("bad argument #1 to 'drain' (connection expected, got nil)", function() return (xmpp.drain()) end)
@@ -518,7 +518,7 @@ describe("drain", function()
     assert.equal("ready", conn:state())
   end)
 
-  it("of what was saved tells that nothing is left", function()
+  it("of a saved connection returns that nothing is left", function()
     local o = stage.open { jid = "other@xmpp.test/here", sm = true, resumable = true }
     o.conn:set_handler(hang)
     o:feed "<enabled xmlns='urn:xmpp:sm:3' id='s' resume='true'/><message/>"
@@ -545,7 +545,7 @@ describe("drain with stream management", function()
 
   local function say(id) t:receive { "message", { from = "anna@example.net/pc", id = id }, { "body", {}, "x" } } end
 
-  -- In a task; t:advance turns it.
+  -- Calls drain in a task; t:advance turns it.
   local function begin(timeout)
     local got = {}
     xmpp.spawn(function()
@@ -556,7 +556,7 @@ describe("drain with stream management", function()
     return got
   end
 
-  it("acknowledges what was handled, and nothing behind what wasn't", function()
+  it("acknowledges what was handled, and nothing after what wasn't", function()
     local p, bytes = xmpp.promise(), {}
     t.conn:set_handler(waits_for(p))
     say "one"
@@ -576,7 +576,7 @@ describe("drain with stream management", function()
     assert.equal("2", all:match "<a xmlns='urn:xmpp:sm:3' h='(%d+)'/></stream:stream>$", all)
   end)
 
-  it("sends what isn't sent yet when it is connected again, and takes again what it hadn't taken", function()
+  it("sends what isn't sent yet when it is connected again, and passes over again what it hadn't taken", function()
     local p = xmpp.promise()
     t.conn:set_handler(waits_for(p))
     say "wait"
@@ -623,7 +623,7 @@ describe("drain with stream management", function()
 end)
 
 describe("drain of a connection that isn't ready", function()
-  it("ends it, and tells that it was stopped before", function()
+  it("ends it, and returns that it was stopped before it was ready", function()
     local got = {}
     local there, err = xmpp.connect_component("127.0.0.1", 1, "echo.xmpp.test", "x", { on_open = function(c)
       got[1], got[2] = c:drain()
@@ -636,7 +636,7 @@ describe("drain of a connection that isn't ready", function()
     assert.equal("closed", got[2].layer)
   end)
 
-  -- What was asked for meanwhile, and where it is then.
+  -- Draining while there is no link.
   local function down(opts)
     local t = testing.new { component = "echo.example.net", opts = opts or { reconnect = { min = 300, max = 300 } } }
     finally(function() t:finish() end)

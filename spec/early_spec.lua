@@ -1,6 +1,6 @@
--- early: servers of an older time, and hasty ones: a session that has to be asked for (RFC 3921 3), the end of a line
--- behind <success/>, and stanzas that come between the login and the session: they are kept, come first when it is
--- there, and are counted by nobody (XEP-0198). A real server that was taught all of that, and scripted ones.
+-- early: servers of earlier times, and hasty ones: a session that must be asked for (RFC 3921 3), a line end after
+-- <success/>, and stanzas between the login and the session: they are kept, come first, and don't count in stream
+-- management (XEP-0198). With a real server that was changed to do all that, and with scripts.
 local managed = require "spec.support.managed"
 local opened = require "spec.support.opened"
 local peer = require "spec.support.peer"
@@ -56,7 +56,7 @@ local function stop()
 end
 
 describe("stanzas between the login and the session", function()
-  it("are its first, whatever step they come in", function()
+  it("are the session's first, in whichever step they come", function()
     assert(play(managed.login "" :gsub("<stream:features></stream:features>", told "first":sub(4, -2)
       .. "<stream:features>" .. BIND .. SESSION .. "</stream:features>")
       .. ASKS .. EARLY .. RESULT .. "C: <iq type='set' id='{session}'>" .. SESSION .. "</iq>\n" .. told "last but one"
@@ -87,14 +87,14 @@ describe("stanzas between the login and the session", function()
     assert.is_truthy(id)
   end)
 
-  it("are none of a login that fails, and the next one's are its own", function()
+  it("are dropped with a login that fails, and the next login has its own", function()
     assert(play(managed.login(BIND) .. ASKS .. told "one" .. RESULT .. "cut\naccept\n" .. managed.login(BIND) .. ASKS
       .. told "lost" .. "cut\naccept\n" .. managed.login(BIND) .. ASKS .. told "two" .. RESULT .. ONCE, AGAIN))
     hears("one", "two")
     stop()
   end)
 
-  it("of whom nobody has logged in to yet are refused", function()
+  it("are refused before the login", function()
     local nobody, err = play(peer.starttls .. peer.stream(
       "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms>")
       .. "C: <auth ...>...</auth>\n" .. EARLY .. "match .*bad-format.*\n", { reconnect = true })
@@ -102,7 +102,7 @@ describe("stanzas between the login and the session", function()
     assert.same({ "stream", "bad-format", false }, { err.layer, err.condition, err.retry })
   end)
 
-  it("without end end the link, and the next one may do better", function()
+  it("end the link if they are too many, and the next link may work", function()
     assert(play(managed.login(BIND) .. ASKS .. told "one" .. RESULT .. "cut\naccept\n" .. managed.login(BIND) .. ASKS
       .. "repeat 101 <message><body>flood</body></message>\nmatch [\\s\\S]*policy-violation[\\s\\S]*\naccept\n"
       .. managed.login(BIND) .. ASKS .. told "two" .. RESULT .. ONCE, AGAIN))
@@ -110,7 +110,7 @@ describe("stanzas between the login and the session", function()
     stop()
   end)
 
-  it("wait where nobody takes them", function()
+  it("wait until they are received", function()
     local text = ("x"):rep(2000)
     assert(play(managed.login(BIND) .. ASKS .. told(text) .. told(text) .. told "third" .. RESULT .. told "fourth"
       .. ONCE, { max_queue = 1024 }))
@@ -119,9 +119,9 @@ describe("stanzas between the login and the session", function()
   end)
 end)
 
--- What is counted begins with <enabled/>, or goes on behind <resumed/>.
+-- Counting begins with <enabled/>, or continues after <resumed/>.
 describe("stream management", function()
-  it("counts nothing that came before its session", function()
+  it("doesn't count what came before its session", function()
     assert(play(managed.login() .. ASKS .. EARLY .. RESULT .. ENABLE .. told "uncounted"
       .. managed.enabled() .. told "counted" .. bye(1)))
     hears("early", "presence", "uncounted", "counted")
@@ -133,7 +133,7 @@ describe("stream management", function()
       .. bye(h), AGAIN))
   end
 
-  it("counts nothing that came before a resumption, and all behind it", function()
+  it("doesn't count what came before a resumption, and all after it", function()
     cut_and(EARLY .. managed.resumed(0) .. told "two", 2)
     hears("one", "early", "presence", "two")
     assert.equal(1, conn:info().resumed)
@@ -149,8 +149,8 @@ describe("stream management", function()
   end)
 end)
 
--- White space behind <success/>, and before the header that follows it.
-describe("the end of a line", function()
+-- White space after <success/>, and before the stream header that follows it.
+describe("a line end", function()
   local AUTH = peer.starttls .. peer.stream(
     "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms>")
     .. "C: <auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>...</auth>\n"
@@ -164,16 +164,16 @@ describe("the end of a line", function()
     ["byte by byte"] = "pieces 1\nraw " .. SUCCESS .. "\\r\\n" .. HEADER .. "pieces 0\nC: <stream:stream ...>\n",
   }
   for name, text in pairs(rows) do
-    it("is passed over " .. name, function()
+    it("is ignored " .. name, function()
       assert(play(AUTH .. text .. ASKS .. RESULT .. ONCE))
       stop()
     end)
   end
 end)
 
--- Prosody as it might have been: it asks for a session to be begun, ends its lines, and greets who asks for a resource
--- before it answers.
-describe("prosody, taught the ways of old,", function()
+-- A Prosody that requires a session, sends line ends, and greets a client that asks for a resource before it answers
+-- the request.
+describe("an old-fashioned prosody", function()
   local OLD = [[
     local st, filters = require "util.stanza", require "util.filters"
     local BIND, SESSION = "urn:ietf:params:xml:ns:xmpp-bind", "urn:ietf:params:xml:ns:xmpp-session"
@@ -214,7 +214,7 @@ describe("prosody, taught the ways of old,", function()
     shell.remove(folder)
   end)
 
-  it("is logged in to, and heard from the first word on", function()
+  it("lets the client log in, and its first stanzas are received", function()
     local text = ""
     conn = assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, s.host, s.port,
       s.opts { resource = "r", log = function(way, said) text = text .. way .. ": " .. said .. "\n" end }))

@@ -1,6 +1,6 @@
--- For programs that embed Lua: `make lib`, the example of such a program, and Lua states that are closed with
--- everything open in them, or at the moment when their allocator fails. Under valgrind, or AddressSanitizer where that
--- is asked for. Here a sample of the allocations of a login; each of them with TORTURE=1.
+-- For programs that embed Lua: `make lib`, an example of such a program, and Lua states that are closed with everything
+-- open in them, or at the moment when their allocator fails. Under valgrind, or AddressSanitizer where that is asked
+-- for. By default with a sample of a login's allocations; with each of them with TORTURE=1.
 local server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
@@ -14,7 +14,7 @@ local VERSION = require "xmpp.version".number
 local SANITIZE = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
 local VALGRIND = "valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=9 "
 
--- Ten thousand messages of an account's make Prosody stop for seconds, now and then, to clear away a hundred of them.
+-- With ten thousand messages in an account's archive, Prosody sometimes stops for seconds to delete a hundred of them.
 local ARCHIVE_NOTHING = "default_archive_policy = false"
 
 local run, succeed = shell.run, shell.succeed
@@ -48,7 +48,7 @@ local function link(source, to)
     sanitized and SANITIZE or "-g", folder, to, source, lib, LUA_PC, lib, lua, wslay))
 end
 
--- The shell's words for a program in the folder, with the server `s` in its environment.
+-- The shell command for a program in the folder, with the server `s` in its environment.
 local function command(s, program, arguments)
   return ("env XMPP_HOST=%s XMPP_PORT=%d XMPP_CA=%s %s%s/%s %s"):format(s.host, s.port, s.ca,
     sanitized and "" or VALGRIND, folder, program, arguments)
@@ -142,7 +142,7 @@ server.each(function(s)
       if not jit then link("examples/embed/host.c", "host") end
     end)
 
-    -- -> runs, allocations, how many were fine, told of, raised; in one of the threads
+    -- Returns runs, allocations, and how many runs succeeded, returned an error, raised one; for one of the threads.
     local function embed(arguments)
       local said = folder .. "/stderr"
       local text, status = run(command(s, "embed", arguments .. " 2>" .. said))
@@ -159,8 +159,8 @@ server.each(function(s)
       assert.same({ 1, 1 }, { runs, fine })
     end)
 
-    if not jit then -- which has an allocator itself
-      it("has states with the library's allocator: logged in, with everything open, and in want", function()
+    if not jit then -- LuaJIT has its own allocator
+      it("has states with the library's allocator: logged in, with everything open, and short of memory", function()
         for _, script in ipairs { "login", "open" } do
           local runs, _, fine = embed(("spec/support/embed_%s.lua never 1 1 2 xmpp"):format(script))
           assert.same({ 1, 1 }, { runs, fine })
@@ -177,16 +177,16 @@ server.each(function(s)
       assert.same({ 1, 1 }, { runs, fine })
     end)
 
-    if not jit then -- whose allocator doesn't fail, but exits
+    if not jit then -- LuaJIT's doesn't fail, but exits
       it("closes a state in which an allocation fails: once, twice, from then on", function()
-        local step = all and 1 or sanitized and 101 or 1009 -- valgrind takes its time
+        local step = all and 1 or sanitized and 101 or 1009 -- valgrind is slow
         for _, how in ipairs { "once", "twice", "stays" } do
           local first = all and 1 or 100
           local runs, n, fine, told, raised =
             embed(("spec/support/embed_login.lua %s %d %d 2"):format(how, first, step))
           assert.is_true(runs >= (n - first) / step, how)
           if how == "once" then
-            assert.is_true(fine > 0.9 * (runs - 60), how) -- the garbage was collected, and there was memory
+            assert.is_true(fine > 0.9 * (runs - 60), how) -- after a full collection there was enough memory
           else
             assert.is_true(told + raised > 0.8 * (runs - 60), how)
           end
@@ -195,7 +195,7 @@ server.each(function(s)
 
       it("closes a state whose login fails in an allocation", function()
         local nothing = shell.file "return 'fine'"
-        local _, first = embed(nothing .. " never 1 1 2") -- by then the files are loaded
+        local _, first = embed(nothing .. " never 1 1 2") -- so many until the files are loaded
         os.remove(nothing)
         local step = all and 1 or sanitized and 5 or 13
         local runs, n = embed(("spec/support/embed_login.lua twice %d %d 2"):format(first, step))
@@ -227,7 +227,7 @@ server.each(function(s)
         pipe:close()
       end)
 
-      it("as in examples/embed ends when a bot has more memory than it may, or is no bot", function()
+      it("as in examples/embed ends if a bot exceeds its memory, or isn't a valid program", function()
         local function ends(script, text)
           local path = shell.file(script)
           local said, status = run(command(s, "host", path .. " alice@xmpp.test alicepw"))

@@ -1,5 +1,5 @@
--- engine: the handler and the callbacks: who gets which stanza, in which order, whatever is changed meanwhile. On fed
--- bytes; every test runs under several manners of garbage collection.
+-- engine: the handler and the callbacks: which gets which stanza, in which order, whatever is changed meanwhile. On fed
+-- bytes; every test runs with several settings of the garbage collector.
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
@@ -57,7 +57,7 @@ local function the_handler()
     assert.is_nil(conn:handler())
   end)
 
-  it("is one: a new one takes the old one's place, callbacks stay out of it", function()
+  it("is only one: a new one replaces it, and callbacks don't change", function()
     conn:set_callback(hears "callback")
     conn:set_handler(hears "a")
     come(1)
@@ -118,7 +118,7 @@ local function the_handler()
     assert.is_nil(weak[1])
   end)
 
-  it("keeps none alive when it was taken away", function()
+  it("keeps none alive when it was removed", function()
     local weak = setmetatable({}, { __mode = "v" })
     weak[1] = fed.open({ jid = stage.ME }).conn
     weak[1]:set_handler(hears("a", function() return weak end))
@@ -130,7 +130,7 @@ local function the_handler()
 end
 
 local function the_default_handler()
-  it("can be called by one's own", function()
+  it("can be called by the program's own", function()
     conn:set_callback(hears "a")
     conn:set_callback_once(hears("b", function() return true end))
     conn:set_handler(hears("own", function(stanza, c)
@@ -204,7 +204,7 @@ local function the_order()
     expect "b2"
   end)
 
-  it("holds for whatever is added and removed", function()
+  it("holds whatever is added and removed", function()
     local model, all, state = {}, {}, 7
     local function random(n)
       state = (state * 1103 + 12345) % 65536
@@ -250,7 +250,7 @@ local function the_order()
     assert.same({}, conn:callbacks())
   end)
 
-  it("has a contract to ask before", function()
+  it("can be checked before with a contract", function()
     for _, name in ipairs { "handler", "callback", "callback_once" } do
       local contract = xmpp.contract[name]
       assert.is_true(contract(function() end))
@@ -279,7 +279,7 @@ local function changes_in_between()
     expect "a1 c1 a2 c2 b2"
   end)
 
-  it("does not go on for ever with one that adds itself", function()
+  it("ends though one adds itself", function()
     local a
     a = hears("a", function() conn:set_callback(a) end)
     conn:set_callback(a)
@@ -300,7 +300,7 @@ local function changes_in_between()
     expect "a1 a2"
   end)
 
-  -- a, b, c, d are installed; b does something at the first stanza.
+  -- a, b, c, d are installed; b calls act for the first stanza.
   local function with_b(act)
     local cbs = { a = hears "a", c = hears "c", d = hears "d" }
     cbs.b = hears("b", function(stanza)
@@ -310,7 +310,7 @@ local function changes_in_between()
     come(1, 2)
   end
 
-  it("removes oneself", function()
+  it("removes itself", function()
     with_b(function(cbs) assert.is_true(conn:unset_callback(cbs.b)) end)
     expect "a1 b1 c1 d1 a2 c2 d2"
   end)
@@ -330,7 +330,7 @@ local function changes_in_between()
     expect "a1 b1 c1 d1 b2 c2 d2"
   end)
 
-  it("removes the previous, the next and oneself", function()
+  it("removes the previous, the next and itself", function()
     with_b(function(cbs)
       for _, name in ipairs { "a", "c", "b" } do assert.is_true(conn:unset_callback(cbs[name])) end
     end)
@@ -364,7 +364,7 @@ local function changes_in_between()
     expect "a1 b1 e2"
   end)
 
-  it("takes effect in a dispatch of one's own handler, too", function()
+  it("takes effect in a dispatch by the program's own handler, too", function()
     conn:set_handler(function(stanza, c) xmpp.default_handler(stanza, c) end)
     local e = hears "e"
     with_b(function(cbs)
@@ -374,7 +374,7 @@ local function changes_in_between()
     expect "a1 b1 d1 a2 b2 d2 e2"
   end)
 
-  it("takes effect when a callback goes on later", function()
+  it("takes effect when a callback continues later", function()
     local b = hears "b"
     conn:set_callback(hears("a", function()
       stage.wait()
@@ -396,12 +396,12 @@ local function changes_in_between()
       stanza[1], stanza[2], stanza[3] = "spoilt", { n = stanza[2].n }, nil
       collectgarbage()
       collectgarbage()
-      local taken = {} -- the memory that was freed
+      local taken = {} -- reuses the memory that was freed
       for i = 1, 500 do taken[i] = ("%05d"):format(i):rep(20) end
       return taken
     end
     conn:set_callback(hears("a", spoil))
-    -- Long ones: short strings are shared with this file's constants, which live on.
+    -- Long ones, since short strings are shared with this file's constants, and so aren't freed.
     local from, id, kind, ns = ("f"):rep(78) .. "@xmpp.test/resource.9", ("i"):rep(100), ("t"):rep(100), ("n"):rep(100)
     conn:set_callback(hears "b", { name = "message", type = kind, id = id, xmlns = ns, from = from })
     local bytes = "<message type='%s' id='%s' from='%s' n='%%d'><x xmlns='%s'/></message>"
@@ -422,7 +422,7 @@ end
 local function a_once_callback()
   before_each(function() conn:set_handler() end)
 
-  -- Which stanzas of three a once-callback sees that returns act's results.
+  -- A once-callback that returns act's results gets these of three stanzas.
   local function sees(expected, act)
     local once = hears("once", act)
     conn:set_callback_once(once)
@@ -447,7 +447,7 @@ local function a_once_callback()
     sees("once1 once2 once3", function() return false, true end)
   end)
 
-  it("is no plain one: that stays whatever it returns", function()
+  it("differs from a plain one, which stays whatever it returns", function()
     conn:set_callback(hears("a", function() return true end))
     come(1, 2)
     expect "a1 a2"
@@ -497,7 +497,7 @@ local function a_once_callback()
     expect ""
   end)
 
-  it("goes alone, though the same function is installed more than once", function()
+  it("goes once, though the same function is installed several times", function()
     local calls = 0
     local once = hears("once", function()
       calls = calls + 1
@@ -511,7 +511,7 @@ local function a_once_callback()
     assert.same({ once, once }, conn:callbacks())
   end)
 
-  it("may remove itself besides", function()
+  it("may also remove itself", function()
     local once
     once = hears("once", function()
       assert.is_true(conn:unset_callback(once))
@@ -521,10 +521,10 @@ local function a_once_callback()
     conn:set_callback_once(once)
     come(1)
     expect "once1"
-    assert.same({ once }, conn:callbacks()) -- the new one: only the old one has returned true
+    assert.same({ once }, conn:callbacks()) -- the new one, since only the earlier one returned true
   end)
 
-  it("goes after a yield of its own that somebody else has resumed", function()
+  it("goes after its own yield, which something else has resumed", function()
     local co
     conn:set_callback_once(hears("once", function()
       co = coroutine.running()
@@ -598,7 +598,7 @@ local FILTERS = {
   { { name = "presence", type = "chat", xmlns = "urn:a", from = "bob@xmpp.test", id = "m1" }, "" },
 }
 
--- What the callbacks saw, each in its own list.
+-- The stanzas that each filter's callback got, as a list for each.
 local function seen_by_filters()
   local seen = {}
   for i, case in ipairs(FILTERS) do
@@ -622,7 +622,7 @@ local function a_filter()
     check_filters(seen)
   end)
 
-  it("decides the same when one's own handler calls the default one", function()
+  it("decides the same when the program's own handler calls the default one", function()
     local seen = seen_by_filters()
     conn:set_handler(function(stanza, c) xmpp.default_handler(stanza, c) end)
     f:feed(STANZAS)
@@ -637,7 +637,7 @@ local function a_filter()
     check_filters(seen)
   end)
 
-  it("knows the component's own namespace, on every way", function()
+  it("knows the component's own namespace, on every path", function()
     f = stage.open { jid = "echo.xmpp.test", component = true }
     conn = f.conn
     local bytes = "<message n='%d'><body/></message>"
@@ -661,7 +661,7 @@ local function a_filter()
     end
     conn:set_callback(hears "last", { xmlns = "urn:1", has = "urn:" .. most })
     local text = ("<message n='%%s'>%s</message>"):format(table.concat(children))
-    f:feed(text:format(1)) -- from the queue, later on
+    f:feed(text:format(1)) -- it goes to the queue, and is matched later
     conn:set_handler()
     fed.settle()
     f:feed(text:format(2))

@@ -1,4 +1,4 @@
--- Names of other networks in addresses (XEP-0106).
+-- escape: names of other networks in addresses (XEP-0106).
 local escape = require "xmpp.escape"
 local xmpp = require "xmpp"
 
@@ -17,7 +17,7 @@ describe("a name of another network", function()
     end
   end)
 
-  it("comes back whatever it has, in an address, too", function()
+  it("comes back whatever characters it has, also from an address", function()
     local parts = { "\\", "5c", "20", " ", "@", "a", "2", "f", "/", "\\5c", "\\20", "\\2", "\\ff", "é" }
     local size = #parts
     for i = 1, size ^ 3 do
@@ -28,7 +28,7 @@ describe("a name of another network", function()
     end
   end)
 
-  it("isn't an escape by the case that its address loses", function()
+  it("isn't taken for an escape when the address is folded to lower case", function()
     assert.equal([[\5c5C]], escape.escape [[\5C]])
     assert.equal([[\5c]], escape.unescape(escape.jid([[\5C]], "irc.example.net").localpart))
     assert.equal([[\2F]], escape.unescape [[\2F]])

@@ -1,4 +1,4 @@
--- examples: each runs as a program of its own, as its reader would run it, and keeps what it promises.
+-- examples: each runs as a program of its own, as its reader would run it, and does what it promises.
 local muc = require "xmpp.muc"
 local peer = require "spec.support.peer"
 local server = require "spec.support.server"
@@ -8,9 +8,13 @@ local xmpp = require "xmpp"
 local xexpr = xmpp.xexpr
 local LUA = os.getenv "LUA" or "lua5.4"
 
+local bots = {} -- accounts for crowd.lua
+for i = 0, 29 do bots[#bots + 1] = ("bot%d:botpw"):format(i) end
+local BOTS = table.concat(bots, " ")
+
 local function quoted(word) return "'" .. tostring(word):gsub("'", "'\\''") .. "'" end
 
--- The shell's words for examples/NAME.lua with arguments, with `s` in its environment; `env` has more for there.
+-- The shell command for examples/NAME.lua with arguments, with `s` in its environment; `env` has more variables.
 local function command(s, name, arguments, env)
   local all = { XMPP_HOST = s.host, XMPP_PORT = s.port, XMPP_CA = s.ca, XMPP_COMPONENT_PORT = s.component_port,
     XMPP_COMPONENT = s.component, XMPP_SECRET = s.secret }
@@ -22,17 +26,17 @@ local function command(s, name, arguments, env)
   return table.concat(words, " ")
 end
 
--- Runs it to its end -> output, with what went to stderr, and exit status.
+-- Runs it to its end. Returns its output, with stderr, and its exit status.
 local function run(...)
   return shell.run(shell.HERE .. command(...))
 end
 
--- The same, of one that takes modules of the system's, too.
+-- The same, for an example that loads modules of the system, too.
 local function run_with_modules(...)
   return shell.run(("LD_PRELOAD='%s' "):format(os.getenv "PRELOAD" or "") .. command(...))
 end
 
--- Starts it, and waits for its first line -> that line, the pipe, the process.
+-- Starts it, and waits for its first line. Returns that line, the pipe, the process id.
 local function start(...)
   local pipe = assert(io.popen("echo $$; exec " .. command(...) .. " 2>&1"))
   local pid, line = pipe:read "*l", pipe:read "*l"
@@ -91,7 +95,7 @@ server.each(function(s)
         local output, status = run(s, "send", { "alice@xmpp.test", password, "bob@xmpp.test", "Hi" }, env)
         assert.equal(1, status)
         assert.truthy(output:find(text, 1, true), output)
-        if not jit then assert.is_nil(output:find("traceback", 1, true), output) end -- luajit adds one of its own
+        if not jit then assert.is_nil(output:find("traceback", 1, true), output) end -- LuaJIT prints one of its own
       end
       fails("sasl: not-authorized: ", "wrong")
       fails("tcp: ECONNREFUSED: ", "alicepw", { XMPP_PORT = 1 })
@@ -99,13 +103,13 @@ server.each(function(s)
       fails("tls: certificate-", "alicepw", { XMPP_CA = s.certs .. "/otherca.crt" })
     end)
 
-    it("tells how it is used", function()
+    it("shows its usage", function()
       local output, status = run(s, "send", { "alice@xmpp.test", "alicepw", "bob@xmpp.test" })
       assert.equal("usage: examples/send.lua JID PASSWORD TO TEXT\n", output)
       assert.equal(2, status)
     end)
 
-    it("exits with 1 when nobody says that it has arrived", function()
+    it("exits with 1 if nothing confirms that it has arrived", function()
       local p = peer.play(peer.session .. "match <message .*</message>\nclose")
       local output, status = run(s, "send", { "alice@xmpp.test", "alicepw", "bob@xmpp.test", "Hi" },
         { XMPP_HOST = p.host, XMPP_PORT = p.port, XMPP_CA = p.ca })
@@ -118,7 +122,7 @@ server.each(function(s)
   end)
 
   describe("echo.lua", function()
-    it("says messages back until it is stopped", function()
+    it("echoes messages until it is stopped", function()
       local line, pipe, pid = start(s, "echo", { "alice@xmpp.test", "alicepw" })
       finally(function() pipe:close() end)
       finally(function() os.execute("kill " .. pid) end)
@@ -135,12 +139,12 @@ server.each(function(s)
       bob:stop()
     end)
 
-    it("stops its connection when Ctrl-C is pressed, and says nothing of it", function()
+    it("stops its connection when Ctrl-C is pressed, and prints nothing", function()
       local alice = login "alice"
       alice:send { "presence" }
       local line, pipe, pid = start(s, "echo", { "alice@xmpp.test/echo", "alicepw" })
       assert.equal("echo: alice@xmpp.test/echo", line)
-      -- One that is cut off would be kept by the server, to be resumed.
+      -- The server would keep a session that is cut off, so that it can be resumed.
       local function comes(kind)
         local presence
         repeat
@@ -160,7 +164,7 @@ server.each(function(s)
       local other = login("alice", "echo")
       assert.matches("closed: conflict: ", pipe:read "*a")
       local ok, _, status = pipe:close()
-      if status then assert.same({ nil, 1 }, { ok, status }) end -- Lua 5.1 does not tell
+      if status then assert.same({ nil, 1 }, { ok, status }) end -- Lua 5.1 doesn't return the status
       other:stop()
     end)
 
@@ -170,7 +174,7 @@ server.each(function(s)
   describe("bot.lua", function()
     local TEA = "examples@conference.xmpp.test"
 
-    -- Bob in the bot's room: what the bot says is in `heard`.
+    -- Bob is in the bot's room; the bot's messages are in `heard`.
     local function in_the_room()
       local bob, heard = login("bob", "guest"), {}
       local room = assert(muc.join(bob, TEA, "bob", { create = "default" }))
@@ -187,7 +191,7 @@ server.each(function(s)
       return bob, room, hear
     end
 
-    it("greets, obeys, and comes back to a server that was restarted", function()
+    it("greets, obeys, and comes back after the server was restarted", function()
       local _, pipe, pid = start(s, "bot", { "alice@xmpp.test", "alicepw", TEA, "kettle" })
       finally(function() pipe:close() end)
       finally(function() os.execute("kill " .. pid) end)
@@ -222,7 +226,7 @@ server.each(function(s)
   end)
 
   describe("upgrade.lua", function()
-    it("is replaced in mid-conversation", function()
+    it("is replaced in the middle of a conversation", function()
       local state = os.tmpname()
       os.remove(state)
       local line, pipe = start(s, "upgrade", { "alice@xmpp.test/bot", "alicepw", state })
@@ -245,7 +249,7 @@ server.each(function(s)
       assert.equal("3: three", hear())
       assert.equal("upgrade: " .. bot .. " goes on", pipe:read "*l")
       assert.is_nil(io.open(state), "the state is used up")
-      local other = login("alice", "bot") -- which ends it, by a conflict
+      local other = login("alice", "bot") -- ends the bot's session by a conflict
       assert.matches("conflict", pipe:read "*a")
       pipe:close()
       other:stop()
@@ -274,7 +278,7 @@ server.each(function(s)
       assert.equal(0, status)
     end)
 
-    it("tells of an error", function()
+    it("reports an error", function()
       local output, status = run(s, "iq", { "alice@xmpp.test", "alicepw", "nobody@xmpp.test/nowhere" })
       assert.equal("ping: service-unavailable\nquery: service-unavailable\n", output)
       assert.equal(0, status)
@@ -282,7 +286,7 @@ server.each(function(s)
   end)
 
   describe("roster.lua", function()
-    it("shows contacts and who is there, lets neighbours in and asks them back", function()
+    it("shows contacts and presence, accepts colleagues and subscribes to them", function()
       local bob = login "bob"
       local r = require "xmpp.roster".use(bob)
       assert(r:fetched(30))
@@ -314,13 +318,13 @@ server.each(function(s)
       hears(tostring(bob:jid()) .. " is unavailable")
     end)
 
-    it("tells how it is used", function()
+    it("shows its usage", function()
       assert.same({ "usage: examples/roster.lua JID PASSWORD\n", 2 }, { run(s, "roster", { "alice@xmpp.test" }) })
     end)
   end)
 
   describe("pubsub.lua", function()
-    it("makes a node, publishes, and shows what others publish", function()
+    it("creates a node, publishes, and shows what others publish", function()
       local pubsub = require "xmpp.pubsub"
       local alice = login "alice"
       local service = "pubsub." .. s.domain
@@ -334,14 +338,14 @@ server.each(function(s)
       local other, other_pipe, other_pid = start(s, "pubsub", { "alice@xmpp.test", "alicepw", service, "notes" })
       os.execute("kill " .. other_pid)
       other_pipe:close()
-      assert.matches("^%a+ %S+: %a+$", other) -- a service may tell of the last one as well
+      assert.matches("^%a+ %S+: %a+$", other) -- a service may send the last item, too
       assert(pubsub.unsubscribe(alice, service, "notes"))
-      alice:send { "presence" } -- what has been told to nobody is told now, and not to the tests that follow
+      alice:send { "presence" } -- takes what is stored offline, so that no later test gets it
       assert(alice:ping(30))
       alice:stop()
     end)
 
-    it("tells how it is used", function()
+    it("shows its usage", function()
       assert.same({ "usage: examples/pubsub.lua JID PASSWORD SERVICE NODE\n", 2 }, { run(s, "pubsub",
         { "alice@xmpp.test", "alicepw" }) })
     end)
@@ -372,7 +376,7 @@ server.each(function(s)
       bob:stop()
     end)
 
-    it("ends in order by TERM, and tells what it has left", function()
+    it("ends in order by TERM, and reports what it has left", function()
       local line, pipe, pid = start(s, "component", { s.host, s.component_port, s.component, s.secret })
       finally(function() pipe:close() end)
       assert.equal("component: " .. s.component, line)
@@ -380,7 +384,7 @@ server.each(function(s)
       assert.equal("component: 0 handled, 0 left unread, in order", pipe:read "*l")
     end)
 
-    it("fails with a wrong secret, and tells how it is used", function()
+    it("fails with a wrong secret, and shows its usage", function()
       local output, status = run(s, "component", { s.host, s.component_port, s.component, "wrong" })
       assert.matches("stream: not%-authorized: ", output)
       assert.equal(1, status)
@@ -390,18 +394,50 @@ server.each(function(s)
     end)
   end)
 
+  describe("crowd.lua", function()
+    it("has many accounts in one process, tells what they take, and answers for each", function()
+      local line, pipe, pid = start(s, "crowd", { s.domain, 30, "botpw", 1, 2 })
+      finally(function() pipe:close() end)
+      finally(function() os.execute("kill -KILL " .. pid .. " 2>/dev/null") end)
+      assert.matches("^crowd: 15 connections, %-?[%d.]+ KB each, [%d.]+ ms of processor time for each login$", line)
+      assert.matches("^crowd: at rest, [%d.]+ %% of a processor$", pipe:read "*l")
+      local bob = login "bob"
+      bob:send { "presence" }
+      for number = 0, 28, 2 do
+        bob:send { "message", { to = ("bot%d@%s"):format(number, s.domain), type = "chat" }, { "body", "hello" } }
+      end
+      local heard, n = {}, 0
+      while n < 15 do
+        local stanza = assert(bob:receive_blocking(30))
+        if stanza[1] == "message" then
+          heard[xmpp.jid(stanza[2].from).localpart], n = xexpr.text(stanza, "body"), n + 1
+        end
+      end
+      for number = 0, 28, 2 do assert.equal("You said: hello", heard["bot" .. number]) end
+      bob:stop()
+      os.execute("kill -TERM " .. pid)
+      assert.is_nil(pipe:read "*l")
+    end)
+
+    it("tells how it is used", function()
+      local output, status = run(s, "crowd", { s.domain })
+      assert.equal("usage: examples/crowd.lua DOMAIN COUNT PASSWORD [PART OF]\n", output)
+      assert.equal(2, status)
+    end)
+  end)
+
   describe("archive.lua", function()
-    it("shows what was said in the last day, both ways, with one person", function()
+    it("shows what was said in the last day, in both directions, with one person", function()
       local alice, bob = login "alice", login("bob", "there")
-      for _, conn in ipairs { alice, bob } do -- who aren't there would be told of it by the tests that follow
+      for _, conn in ipairs { alice, bob } do -- both are online, so that nothing is stored for later tests
         conn:send { "presence" }
         assert(conn:ping(30))
       end
-      for i = 1, 60 do -- more than a page
+      for i = 1, 60 do -- more than one page
         local from, to = alice, bob
         if i % 3 == 0 then from, to = bob, alice end
         from:send { "message", { to = to:jid():bare(), type = "chat" }, { "body", {}, "number " .. i } }
-        assert(from:ping(30)) -- so that they come in this order
+        assert(from:ping(30)) -- so that the messages come in this order
       end
       alice:send { "message", { to = "carol@" .. s.domain, type = "chat" }, { "body", {}, "else" } }
       assert(alice:flush(30))
@@ -428,7 +464,7 @@ server.each(function(s)
     if not has_socket then return pending "gateway.lua (this Lua has no luasocket)" end
     local conns, server_end, irc, rest, heard
 
-    -- An IRC server of one channel, as far as the test says what it says.
+    -- An IRC server with one channel, as far as the test speaks for it.
     local function read_irc()
       if not irc then
         irc = server_end:accept()
@@ -471,7 +507,7 @@ server.each(function(s)
       server_end:close()
     end)
 
-    it("has a channel in a room, and a room in a channel", function()
+    it("shows a channel's users in a room, and the room's in the channel", function()
       local alice = login "alice"
       conns[1] = alice
       local jid = "irc-channel@conference." .. s.domain
@@ -501,7 +537,7 @@ server.each(function(s)
       irc_says ":xmpp-bridge_!b@h JOIN #tea"
       irc_says ":irc.test 353 xmpp-bridge_ = #tea :xmpp-bridge_ @anna +alice"
       is_in "anna"
-      is_in "alice[irc]" -- there is an alice in the room
+      is_in "alice[irc]" -- the nick "alice" is taken in the room
       is_in "xmpp-bridge"
       irc_says "PING :x"
       irc_hears "^PONG :x$"
@@ -536,7 +572,7 @@ server.each(function(s)
       assert.is_nil(require("xmpp.disco").info(alice, "stranger@" .. s.component))
     end)
 
-    it("tells how it is used", function()
+    it("shows its usage", function()
       local output, status = run(s, "gateway", { "127.0.0.1" })
       assert.equal("usage: examples/gateway.lua HOST PORT DOMAIN SECRET IRC-HOST IRC-PORT CHANNEL ROOM\n", output)
       assert.equal(2, status)
@@ -544,7 +580,7 @@ server.each(function(s)
   end)
 
   describe("seed.lua", function()
-    -- The lines, each cut into its two columns.
+    -- The lines, each split into its two columns.
     local function forms(output)
       local found = {}
       for line in output:gmatch "[^\n]+" do found[#found + 1] = { line:sub(1, 24):match "^(.-) *$", line:sub(25) } end
@@ -576,12 +612,12 @@ server.each(function(s)
       assert.equal(0, status)
     end)
   end)
-end, { upload = "yes" })
+end, { upload = "yes", more_users = BOTS })
 
--- Where there are tokens.
+-- For servers with tokens.
 local function token_rows(s)
   describe("token.lua", function()
-    it("logs in by the token that it has kept, until the server has forgotten it", function()
+    it("logs in by the token that it has kept, until the server has deleted it", function()
       shell.in_folder(function(folder)
         local state = folder .. "/it's 100% mine"
         local bob = assert(xmpp.connect_client("bob@" .. s.domain .. "/desk", s.users.bob, s.host, s.port, s.opts()))

@@ -1,6 +1,6 @@
--- expat comes in two kinds: one that looks at what isn't complete with every byte, and one that puts that off (reparse
--- deferral: 2.6, and what distributions have brought to older ones). What reads XML has to come to the same on both, so
--- its tests are run on the one that this machine has not: made eager by a shim, or fetched and preferred.
+-- There are two kinds of expat: one examines an incomplete token with every byte that comes, the other delays that
+-- (reparse deferral: since 2.6, and backported by distributions). What reads XML must behave the same with both, so its
+-- tests are run with the kind that this machine doesn't have: changed by a shim (eager), or downloaded and preferred.
 local shell = require "spec.support.shell"
 
 local BUILD = os.getenv "BUILD" or "build"
@@ -14,7 +14,7 @@ local function build(name, flags)
   shell.succeed(("cc -std=c11 -D_GNU_SOURCE -O1 -Wall -Wextra %s -o %s/%s"):format(flags, folder, name))
 end
 
--- Does it put off a look at a tag of 3 KB that comes in two pieces?
+-- Does it delay parsing a tag of 3 KB that comes in two pieces?
 local PROBE = [[
 #include <expat.h>
 #include <stdio.h>
@@ -56,8 +56,8 @@ end)
 
 teardown(function() shell.remove(folder) end)
 
-describe("on the other expat", function()
-  it("is another one", function()
+describe("with the other kind of expat", function()
+  it("it is the other kind", function()
     if why then return pending(why) end
     local here = kind ""
     assert.truthy(here == "eager" or here == "deferring", here)
@@ -65,7 +65,7 @@ describe("on the other expat", function()
   end)
 
   for _, name in ipairs(PROGRAMS) do
-    it("passes " .. name, function()
+    it("it passes " .. name, function()
       if why then return pending(why) end
       local said, status = shell.run(("%s %s/test/%s 2>&1"):format(environment, BUILD, name))
       assert.equal(0, status, said:sub(-2000))
@@ -73,7 +73,7 @@ describe("on the other expat", function()
   end
 
   for _, name in ipairs(SPECS) do
-    it("passes " .. name .. "_spec", function()
+    it("it passes " .. name .. "_spec", function()
       if why then return pending(why) end
       local said, status = shell.run(("env %s ROUNDTRIP_CASES=2000 spec/support/tap spec/%s_spec.lua 2>&1"):format(
         environment, name))

@@ -1,5 +1,5 @@
--- ext: extensions of a connection, the well-behaved and the others: what one of them does reaches neither another nor
--- the connection.
+-- ext: extensions of a connection, well-behaved and not: what one of them does affects neither the others nor the
+-- connection.
 
 local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
@@ -12,7 +12,7 @@ local expect, note, settle = stage.expect, stage.note, fed.settle
 
 local f, conn
 
--- An extension that notes what it hears; more: its other fields.
+-- An extension that notes each of its functions that is called; `more`: its other fields.
 local function make(name, more)
   local E = { name = name }
   function E.start() note(name .. ".start") end
@@ -36,7 +36,7 @@ local function message(xmlns) f:feed(("<message from='bob@xmpp.test/pc'><a xmlns
 describe("ext", function()
   stage.around(function(...) f, conn = ... end)
 
-  it("uses what is needed first, once, in an order that list tells", function()
+  it("first uses what an extension needs, once, in the order of `list`", function()
     local a = make "a"
     local b = make("b", { needs = { a } })
     local c = make("c", { needs = { a, b } })
@@ -61,7 +61,7 @@ describe("ext", function()
     stage.refuses("extension 'a' is used already, with other options", function() ext.use(conn, a, { n = 2 }) end)
   end)
 
-  it("refuses what is no extension, by its name", function()
+  it("refuses what isn't an extension, and names it", function()
     stage.refuses("connection expected, got nil", function() ext.use(nil, make "a") end)
     stage.refuses("extension expected, got nil", function() ext.use(conn) end)
     stage.refuses("an extension has a name", function() ext.use(conn, {}) end)
@@ -80,7 +80,7 @@ describe("ext", function()
     assert.same({}, ext.list(conn))
   end)
 
-  it("leaves nothing of one whose start throws or waits, nor of what it needed", function()
+  it("leaves nothing of one whose start throws or waits, nor of those that it needed", function()
     local a = make "a"
     local b = make("b", { needs = { a }, start = function() error("no such option", 0) end,
       taps = { { { name = "message" }, function() note "tapped" end } } })
@@ -116,7 +116,7 @@ describe("ext", function()
     assert.same({}, ext.list(conn))
   end)
 
-  it("has its children in what is sent, until it is dropped", function()
+  it("adds its children to what is sent, until it is dropped", function()
     local a = make("a", { adds = { { { name = "presence" }, function(st, stanza, c)
       assert.equal(conn, c)
       st.sent = stanza
@@ -145,14 +145,14 @@ describe("ext", function()
     expect "c.stop b.stop a.stop"
     assert.same({}, ext.list(conn))
     ext.use(conn, c)
-    ext.use(conn, b) -- now it is wanted by itself
+    ext.use(conn, b) -- now it is also wanted on its own
     ext.drop(conn, c)
     assert.same({ "a", "b" }, ext.list(conn))
     settle()
     stage.heard()
   end)
 
-  it("tells its listeners, each by itself, in order", function()
+  it("calls its listeners independently, in order", function()
     local st = ext.use(conn, make("a", { events = { "attention", "other" } }))
     settle()
     stage.heard()
@@ -173,7 +173,7 @@ describe("ext", function()
     stage.refuses("function expected, got nil", function() st:on("other") end)
   end)
 
-  it("has methods of its own, which are no fields", function()
+  it("has methods of its own, which aren't fields", function()
     local a = make("a", { methods = { twice = function(st, n) return st.n + 2 * n end } })
     local st = ext.use(conn, a)
     st.n = 1
@@ -181,7 +181,7 @@ describe("ext", function()
     for key in pairs(st) do assert.equal("n", key) end
   end)
 
-  it("tells what it keeps, and gets it back", function()
+  it("saves its data, and gets it back", function()
     local a = make("a", { save = function(st) return { n = st.n } end, load = function(st, saved) st.n = saved.n end,
       session = false })
     local b = make("b", { save = function() error "not now" end, session = false })
@@ -207,7 +207,7 @@ describe("ext", function()
     stage.heard()
   end)
 
-  it("waits for the session's hooks", function()
+  it("waits for the session hooks", function()
     assert.is_true(ext.ready(conn, 0))
     local a = make("a", { session = function() stage.wait() note "a" end })
     local b = make("b", { session = function() error "no luck" end })
@@ -225,9 +225,9 @@ describe("ext", function()
     take_error("extension 'b', session", "no luck")
   end)
 
-  it("is told of the connection's end, once, with all that waits", function()
+  it("is told of the connection's end, once, and all waits end", function()
     local a = make "a"
-    local b = make("b", { needs = { a }, session = function() xmpp.promise():wait() end }) -- waits for ever
+    local b = make("b", { needs = { a }, session = function() xmpp.promise():wait() end }) -- never ends
     local st, err = ext.use(conn, b), nil
     st:on("closed", function(why) note("closed" .. (why and "!" or "")) end)
     xmpp.spawn(function() err = select(2, ext.ready(conn)) end)
@@ -264,12 +264,12 @@ describe("ext", function()
   end)
 end)
 
-describe("an extension's failure reaches nobody else:", function()
+describe("an extension's failure doesn't affect others:", function()
   stage.around(function(...) f, conn = ... end)
 
   local good
 
-  -- One beside it, that is told of each message, and the connection, are as they were.
+  -- The connection, and another extension that gets each message, are not affected.
   local function expect_unharmed()
     stage.heard()
     message "urn:good"
@@ -283,7 +283,7 @@ describe("an extension's failure reaches nobody else:", function()
     good = make("good", { taps = { { { name = "message", has = "urn:good" }, function() note "good-tap" end } } })
   end)
 
-  -- Uses the bad one, then a good one.
+  -- Uses the bad extension, then a good one.
   local function use(name, more)
     local bad = make(name, more)
     ext.use(conn, bad)
@@ -343,7 +343,7 @@ describe("an extension's failure reaches nobody else:", function()
     assert.same({}, ext.list(conn))
   end)
 
-  it("a tap that throws, now or later", function()
+  it("a tap that throws, at once or later", function()
     use("bad", { taps = { { { name = "message" }, function(_, stanza)
       if stanza[3][2].xmlns ~= "urn:good" then stage.wait() end
       error "tapped"
@@ -368,7 +368,7 @@ end)
 describe("ext and sessions:", function()
   before_each(function() stage.heard() end)
 
-  it("a resumed one is told, a new one begins anew, behind the end of the old", testing.around(function(t)
+  it("a resumed one is reported, a new one begins anew, after the end of the old", testing.around(function(t)
     local a = make "a"
     local b = make("b", { needs = { a } })
     ext.use(t.conn, b)
@@ -386,7 +386,7 @@ describe("ext and sessions:", function()
     expect "b.stop a.stop"
   end))
 
-  it("what a session hook sends leaves before what had been queued for the session", testing.around(function(t)
+  it("what a session hook sends is sent before what had been queued", testing.around(function(t)
     ext.use(t.conn, { name = "a", session = function(_, c, first)
       if first then return end
       xmpp.sleep(1)
@@ -400,7 +400,7 @@ describe("ext and sessions:", function()
     t:expect { "message", { to = "room@example.net" } }
   end))
 
-  it("what a hook has dropped is told nothing any more", testing.around(function(t)
+  it("what a hook has dropped isn't called any more", testing.around(function(t)
     local b = make "b"
     ext.use(t.conn, make("a", { lost = function(_, c) ext.drop(c, b) end }))
     ext.use(t.conn, b)
@@ -429,7 +429,7 @@ describe("ext and sessions:", function()
     stage.heard()
   end))
 
-  it("a hook that waits for ever holds the queue for a while, the next session not at all", testing.around(function(t)
+  it("a hook that waits for ever delays the queue for a while, but not the next session", testing.around(function(t)
     ext.use(t.conn, { name = "a", session = function(_, _, first)
       if not first then xmpp.promise():wait() end
     end })
@@ -448,7 +448,7 @@ describe("ext and sessions:", function()
   end))
 end)
 
--- The example of the manual: an extension with all that one may have.
+-- The manual's example: an extension with everything that one may have.
 local Attention = { name = "attention", needs = { disco }, features = { "urn:xmpp:attention:0" },
   events = { "attention" },
   taps = { { { name = "message", has = "urn:xmpp:attention:0" },
@@ -474,7 +474,7 @@ function Attention.load(st, saved) st.heard = saved.heard end
 local ATTENTION = "<message from='bob@example.net/pc'><body>!</body><attention xmlns='urn:xmpp:attention:0'/></message>"
 
 describe("an extension of a program's", function()
-  it("has its feature in disco while it is used, and its taps whoever has the handler", testing.around(function(t)
+  it("has its feature in disco while it is used, and its taps with any handler", testing.around(function(t)
     local heard, handled = {}, 0
     t.conn:set_handler(function(stanza) if stanza[1] == "message" then handled = handled + 1 end end)
     local attention = ext.use(t.conn, Attention, {})

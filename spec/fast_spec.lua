@@ -1,5 +1,5 @@
--- fast: logins by a token (XEP-0484) at real servers: asked for, kept, shown, rotated, refused; what the program has of
--- it; and that what was said on one channel is worth nothing on another.
+-- fast: logins by a token (XEP-0484) at real servers: tokens are asked for, kept, used, rotated, refused; how the
+-- program gets them; and that a proof that was sent on one channel is worthless on another.
 local child = require "spec.support.child"
 local exchange = require "spec.support.exchange"
 local managed = require "spec.support.managed"
@@ -31,14 +31,14 @@ local function altered(token, fields)
   return t
 end
 
--- Options of a login by a token that the program has kept.
+-- Options for a login by a token that the program has kept.
 local function with(token, opts)
   local o = by(nil, opts)
   o.user_agent, o.token = nil, token
   return o
 end
 
--- The end of a login without a password whose token was refused.
+-- A login without a password has ended because its token was refused.
 local function is_final(conn, err, condition)
   assert.is_nil(conn)
   assert.same({ "sasl", condition or "not-authorized", false }, { err.layer, err.condition, err.retry or false })
@@ -54,7 +54,7 @@ server.each(function(s)
   local e = exchange.of(s)
 
   describe("a token", function()
-    it("comes with a login by password where there is a user agent's id, and is told", function()
+    it("comes with a login by password if there is a user agent's id, and is reported", function()
       local agent, before = exchange.agent(), os.time()
       local told
       local conn, log = e.login("alice", by(agent, { on_open = function(c)
@@ -72,7 +72,7 @@ server.each(function(s)
       assert.is_nil(log.text:find(told.token, 1, true))
     end)
 
-    it("is none of who has no such id, wants none, or verifies nothing", function()
+    it("isn't given without such an id, if it is switched off, or without verification", function()
       for _, opts in ipairs { { user_agent = { software = "spec" } }, { fast = false }, { verify = false },
         { mechanisms = SCRAM }, { sasl2 = false } } do
         local conn = e.login("alice", by(exchange.agent(), opts))
@@ -81,7 +81,7 @@ server.each(function(s)
       end
     end)
 
-    it("is one for the connection where only fast = true says so", function()
+    it("has a user agent made for the connection if only fast = true is given", function()
       local conn = e.login("alice", { tls = "direct", bind2 = true, fast = true })
       local token = assert(conn:token())
       assert.matches("^%x+%-%x+%-4%x+%-[89ab]%x+%-%x+$", token.user_agent)
@@ -91,7 +91,7 @@ server.each(function(s)
       local token = e.token("alice")
       for _, tls in ipairs { "direct", "starttls" } do
         for _, bind2 in ipairs { true, false } do
-          xmpp.forget() -- as another process would have it
+          xmpp.forget() -- as if it were another process
           local conn, log = e.login("alice", with(token, { tls = tls, bind2 = bind2 }), false)
           local info = conn:info()
           assert.same({ "sasl2", EXPR, "tls-exporter", true, bind2 },
@@ -126,7 +126,7 @@ server.each(function(s)
       assert.is_false(e.login("alice", by(agent)):info().fast)
     end)
 
-    it("isn't used where no mechanism for it is allowed, and stays", function()
+    it("isn't used if no mechanism for it is allowed, and is kept", function()
       local agent = exchange.agent()
       local token = e.token("alice", agent)
       local conn = e.login("alice", by(agent, { mechanisms = SCRAM }))
@@ -136,7 +136,7 @@ server.each(function(s)
       assert.is_true(e.login("alice", by(agent)):info().fast)
     end)
 
-    it("that is another account's, or another user agent's, is a mistake of the program's", function()
+    it("that is another account's, or another user agent's, is the program's mistake", function()
       local token = e.token("alice")
       for _, opts in ipairs { with(token), by(exchange.agent(), { token = token }) } do
         local ok, why = pcall(e.try, opts.user_agent and "alice" or "bob", opts, false)
@@ -145,7 +145,7 @@ server.each(function(s)
       end
     end)
 
-    it("that is past its time isn't shown", function()
+    it("that has expired isn't used", function()
       local token = altered(e.token("alice"), { expiry = os.time() - 10 })
       xmpp.forget()
       local conn, log = e.login("alice", with(token))
@@ -162,10 +162,10 @@ server.each(function(s)
   end)
 
   describe("a token that is refused", function()
-    -- Garbage, one that the server has never given, and a good one's neighbour.
+    -- A token that the server has never given, of the right form.
     local function bad(token) return altered(token, { token = token.token:reverse() }) end
 
-    it("is made good by the password, on the same stream, and there is another one then", function()
+    it("is followed by the password, on the same stream, and then by a new token", function()
       local token = bad(e.token("alice"))
       xmpp.forget()
       local p = keep(proxy.start(s.host, s.tls_port))
@@ -180,7 +180,7 @@ server.each(function(s)
       assert.is_true(e.login("alice", by(token.user_agent)):info().fast)
     end)
 
-    it("is the end where there is no password, which says so", function()
+    it("ends the login if there is no password, and the error says so", function()
       local token = bad(e.token("alice"))
       xmpp.forget()
       local p = keep(proxy.start(s.host, s.tls_port))
@@ -203,7 +203,7 @@ server.each(function(s)
       assert.equal(2, p:stats().connections)
     end)
 
-    it("and the older one, too, are the end: two dials, no more", function()
+    it("and an older one that is refused, too, end the login, after two connections", function()
       local agent = exchange.agent()
       e.token("alice", agent)
       local proven = e.login("alice", by(agent))
@@ -219,27 +219,27 @@ server.each(function(s)
       assert.equal(2, count(log.out, "<authenticate"))
       assert.equal(2, p:stats().connections)
       conn, err = e.try("alice", with(altered(token, { token = "x" })), false, p)
-      is_final(conn, err) -- neither is kept any more
+      is_final(conn, err) -- neither token is kept any longer
       assert.equal(3, p:stats().connections)
     end)
 
-    it("was shown by another mechanism than it was given for", function()
+    it("was used by another mechanism than it was given for", function()
       local token = altered(e.token("alice"), { mechanism = NONE })
       xmpp.forget()
       local mechanisms = { NONE, "SCRAM-SHA-256-PLUS" }
       local conn, log = e.login("alice", with(token, { mechanisms = mechanisms }))
-      local is_bound = s.name:find "^prosody" ~= nil -- ejabberd takes each by any mechanism
+      local is_bound = s.name:find "^prosody" ~= nil -- ejabberd accepts a token by any mechanism
       assert.equal(not is_bound, conn:info().fast)
       assert.equal(is_bound and 2 or 1, count(log.out, "<authenticate"))
       assert(conn:stop(30))
       xmpp.forget()
-      conn = e.login("alice", with(token)) -- NONE isn't shown to who doesn't ask for it by name
+      conn = e.login("alice", with(token)) -- a token for NONE is only used if the program names NONE
       assert.is_false(conn:info().fast)
     end)
   end)
 
   describe("a link that breaks", function()
-    it("comes again by a token, with a new one or the one that is good", function()
+    it("comes back by a token, a new one or the one that is valid", function()
       local p = keep(proxy.start(s.host, s.tls_port))
       local events = 0
       local conn, log = e.login("alice", by(exchange.agent(), { reconnect = SOON, on_open = function(c)
@@ -254,13 +254,13 @@ server.each(function(s)
       end
       assert.equal(21, p:stats().connections)
       assert.equal(0, conn:info().rebound)
-      assert.equal(s.name:find "^prosody" and 21 or 1, events) -- Prosody gives one with each resumption
+      assert.equal(s.name:find "^prosody" and 21 or 1, events) -- Prosody sends one with each resumption
       assert.equal(EXPR, conn:token().mechanism)
     end)
   end)
 
-  describe("what was said by a token", function()
-    -- What a client says to who has a certificate for the server's name: its bytes as they are.
+  describe("a token's proof", function()
+    -- What a client sends to an impostor with a valid certificate for the server's name, byte for byte.
     local function record(token, mechanisms)
       local offers = ""
       for _, m in ipairs { EXPR, NONE } do offers = offers .. "<mechanism>" .. m .. "</mechanism>" end
@@ -278,7 +278,7 @@ server.each(function(s)
       return said
     end
 
-    -- The server's answer to the same bytes on another channel.
+    -- The real server's answer when these bytes are sent to it on another channel.
     local function replay(said)
       local path = os.tmpname()
       local f = assert(io.open(path, "w"))
@@ -292,7 +292,7 @@ server.each(function(s)
       return answer
     end
 
-    it("is refused on another channel where it is bound to one, and the token is as good as it was", function()
+    it("is refused on another channel if it is bound to one, and the token stays valid", function()
       local token = e.token("alice")
       xmpp.forget()
       local answer = replay(record(token))
@@ -302,7 +302,7 @@ server.each(function(s)
       assert.is_true(e.login("alice", with(token), false):info().fast)
     end)
 
-    it("is taken by whoever says it where it is not, which is why nobody gets such a token unasked", function()
+    it("is accepted from anybody if it is not bound, so that such a token is only asked for by name", function()
       local token = e.token("alice", nil, { mechanisms = { NONE, "SCRAM-SHA-256-PLUS" } })
       assert.equal(NONE, token.mechanism)
       xmpp.forget()
@@ -311,10 +311,10 @@ server.each(function(s)
   end)
 end, nil, server.SASL2)
 
--- Where tokens are replaced all the time. (ejabberd 24.12 takes each second that it is told of their age for a
--- thousand.)
+-- With a server that replaces tokens all the time. (ejabberd 24.12 multiplies each second of the age that is configured
+-- by a thousand.)
 server.each(function(s)
-  it("a token is used in its turn, however often there is another one", function()
+  it("each new token is used, however often there is another one", function()
     local e = exchange.of(s)
     local p = keep(proxy.start(s.host, s.tls_port))
     local known, different, resumed = {}, 0, 0
@@ -338,9 +338,9 @@ server.each(function(s)
   end)
 end, { token_age = 0 }, { "prosody13+sasl2" })
 
--- Where the server's clock, or its patience, is another one: the client holds a token that is no good any more.
+-- With a server whose clock or limit differs, so that the client's token is no longer valid.
 server.each(function(s)
-  it("a token whose time is over by the server's clock is made good by the password", function()
+  it("a token that has expired by the server's clock is followed by the password", function()
     local e = exchange.of(s)
     local agent = exchange.agent()
     local conn = e.login("alice", by(agent))
@@ -358,7 +358,7 @@ server.each(function(s)
   end)
 end, { token_life = 3 }, { "prosody13+sasl2" })
 
-describe("two servers of one name", function()
+describe("two servers with the same name", function()
   local both
 
   setup(function()

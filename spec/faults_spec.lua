@@ -1,6 +1,6 @@
--- Faults in us: an allocation that fails (our own, expat's, OpenSSL's, libuv's, Lua's), a system call that fails, at
--- every place of a login, a message, an awaited response and a stop. Each is a clean error or a success; nothing leaks,
--- and another connection goes on unharmed. Here a sample of the places; all of them with TORTURE=1 (make torture).
+-- Faults in our own process: at every place of a login, a message, an awaited response and a stop, an allocation fails
+-- (our own, expat's, OpenSSL's, libuv's, Lua's) or a system call. Each is a clean error or a success; nothing leaks,
+-- and another connection isn't affected. By default a sample of the places; all with TORTURE=1 (make torture).
 local faults = require "spec.support.faults"
 local relay = require "spec.support.relay"
 local server = require "spec.support.server"
@@ -42,7 +42,7 @@ server.each(function(s)
     end
   end)
 
-  -- The numbers are Linux's: EINTR, EAGAIN, EMFILE, EPIPE, ECONNRESET, ETIMEDOUT; 0: one byte at a time.
+  -- Linux's numbers: EINTR, EAGAIN, EMFILE, EPIPE, ECONNRESET, ETIMEDOUT; 0: one byte at a time.
   for name, errno in pairs { EINTR = 4, EAGAIN = 11, EMFILE = 24, EPIPE = 32, ECONNRESET = 104, ETIMEDOUT = 110,
     ["one byte only"] = 0 } do
     it("survives a system call that fails with " .. name, function()

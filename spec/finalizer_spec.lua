@@ -1,6 +1,6 @@
--- finalizer: what a finalizer may do in the middle of the library's functions, wherever the collector runs it; and what
--- ends in silence elsewhere: a log function that sends, a __close that throws, a coroutine that is closed, a wave of
--- timers.
+-- finalizer: what a finalizer may do in the middle of the library's functions, wherever the collector runs it; and
+-- cases whose errors go unnoticed elsewhere: a log function that sends, a __close that throws, a coroutine that is
+-- closed, a burst of timers.
 local core = require "xmpp.core"
 local luas = require "spec.support.luas"
 local shell = require "spec.support.shell"
@@ -10,7 +10,7 @@ local xmpp = require "xmpp"
 local LUA = os.getenv "LUA" or "lua5.4"
 local SHARE = os.getenv "PRELOAD" and 5 or 1
 
-describe("A finalizer in the middle of", function()
+describe("A finalizer's call in the middle of", function()
   local lines, status, stderr = {}, nil, nil
 
   setup(function()
@@ -24,7 +24,7 @@ describe("A finalizer in the middle of", function()
     end
   end)
 
-  it("any function comes before it or behind it", function()
+  it("any function takes effect before it or after it", function()
     local runs, wrong = 0, {}
     for _, line in ipairs(lines) do
       runs = runs + (tonumber(line.said) or 0)
@@ -39,7 +39,7 @@ describe("A finalizer in the middle of", function()
 end)
 
 describe("A log function", function()
-  it("that sends is told of it the next time, and its own send returns", function()
+  it("that sends gets that in its next call, and its own send returns", function()
     stage.begin()
     local told, f = 0, nil
     f = stage.open { jid = stage.ME, log = function(direction)
@@ -73,7 +73,7 @@ describe("An error", function()
     return table.concat(all, ", ")
   end
 
-  luas.it("variables to be closed", "that a __close throws while another unwinds is told, too", function()
+  luas.it("variables to be closed", "that a __close throws while another unwinds is reported, too", function()
     local make = luas.load [[
       local what, of = ...
       return function()
@@ -96,7 +96,7 @@ describe("An error", function()
     assert.truthy(texts():find("^first, .*can't wait here"))
   end)
 
-  luas.it("coroutine.close", "or a close of a callback that waits answers its question at once", function()
+  luas.it("coroutine.close", "or the closing of a waiting callback answers its iq at once", function()
     local co
     conn:set_callback(function()
       co = coroutine.running()
@@ -111,8 +111,8 @@ describe("An error", function()
   end)
 end)
 
--- Counted in the table of those who wait, which the registry has under an address.
-describe("A wave of timers", function()
+-- Counted in the table of waiters, which is in the registry under a light userdata.
+describe("A burst of timers", function()
   local function waiting()
     local most = 0
     for key, value in pairs(debug.getregistry()) do
@@ -146,7 +146,7 @@ describe("A wave of timers", function()
     end)
   end
 
-  it("leaves what was there before it: what waits is known when it throws, and a Jid is the same", function()
+  it("leaves earlier entries valid: what waits is still known, and Jids are the same", function()
     stage.begin()
     local p, jid, told, timers = xmpp.promise(), xmpp.jid "alice@xmpp.test/here", nil, {}
     local function throws()

@@ -1,5 +1,5 @@
--- flow: what comes faster than it is taken: programs that only send, handlers and callbacks that all wait. Memory is
--- bounded, order is kept, and what somebody waits for gets through.
+-- flow: stanzas come faster than they are taken: programs that only send, handlers and callbacks that all wait. Memory
+-- is bounded, the order is kept, and awaited responses get through.
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
@@ -10,7 +10,7 @@ local xmpp = require "xmpp"
 
 local ME = stage.ME
 local LIMIT = 64 * 1024
-local CALL = 2048 -- bytes that a call which waits is charged with, besides its stanza
+local CALL = 2048 -- bytes that a suspended call counts for, besides its stanza
 local SM = "xmlns='urn:xmpp:sm:3'"
 
 local f, conn
@@ -21,7 +21,7 @@ local function body(n)
   return ("<message from='bob@xmpp.test/pc' n='%d'><body>%s</body></message>"):format(n, ("x"):rep(300))
 end
 
--- Messages from..to arrive, in pieces, as from a network.
+-- Messages from..to arrive in separate pieces, as from a network.
 local function flood(from, to)
   for i = from, to do core.conn.feed(conn, body(i)) end
   fed.settle()
@@ -41,7 +41,7 @@ end
 
 local function count(text, pattern) return select(2, text:gsub(pattern, "")) end
 
--- What is not read yet is, so that the connection can end.
+-- Reads what hasn't been read yet, so that the connection can end.
 local function rest()
   conn:set_handler(function() end)
   fed.settle()
@@ -59,8 +59,8 @@ describe("a program that only sends", function()
     f:sent()
   end)
 
-  -- `n` alerts, while others send as many; the server acknowledges behind what it sends. How many were refused, and how
-  -- many have come there.
+  -- Sends `n` alerts, while others send as many to us; the server acknowledges after what it sends. Returns how many
+  -- were refused, and how many have arrived there.
   local function alert(n)
     local refused = 0
     for i = 1, n do
@@ -73,7 +73,7 @@ describe("a program that only sends", function()
     return refused, at_server
   end
 
-  it("goes on though nobody takes what comes: the oldest is thrown away, which is counted and told once", function()
+  it("goes on though nothing takes what comes: the oldest is dropped, which is counted and reported once", function()
     assert.same({ 0, 1000 }, { alert(1000) })
     assert.is_true(conn:info().dropped > 500)
     stage.turn_until(function() return conn:pending() == 0 end)
@@ -91,7 +91,7 @@ describe("a program that only sends", function()
     assert.equal(numbers(info.dropped + 1, 1000), table.concat(left, " "))
   end)
 
-  it("tells xmpp.on_error, when nobody listens", function()
+  it("calls xmpp.on_error if there is no listener", function()
     assert.is_true(off())
     alert(500)
     local errors = stage.take_errors()
@@ -100,7 +100,7 @@ describe("a program that only sends", function()
     rest()
   end)
 
-  it("that has received is told again when it does so no more", function()
+  it("that has received before is warned again when it no longer does", function()
     alert(300)
     assert.equal(1, #told)
     drain()
@@ -110,7 +110,7 @@ describe("a program that only sends", function()
     rest()
   end)
 
-  it("loses nothing as long as nothing of its own waits behind what comes", function()
+  it("loses nothing as long as nothing that it waits for follows what comes", function()
     flood(1, 1000)
     assert.equal(0, conn:info().dropped)
     local all, before = {}, -1
@@ -136,7 +136,7 @@ describe("a program that only sends", function()
     rest()
   end)
 
-  it("that has received is held back, and goes on when it has not for ack_timeout", function()
+  it("that has received makes reading stop, which goes on when it hasn't received for ack_timeout", function()
     conn:receive()
     conn:send { "message", { to = "ops@xmpp.test" } }
     f:sent()
@@ -192,7 +192,7 @@ describe("a program that only sends", function()
     rest()
   end)
 
-  it("answers the questions that it throws away", function()
+  it("answers the iqs that it throws away", function()
     f:feed "<iq type='get' id='old' from='bob@xmpp.test/pc'><q xmlns='urn:q'/></iq>"
     for _ = 1, 150 do conn:send { "message", { to = "ops@xmpp.test" } } end
     f:sent()
@@ -206,9 +206,9 @@ describe("a program that only sends", function()
     assert.same({ type = "error", id = "old", to = "bob@xmpp.test/pc" }, answers[1][2])
   end)
 
-  it("is not taken for a dead link while its answers may be behind what nobody has taken", function()
+  it("doesn't make the link seem dead while answers may follow what it hasn't taken", function()
     conn:receive()
-    for i = 1, 20 do conn:send { "message", { n = i } } end -- asked for at once
+    for i = 1, 20 do conn:send { "message", { n = i } } end -- an <r/> is sent at once
     f:sent()
     flood(1, 400)
     xmpp.sleep(0.2)
@@ -216,7 +216,7 @@ describe("a program that only sends", function()
       local stanza = conn:receive()
       fed.settle()
     until not stanza
-    xmpp.sleep(0.2) -- what was held back comes now
+    xmpp.sleep(0.2) -- what was held back is read now
     assert.equal("ready", conn:state())
     core.conn.feed(conn, ("<a %s h='20'/>"):format(SM))
     fed.settle()
@@ -248,7 +248,7 @@ describe("a program that only taps", function()
     assert.same({ 0, 0, 0 }, { conn:info().queued, conn:info().dropped, told })
   end)
 
-  it("never stalls by what they don't want: the oldest is thrown away, which is counted and told once", function()
+  it("never stalls by what they don't want: the oldest is dropped, which is counted and reported once", function()
     for _ = 1, 20 do
       flood(1, 100)
       presences(10)
@@ -293,7 +293,7 @@ end)
 describe("a component that only sends", function()
   stage.around(set, { jid = "echo.xmpp.test", component = true, max_queue = LIMIT })
 
-  it("goes on, too, when the kernel has no room until it reads", function()
+  it("goes on, too, when the kernel takes no more until it reads", function()
     local told = 0
     conn:on("full", function() told = told + 1 end)
     flood(1, 100)
@@ -322,7 +322,7 @@ describe("handlers and callbacks that wait", function()
     assert.is_true(most <= LIMIT / CALL + 2, most)
   end
 
-  -- begins(note) is called in a callback, and waits; until all N have come to their ends.
+  -- `waits` is called in a callback, and waits; runs until all N calls have ended.
   local function run_all(waits, turn)
     local began, over, now, most = {}, {}, 0, 0
     local function callback(stanza)
@@ -351,13 +351,13 @@ describe("handlers and callbacks that wait", function()
     run_all(function() xmpp.sleep(0.002) end)
   end)
 
-  it("that wait for responses on the same connection get them, behind all that comes meanwhile", function()
+  it("that wait for responses on the same connection get them, after all that comes meanwhile", function()
     local handled = 0
     run_all(function(stanza)
       local question = { "iq", { type = "get", to = "db@xmpp.test", id = "q" .. stanza[2].n } }
       local response = assert(conn:send_await(question, 60))
       assert.equal("q" .. stanza[2].n, response[2].id)
-    end, function() -- the server answers behind what it has sent
+    end, function() -- the server answers after what it has sent
       for iq in f:sent():gmatch "<iq [^>]*>" do
         handled = handled + 1
         core.conn.feed(conn, ("<iq type='result' id='%s' from='db@xmpp.test'/>"):format(iq:match "q%d+"))
@@ -367,7 +367,7 @@ describe("handlers and callbacks that wait", function()
     assert.equal(N, handled)
   end)
 
-  it("are counted as over when somebody else has resumed them, or nobody can any more", function()
+  it("count as over when something else has resumed them, or nothing can any more", function()
     local kept = {}
     conn:set_handler(function()
       kept[#kept + 1] = coroutine.running()
@@ -384,7 +384,7 @@ describe("handlers and callbacks that wait", function()
     fed.settle()
     local second = #kept
     assert.is_true(second > first)
-    for _ = 1, 20 do -- all of these go, and the next ones come
+    for _ = 1, 20 do -- all of these are collected, and the next ones come
       kept = {}
       collectgarbage()
       collectgarbage()
@@ -393,7 +393,7 @@ describe("handlers and callbacks that wait", function()
     assert.equal(0, conn:info().waiting)
   end)
 
-  it("that throw while they wait are over, too", function()
+  it("that throw after they have waited are over, too", function()
     conn:set_handler(function(stanza)
       xmpp.sleep(0)
       error("thrown " .. stanza[2].n)
@@ -403,7 +403,7 @@ describe("handlers and callbacks that wait", function()
     assert.equal(200, #stage.take_errors())
   end)
 
-  it("do not keep others waiting who are not waiting themselves", function()
+  it("don't delay others that don't wait themselves", function()
     local other = stage.open { jid = "other@xmpp.test/x", max_queue = LIMIT }
     local n = 0
     other.conn:set_handler(function() n = n + 1 end)
@@ -415,7 +415,7 @@ describe("handlers and callbacks that wait", function()
     while conn:info().waiting > 0 do stage.go(conn:info().waiting) end
   end)
 
-  it("see a response that somebody else waits for in its order, and the receive queue never does", function()
+  it("get a response that something else waits for in its order, and the receive queue never does", function()
     local seen = {}
     conn:set_handler(function(stanza)
       seen[#seen + 1] = stanza[2].n or stanza[2].id
@@ -467,7 +467,7 @@ describe("handlers and callbacks that wait", function()
     while conn:info().waiting > 0 do stage.go(conn:info().waiting) end
   end)
 
-  it("are bounded together with who listens for what was skipped, all of whose calls come", function()
+  it("share the limit with listeners for what was skipped, all of whose calls come", function()
     local began, now, most = {}, 0, 0
     local deep = "<message id='%d'>" .. ("<a>"):rep(130) .. ("</a>"):rep(130) .. "</message>"
     conn:on("skipped", function(what)
@@ -488,7 +488,7 @@ describe("handlers and callbacks that wait", function()
       calls = calls + 1
       stage.wait()
     end)
-    conn:send_callback({ "iq", { type = "get", id = "q1" } }, print) -- so that reading goes on, but not for ever
+    conn:send_callback({ "iq", { type = "get", id = "q1" } }, print) -- so that reading goes on, up to the limit
     for i = 1, 2000 do core.conn.feed(conn, deep:format(i)) end
     fed.settle()
     assert.is_true(calls < (2 * LIMIT + 1024 * 1024) / CALL + 2, calls)
@@ -500,7 +500,7 @@ describe("handlers and callbacks that wait", function()
     fed.settle()
   end)
 
-  it("are bounded together with a log function that waits", function()
+  it("share the limit with a log function that waits", function()
     local began, now, most = 0, 0, 0
     local other = stage.open { jid = "other@xmpp.test/x", max_queue = LIMIT, log = function(direction)
       if direction == "out" then return end
@@ -546,7 +546,7 @@ server.each(function(s)
       if i % 50 == 0 then stage.turn_until(function() return alice:pending() < LIMIT / 4 end, 100) end
     end
     stage.turn_until(function() return alerts == 400 end, 100)
-    stage.turn_until(function() -- the flood may be late
+    stage.turn_until(function() -- the flood may be slow
       if alice:pending() == 0 then alice:send { "message", { to = to_bob }, { "body", "one more" } } end
       return told > 0
     end, 100)
@@ -554,6 +554,6 @@ server.each(function(s)
     assert.equal(1, told)
     assert.is_true(alice:info().dropped > 0)
     assert.is_true(alice:stop(20))
-    bob:stop(60) -- ejabberd takes its time with a flood
+    bob:stop(60) -- ejabberd takes long for a flood
   end)
 end)

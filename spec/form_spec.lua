@@ -1,5 +1,5 @@
--- form: data forms (XEP-0004, XEP-0068, XEP-0122), theirs read and answered, ours made and read back, and what is wrong
--- with them.
+-- form: data forms (XEP-0004, XEP-0068, XEP-0122): those that come are read and answered, ours are made and read back,
+-- and what may be wrong with them.
 
 local core = require "xmpp.core"
 local form = require "xmpp.form"
@@ -8,7 +8,7 @@ local xexpr = require "xmpp.xexpr"
 
 local DATA, VALIDATE = "jabber:x:data", "http://jabber.org/protocol/xdata-validate"
 
--- As it would come in.
+-- The element, as if it had been received.
 local function parsed(xml) return assert(xexpr.from_xml(xml)) end
 
 local function x(kind, fields, more)
@@ -34,7 +34,7 @@ local function expect_bad(text, f, err)
 end
 
 describe("form.parse", function()
-  it("reads what a form says", function()
+  it("reads a form's fields", function()
     local f = assert(form.parse(x("form", field("FORM_TYPE", "hidden", "urn:example:bot")
       .. field("public", "boolean", "1") .. field(nil, "fixed", "Section 1", "of 2")
       .. with(field("features", "list-multi", "news"), option("news", "News") .. option "polls")
@@ -52,7 +52,7 @@ describe("form.parse", function()
     assert.same({ true, "How many" }, { f.fields[4].required, f.fields[4].description })
   end)
 
-  it("goes by kinds, not by looks", function()
+  it("uses fields' types, not how values look", function()
     local f = assert(form.parse(x("form", field("t", "text-single", "1") .. field("h", "hidden", "true")
       .. field("l", "list-single", "0") .. field("m", "text-multi", "1") .. field("e", "list-multi")
       .. field("j", "jid-multi", "a@b") .. field("b", "boolean", "true") .. field("c", "boolean", "0")
@@ -63,7 +63,7 @@ describe("form.parse", function()
     assert.equal("text-single", f.fields[10].kind)
   end)
 
-  it("reads numbers where the datatype is one (XEP-0122)", function()
+  it("reads numbers if the datatype is one (XEP-0122)", function()
     local function typed(var, datatype, ...)
       return with(field(var, "text-single", ...), ("<validate xmlns='%s' datatype='%s'/>"):format(VALIDATE, datatype))
     end
@@ -75,7 +75,7 @@ describe("form.parse", function()
     end
   end)
 
-  it("takes a FORM_TYPE only from a hidden field", function()
+  it("takes FORM_TYPE only from a hidden field", function()
     for kind, expected in pairs { form = false, result = false, submit = "urn:f" } do
       local f = assert(form.parse(x(kind, field("FORM_TYPE", nil, "urn:f"))))
       assert.equal(expected or nil, f.type, kind)
@@ -90,7 +90,7 @@ describe("form.parse", function()
     expect_bad("x.field 'FORM_TYPE': one value expected", form.parse(x("form", field("FORM_TYPE", "hidden"))))
   end)
 
-  it("loses nothing of fields without a kind, and asks who knows them", function()
+  it("loses nothing of fields without a type, which the caller may know", function()
     local bytes = x("result", field("a", nil, "1", "2") .. field("b", nil, "1"))
     local f = assert(form.parse(bytes))
     assert.same({ a = "1", b = "1" }, f.values)
@@ -113,7 +113,7 @@ describe("form.parse", function()
       form.parse(x("result", "<reported>" .. field "a" .. field "a" .. "</reported>")))
   end)
 
-  it("refuses what doesn't hold together", function()
+  it("refuses malformed forms", function()
     expect_bad("x: missing", form.parse(nil))
     expect_bad("x: missing", form.parse(parsed "<x xmlns='urn:x' type='form'/>"))
     expect_bad("x: missing", form.parse(parsed "<x type='form'/>"))
@@ -137,7 +137,7 @@ describe("form.parse", function()
     stage.refuses("bad argument #1 to 'parse' (element expected, got string)", function() form.parse "x" end)
   end)
 
-  it("passes over what is in other namespaces", function()
+  it("ignores other namespaces", function()
     local f = assert(form.parse(x("form", "<field xmlns='urn:x' var='a'/>" .. field("a", nil, "1")
       .. with(field("b", "text-single", "2"), "<value xmlns='urn:x'>3</value><required xmlns='urn:x'/>"),
       "<title xmlns='urn:x'>T</title>")))
@@ -164,7 +164,7 @@ describe("form.answer", function()
     return out
   end
 
-  it("says what was given, and what stood there", function()
+  it("has what was given, and the form's own values", function()
     local answer = form.answer(config(), { name = "New", open = true, most = "10", tags = { "b" },
       lines = { "one", "two\nthree" }, owners = { "C@d", assert(core.jid "e@f/g") } })
     assert.same({ "x", "submit", DATA }, { answer[1], answer[2].type, answer[2].xmlns })
@@ -177,7 +177,7 @@ describe("form.answer", function()
       values_of(form.answer(config(), { tags = {}, secret = "s" })))
   end)
 
-  it("raises for what the form doesn't take", function()
+  it("raises for what the form doesn't accept", function()
     local f = config()
     for text, values in pairs {
       ["the form has no field 'nmae'"] = { nmae = "x" },
@@ -231,7 +231,7 @@ describe("our own forms", function()
     { var = "n", datatype = "xs:integer", value = 5 }, { var = "who", kind = "jid-single" },
     { var = "lines", kind = "text-multi" }, { kind = "fixed", value = "words" } } }
 
-  it("come out as they were meant", function()
+  it("are written correctly", function()
     local f = assert(form.parse(parsed(xexpr.to_xml(form.new(SPEC)))))
     assert.same({ "form", "urn:f", "T", "I" }, { f.kind, f.type, f.title, f.instructions })
     assert.same({ tags = { "x" }, yes = true, n = 5, lines = {} }, f.values)
@@ -242,14 +242,14 @@ describe("our own forms", function()
     assert.same({ what = "b", tags = { "x" }, yes = true, n = 5, who = "a@b", lines = { "1", "2" } }, values)
   end)
 
-  it("are read by our own kinds, whatever the answer says", function()
+  it("are read by our own types, whatever the answer says", function()
     local values = assert(form.read(x("submit", field("FORM_TYPE", nil, "urn:f") .. field("what", nil, "a")
       .. field("tags", "text-single", "y") .. field("yes", nil, "true") .. field("name", "boolean", "1")
       .. field("n", nil, "7") .. field("strange", "jid-single", "@")), SPEC))
     assert.same({ what = "a", tags = { "y" }, yes = true, name = "1", n = 7, lines = {} }, values)
   end)
 
-  it("aren't read from what doesn't hold together", function()
+  it("aren't read from malformed answers", function()
     local what = field("what", nil, "a")
     for text, fields in pairs {
       ["field 'what': missing"] = "",
@@ -273,9 +273,9 @@ describe("our own forms", function()
     for text, spec in pairs {
       ["'new' has no option 'tilte'"] = { tilte = "T" },
       ["bad field 1 of 'new' (var: missing)"] = { fields = { { kind = "boolean" } } },
-      ["bad field 1 of 'new' ('bool' is no kind)"] = { fields = { { var = "a", kind = "bool" } } },
+      ["bad field 1 of 'new' (there is no kind 'bool')"] = { fields = { { var = "a", kind = "bool" } } },
       ["bad field 1 of 'new' (options: missing)"] = { fields = { { var = "a", kind = "list-single" } } },
-      ["bad field 2 of 'new' ('a' is there twice)"] = { fields = { { var = "a" }, { var = "a" } } },
+      ["bad field 2 of 'new' ('a' is used twice)"] = { fields = { { var = "a" }, { var = "a" } } },
       ["bad field 1 of 'new' (there is no 'lable' in a field)"] = { fields = { { var = "a", lable = "A" } } },
       ["bad field 1 of 'new' (required: boolean expected, got string)"] =
         { fields = { { var = "a", required = "y" } } },

@@ -1,15 +1,15 @@
--- For games: a step does no more than it is asked for, whatever comes, and makes nothing when nothing comes; and the
--- example of a game is played.
+-- For games: a step does no more than it is asked for, whatever comes, and allocates nothing when nothing comes; and
+-- the example game is played.
 local fed = require "spec.support.fed"
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
 
 local xexpr = xmpp.xexpr
 local LUA = os.getenv "LUA" or "lua5.4"
-local STANZAS = 50 -- a frame
+local STANZAS = 50 -- the most for one frame
 
 describe("a step in which nothing happens", function()
-  -- Kilobytes that so many steps have made.
+  -- How many kilobytes `n` steps have allocated.
   local function made(n)
     collectgarbage()
     collectgarbage "stop"
@@ -24,8 +24,8 @@ describe("a step in which nothing happens", function()
     return after - before
   end
 
-  it("makes nothing, with a connection, somebody who waits, and a timer there", function()
-    if jit then -- its traces would be counted, too; one that is there grows branches even when it is off
+  it("allocates nothing, with a connection, a waiter and a timer", function()
+    if jit then -- JIT traces would count, and existing ones grow even when it is off
       jit.off()
       jit.flush()
       finally(function() jit.on() end)
@@ -42,8 +42,8 @@ describe("a step in which nothing happens", function()
   end)
 end)
 
-describe("a step with a bound", function()
-  -- Steps until `n` stanzas have come; each has dispatched what it says, and no more than the bound.
+describe("a step with a limit", function()
+  -- Steps until `n` stanzas have come; each step dispatches as many as it returns, and at most STANZAS.
   local function take(n, counted)
     local all, steps, full, till = 0, 0, 0, os.time() + 200
     while all < n do
@@ -78,7 +78,7 @@ describe("a step with a bound", function()
   local core = require "xmpp.core"
   local MANY = 1000
 
-  -- Steps until `n` calls have come: never more than the bound of them in one, and none of them counts as a stanza.
+  -- Steps until `n` calls have come: at most STANZAS in one step, and none of them counts as a stanza.
   local function call_all(n, counted)
     local till = os.time() + 200
     while counted() < n do
@@ -89,7 +89,7 @@ describe("a step with a bound", function()
     end
   end
 
-  describe("bounds as well", function()
+  describe("limits as well", function()
     local n, order
 
     local function call(i)
@@ -116,7 +116,7 @@ describe("a step with a bound", function()
       for i = 1, MANY do xmpp.spawn(call(i)) end
     end)
 
-    it("coroutines whose time has come", function()
+    it("coroutines whose sleep is over", function()
       for i = 1, MANY do
         coroutine.wrap(function()
           xmpp.sleep(0)
@@ -125,20 +125,20 @@ describe("a step with a bound", function()
       end
     end)
 
-    it("those who wait for responses when the connection ends", function()
+    it("waiters for responses when the connection ends", function()
       local f = fed.open { jid = "me@xmpp.test/x" }
       for i = 1, MANY do f.conn:send_callback({ "iq", { type = "get", id = "a" .. i } }, call(i)) end
       core.conn.feed(f.conn, "</stream:stream>")
     end)
 
-    it("those whose time is over", function()
+    it("waiters whose time is over", function()
       local f = fed.open { jid = "me@xmpp.test/x" }
       for i = 1, MANY do f.conn:send_callback({ "iq", { type = "get", id = "a" .. i } }, call(i), 0) end
       f.conn:stop()
       f:feed "</stream:stream>"
     end)
 
-    it("those who wait for what they have sent to arrive", function()
+    it("flushes that end", function()
       local f = fed.open { jid = "me@xmpp.test/x" }
       f.conn:send { "presence" }
       for i = 1, MANY do
@@ -154,7 +154,7 @@ describe("a step with a bound", function()
       f:feed "</stream:stream>"
     end)
 
-    it("those who listen to states", function()
+    it("listeners to states", function()
       for i = 1, MANY do
         local f = fed.open { jid = "me@xmpp.test/x" .. i }
         f.conn:on("state", function(state) if state == "closed" then call(i)() end end)
@@ -162,7 +162,7 @@ describe("a step with a bound", function()
       end
     end)
 
-    it("what becomes of stanzas", function()
+    it("receipts of stanzas", function()
       local f = fed.open { jid = "me@xmpp.test/x", sm = true }
       f:feed "<enabled xmlns='urn:xmpp:sm:3'/>"
       for i = 1, MANY do
@@ -172,14 +172,14 @@ describe("a step with a bound", function()
     end)
   end)
 
-  it("is shared by timers and stanzas, and neither waits for the other's end", function()
+  it("is shared by timers and stanzas, and neither waits until the other is done", function()
     for _, most in ipairs { 1, 2, 3, 50 } do
       local f = fed.open { jid = "me@xmpp.test/x" }
       local timers, stanzas, dispatched = 0, 0, 0
       f.conn:set_handler(function() stanzas = stanzas + 1 end)
       for _ = 1, MANY do xmpp.after(0, function() timers = timers + 1 end) end
       local due = core.clocks() + 2
-      repeat until core.clocks() > due -- no step is made, in which some would be run
+      repeat until core.clocks() > due -- without a step, which would fire some of them
       core.conn.feed(f.conn, ("<message/>"):rep(MANY))
       for _ = 1, 20 do
         local before = timers + stanzas
@@ -194,7 +194,7 @@ describe("a step with a bound", function()
     end
   end)
 
-  it("keeps what is told in order, though it takes many steps", function()
+  it("keeps the order, though it takes many steps", function()
     local f = fed.open { jid = "me@xmpp.test/x", sm = true }
     f:feed "<enabled xmlns='urn:xmpp:sm:3'/>"
     local told = {}
@@ -217,7 +217,7 @@ describe("a step with a bound", function()
       return pipe
     end
 
-    it("keeps to it in a flood of 20,000 messages, with callbacks that filter", function()
+    it("keeps the limit in a flood of 20,000 messages, with callbacks that filter", function()
       local conn = assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, s.host, s.port, s.opts()))
       local seen, last, others = 0, 0, 0
       conn:set_callback(function(message)
@@ -233,12 +233,12 @@ describe("a step with a bound", function()
       assert.equal(N, last)
       assert(conn:stop())
     end)
-  end, nil, { "prosody" }) -- in ejabberd 5,000 stanzas at most may wait for an acknowledgement
+  end, nil, { "prosody" }) -- ejabberd allows at most 5,000 unacknowledged stanzas
 end)
 
 describe("game.lua", function()
   server.each(function(s)
-    it("chats over its picture, and ends with its input", function()
+    it("chats while it draws, and ends with its input", function()
       local path = os.tmpname()
       finally(function() os.remove(path) end)
       local function screen()

@@ -1,4 +1,4 @@
--- A gateway at real servers: somebody registers, subscribes, talks, and takes his leave.
+-- A gateway on real servers: somebody registers, subscribes, talks, and cancels the registration.
 local disco = require "xmpp.disco"
 local chat = require "xmpp.chat"
 local ext = require "xmpp.ext"
@@ -41,7 +41,7 @@ server.each(function(s)
     return g, conn
   end
 
-  it("has somebody register, subscribe, talk and go", function()
+  it("lets somebody register, subscribe, talk and unregister", function()
     local told, by = {}, {}
     local store = { get = function(p) return by[p] end, set = function(p, data) by[p] = data return true end,
       each = function(f) for p in pairs(by) do f(p) end end }
@@ -91,7 +91,7 @@ server.each(function(s)
     turn_until(function() return said[1] end, "no answer")
     assert.same({ "flown", homer.jid }, { said[1].text, said[1].from })
 
-    -- Another process, with what was kept: people who are there are found by asking.
+    -- As another process, with what was stored: users who are online are found by presence probes.
     component:stop()
     table.remove(conns, 1)
     seen, told = {}, {}

@@ -1,4 +1,4 @@
--- A gateway (XEP-0100): virtual users, their presence, registration (XEP-0077), and who is taken for whom.
+-- A gateway (XEP-0100): virtual users, their presence, registration (XEP-0077), and who can act for whom.
 local ext = require "xmpp.ext"
 local gateway = require "xmpp.gateway"
 local iq = require "xmpp.iq"
@@ -13,7 +13,7 @@ local FORM = { instructions = "Who are you there?", fields = { { var = "nick", r
 
 local function around(f) return testing.around(f, { component = IRC }) end
 
--- Somebody says it, to an address of the gateway's; what comes of it.
+-- Somebody sends this stanza to an address of the gateway's. Returns what is sent in answer.
 local function says(t, x, from, to)
   x[2].from, x[2].to = from, to or IRC
   t:receive(x)
@@ -28,7 +28,7 @@ local function asks(t, kind, payload, from, to)
   for i, x in ipairs(answer) do
     if x[1] == "iq" then
       table.remove(answer, i)
-      assert.equal(1, i) -- in front of what follows from it (XEP-0100 4.1.1)
+      assert.equal(1, i) -- before what follows from it (XEP-0100 4.1.1)
       assert.equal("q" .. asked, x[2].id)
       assert.equal(to or IRC, x[2].from)
       return x, answer
@@ -57,11 +57,11 @@ end
 local function register(t, person) return asks(t, "set", submit("n", "p"), person or BOB .. "/pc") end
 
 describe("a virtual user", function()
-  it("says things, under a name that is escaped", around(function(t)
+  it("sends messages, under a name that is escaped", around(function(t)
     local g = gateway.use(t.conn, { name = "IRC", type = "irc" })
     local user = assert(g:user "d'artagnan")
     assert.same({ "d'artagnan", [[d\27artagnan@irc.example.net]] }, { user.name, user.jid })
-    assert.equal(user, g:user "D'Artagnan") -- an address has no upper case
+    assert.equal(user, g:user "D'Artagnan") -- an address has only lower case
     local id = assert(user:message(BOB, { text = "en garde", hints = { "no-store" } }))
     t:expect { "message", { from = user.jid, to = BOB, type = "chat", id = id }, { "body", {}, "en garde" },
       { "no-store", { xmlns = "urn:xmpp:hints" } } }
@@ -71,7 +71,7 @@ describe("a virtual user", function()
     t:expect { "presence", { type = "subscribe", from = user.jid, to = BOB }, { "status", {}, "I'm new" } }
   end))
 
-  it("hears what is written to it", around(function(t)
+  it("gets what is written to it", around(function(t)
     local g, heard = gateway.use(t.conn), {}
     local anna = g:user "anna"
     g:on("message", function(person, user, m) heard[#heard + 1] = { person, user, m.text, m.from } end)
@@ -87,7 +87,7 @@ describe("a virtual user", function()
     assert.same({ "item-not-found", "2" }, { condition(answer[1]), answer[1][2].id })
   end))
 
-  it("is told that what it has said came back, and answers no error", around(function(t)
+  it("gets errors for what it has sent, and doesn't answer errors", around(function(t)
     local g, told = gateway.use(t.conn), nil
     local anna = g:user "anna"
     g:on("error", function(person, user, err, id) told = { person, user, err.condition, id } end)
@@ -98,7 +98,7 @@ describe("a virtual user", function()
     assert.same({}, says(t, x, BOB, "nobody@irc.example.net"))
   end))
 
-  it("never hears its own domain, whatever that says", around(function(t)
+  it("never gets anything from its own domain", around(function(t)
     local g, heard = gateway.use(t.conn, { version = { name = "gw", version = "1" } }), 0
     local anna = g:user "anna"
     for _, event in ipairs { "message", "presence", "subscribe", "error" } do
@@ -113,12 +113,12 @@ describe("a virtual user", function()
       end
       assert.same({}, says(t, { "presence", {} }, from, IRC))
       local answer = says(t, { "iq", { type = "get", id = "x" }, { "query", { xmlns = INFO } } }, from, anna.jid)
-      assert.equal("service-unavailable", condition(answer[1])) -- an error ends it
+      assert.equal("service-unavailable", condition(answer[1])) -- an error is the final answer
     end
     assert.equal(0, heard)
   end))
 
-  it("is found by disco and has a version; where nobody is there is nothing", around(function(t)
+  it("is found by disco and has a version; an unknown one isn't", around(function(t)
     local g = gateway.use(t.conn, { name = "The IRC", type = "irc", version = { name = "gw", version = "1" } })
     local anna = g:user "anna"
     local version = { "query", { xmlns = "jabber:iq:version" } }
@@ -141,7 +141,7 @@ describe("a virtual user", function()
     assert.equal("result", asks(t, "get", { "q", { xmlns = "urn:x" } }, BOB, anna.jid)[2].type)
   end))
 
-  it("may be known before it is made, to those who may write", around(function(t)
+  it("may exist for a sender before the program makes it", around(function(t)
     local g, heard = gateway.use(t.conn, { register = FORM, max_users = 2,
       known = function(name) return name:find "^known" ~= nil end }), {}
     g:on("message", function(_, user, m) heard[#heard + 1] = user.name .. ": " .. m.text end)
@@ -154,10 +154,10 @@ describe("a virtual user", function()
     assert.is_nil(write(BOB, [[known\20one]]))
     assert.equal("item-not-found", write(BOB, "other"))
     assert.is_nil(write(BOB, "known2"))
-    assert.equal("item-not-found", write(BOB, "known3")) -- there are as many as there may be
+    assert.equal("item-not-found", write(BOB, "known3")) -- the limit is reached
     assert.same({ "known one: hi", "known2: hi" }, heard)
     g.users.known2:remove()
-    says(t, { "presence", {} }, BOB, "known4@" .. IRC) -- is said to somebody; nobody is made by that
+    says(t, { "presence", {} }, BOB, "known4@" .. IRC) -- only addresses somebody: it makes no user
     assert.is_nil(g.users.known4)
     says(t, { "presence", { type = "subscribe" } }, BOB, "known4@" .. IRC)
     assert.equal("known4", g.users.known4.name)
@@ -226,7 +226,7 @@ describe("presence", function()
     assert.has_error(function() anna:presence { type = "subscribe" } end)
   end))
 
-  it("of somebody who comes is answered by that of all whom he sees", around(function(t)
+  it("of somebody who comes online is answered by that of all his virtual contacts", around(function(t)
     local g, told = gateway.use(t.conn), {}
     g:on("presence", function(jid, p, user)
       told[#told + 1] = jid .. " " .. (p.type or "here") .. (user and "!" or "")
@@ -248,7 +248,7 @@ describe("presence", function()
       "bob@example.net/pc here!" }, told)
   end))
 
-  it("is asked for, and told, again in a new session", around(function(t)
+  it("is probed, and sent, again in a new session", around(function(t)
     local g = gateway.use(t.conn, { register = FORM })
     local anna = g:user "anna"
     anna:presence {}
@@ -263,7 +263,7 @@ describe("presence", function()
       "available anna@irc.example.net > bob@example.net/pc" }, presences(says(t, { "presence", {} }, BOB .. "/pc")))
   end))
 
-  it("of strangers fills no memory", around(function(t)
+  it("of strangers isn't stored", around(function(t)
     local g = gateway.use(t.conn, { max_people = 3 })
     for i = 1, 10 do
       says(t, { "presence", {} }, ("p%d@example.net/x"):format(i))
@@ -307,7 +307,7 @@ describe("registration", function()
     assert.same({ { "register", BOB, "bobby", "s3cret" }, { "register", "carol@example.net", "carolina", "pw" } }, told)
   end))
 
-  it("is asked for before anything else", around(function(t)
+  it("is required before anything else", around(function(t)
     local g = gateway.use(t.conn, { register = FORM })
     local anna = g:user "anna"
     anna:presence {}
@@ -326,7 +326,7 @@ describe("registration", function()
       presences(says(t, { "presence", {} }, BOB .. "/x")))
   end))
 
-  it("ends, and takes all subscriptions along", around(function(t)
+  it("can be cancelled, which ends all subscriptions", around(function(t)
     local g, told = gateway.use(t.conn, { register = FORM }), nil
     local anna = g:user "anna"
     g:on("unregister", function(person, values) told = { person, values.nick } end)
@@ -352,7 +352,7 @@ describe("registration", function()
       anna.jid)[1]))
   end))
 
-  it("is for whom the program lets, and says why not", around(function(t)
+  it("is for those whom the program accepts, and says why not", around(function(t)
     gateway.use(t.conn, { register = FORM, max_people = 1, allow = function(person) return person ~= EVE end,
       check = function(_, values)
         xmpp.sleep(0)
@@ -371,7 +371,7 @@ describe("registration", function()
     assert.is_nil(try("bobby", BOB))
   end))
 
-  it("is kept where the program keeps it, and asked for at the beginning", around(function(t)
+  it("is stored by the program, and loaded at the beginning", around(function(t)
     local by = { [BOB] = { fields = { nick = "bob" }, contacts = { anna = true } } }
     local store = { get = function(person) xmpp.sleep(0) return by[person] end,
       set = function(person, data) xmpp.sleep(0) by[person] = data return true end,
@@ -391,7 +391,7 @@ describe("registration", function()
     t.server:say_stanza { "iq", { type = "set", id = "again", from = BOB, to = IRC }, submit("bobby", "") }
     t:advance(1)
     t:sent()
-    assert.same({ "bobby", nil }, { by[BOB].fields.nick, by[BOB].contacts.u5 }) -- neither has undone the other
+    assert.same({ "bobby", nil }, { by[BOB].fields.nick, by[BOB].contacts.u5 }) -- neither has overwritten the other
     store.set = function() return nil, "disk full" end
     assert.equal("internal-server-error", condition(asks(t, "set", submit("x", "y"), BOB)))
     local answer = says(t, { "presence", { type = "subscribe" } }, BOB, g:user("u6").jid)
@@ -403,7 +403,7 @@ describe("registration", function()
 end)
 
 describe("a gateway", function()
-  it("tells the address of somebody by his name (XEP-0100 6.3)", around(function(t)
+  it("gives the address for a name (XEP-0100 6.3)", around(function(t)
     gateway.use(t.conn, { prompt = "Nick?" })
     local NS = "jabber:iq:gateway"
     assert.equal("Nick?", xexpr.text(asks(t, "get", { "query", { xmlns = NS } }, BOB)[3], "prompt", NS))
@@ -412,7 +412,7 @@ describe("a gateway", function()
     assert.equal("jid-malformed", condition(asks(t, "set", { "query", { xmlns = NS }, { "prompt", {}, "" } }, BOB)))
   end))
 
-  it("is a component, with options that there are", function()
+  it("needs a component, and known options", function()
     local function fails(text, opts, o)
       testing.around(function(t)
         local ok, why = pcall(gateway.use, t.conn, opts)

@@ -1,4 +1,4 @@
--- health: each step there is, tried and timed, by xmpp.testing.
+-- health: every step, tried and timed, with xmpp.testing.
 
 local health = require "xmpp.health"
 local testing = require "xmpp.testing"
@@ -7,7 +7,7 @@ local xmpp = require "xmpp"
 local around = testing.around
 local TEA = "tea@rooms.example.net"
 
--- What check gives, while the test's time goes on: "name" or "name!condition", joined, and whether all is well.
+-- The results of check, as "name" or "name!condition", joined, and whether all is well; the test's time passes.
 local function check(t, opts)
   local result
   xmpp.spawn(function() result = { health.check(t.conn, opts) } end)
@@ -39,13 +39,13 @@ describe("health", function()
     assert.equal(3, steps[6].seconds)
   end))
 
-  it("tries what is asked for, and misses what isn't there then", around(function(t)
+  it("tries what is asked for, and fails if that doesn't exist", around(function(t)
     assert.same({ "ping", true }, said(check(t, { steps = { "ping" } })))
     local words, well = check(t, { steps = { "login", "upload", "muc" } })
     assert.same({ "login upload!item-not-found muc!item-not-found", false }, { words, well })
   end))
 
-  it("asks for a place for a file, and uses none", around(function(t)
+  it("asks for an upload slot, and doesn't use it", around(function(t)
     local service = t:upload {}
     assert.same({ "upload", true }, said(check(t, { steps = { "upload" } })))
     assert.same({}, service.files)
@@ -57,7 +57,7 @@ describe("health", function()
     assert.is_nil(room.occupants.watch)
   end))
 
-  it("pings a room that the program is in, and leaves it where it is", around(function(t)
+  it("pings a room that the program is in, and stays in it", around(function(t)
     local room = t:room(TEA, { occupants = { "anna" } })
     local joined = assert(require "xmpp.muc".join(t.conn, TEA, "kettle"))
     assert.same({ "muc", true }, said(check(t, { steps = { "muc" }, room = TEA })))
@@ -65,7 +65,7 @@ describe("health", function()
     assert.is_not_nil(room.occupants.kettle)
   end))
 
-  it("tells what failed, by its time", around(function(t)
+  it("reports what failed, and the time", around(function(t)
     t:on({ "iq", {}, { "ping", { xmlns = "urn:xmpp:ping" } } }, function() return false end)
     echo(t, 0, "not-allowed")
     local words, well, steps = check(t, { steps = { "ping", "echo" }, timeout = 7 })
@@ -89,7 +89,7 @@ describe("health", function()
     assert.same({ "login!not-ready", false }, said(check(t, { steps = { "ping" } })))
   end))
 
-  it("raises at whoever asks for what there is not", around(function(t)
+  it("raises for unknown steps", around(function(t)
     local ok, err = pcall(health.check, t.conn, { steps = { "ping", "pong" } })
     assert.is_false(ok)
     assert.matches("bad option 'steps' of 'check' %(at 2", err)

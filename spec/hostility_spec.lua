@@ -1,9 +1,9 @@
--- Dispatch under hostility: what a program's function may do (spec/support/hostility.lua: actions), wherever the
--- library calls it (kinds), with memory as ever, with a full collection at every allocation, with memory that ends, and
--- with one allocation that fails. A cell's result is the documented one or, where memory failed, an error that says so
--- or the end of the connection; and whatever happens, those who wait are told once, another connection goes on, and
--- nothing is left in the registry. Each mode has a process of its own. Memory ends and allocations fail here and there,
--- with TORTURE=1 everywhere.
+-- Dispatch under hostile conditions: everything that a program's function may do (spec/support/hostility.lua: actions),
+-- in every place where the library calls one (kinds), with normal memory, with a full collection at every allocation,
+-- with a limit of memory, and with one allocation that fails. A cell's result is the documented one or, if memory
+-- failed, an error that says so or the end of the connection; and in any case waiters get one result, another
+-- connection isn't affected, and nothing is left in the registry. Each mode has a process of its own. The limit and the
+-- failing allocation are tried at a sample of places, with TORTURE=1 at all.
 local shell = require "spec.support.shell"
 local tables = require "spec.support.hostility"
 
@@ -16,7 +16,7 @@ local function build(folder)
     .. " $(pkg-config --cflags %s) -o %s/limit.so c/test/shim/limit.c"):format(LUA_PC, folder))
 end
 
--- All cells of a mode: key -> { ok, what it said }
+-- All cells of a mode: key -> { ok, what the cell printed }
 local function run(mode)
   local folder = shell.folder()
   build(folder)

@@ -1,5 +1,5 @@
--- hostmeta: what a domain's web server says of other ways to it (XEP-0156 3), with web servers that are functions, and
--- one real one.
+-- hostmeta: how a domain's web server announces other connection methods (XEP-0156 3), with web servers that are
+-- functions, and a real one.
 local hostmeta = require "xmpp.hostmeta"
 local web = require "spec.support.web"
 
@@ -40,7 +40,7 @@ describe("hostmeta.fetch", function()
     assert.is_nil(asked[1].insecure)
   end)
 
-  it("reads JSON where there is no XML, or only that", function()
+  it("reads JSON if there is no XML, or if only JSON is asked for", function()
     if not pcall(require, "cjson") then return end
     local pages = { ["https://example.net/.well-known/host-meta.json"] =
       ([[{ "links": [ 7, {}, { "rel": "%s", "href": "wss://example.net/ws" }, { "rel": 7, "href": [] } ] }]])
@@ -56,20 +56,20 @@ describe("hostmeta.fetch", function()
   for what, text in pairs { ["nothing"] = "", ["a web page"] = "<html><body>404</body></html>", ["half of it"] = "<XRD",
     ["another namespace"] = "<XRD xmlns='urn:x'/>", ["no namespace"] = "<XRD/>",
     ["a DOCTYPE"] = "<!DOCTYPE XRD [<!ENTITY a 'b'>]><XRD xmlns='http://docs.oasis-open.org/ns/xri/xrd-1.0'/>" } do
-    it("takes " .. what .. " for none", function()
+    it("refuses " .. what, function()
       local found, err = fetch(xml_page(text), { format = "xml" })
       assert.same({ nil, "bad-response" }, { found, err.condition })
     end)
   end
 
   for _, text in ipairs { "", "null", "7", "[]", '{"links":7}', '{"links":null}', "{", '"x"' } do
-    it(("takes JSON like %s for none, or for an empty one"):format(text), function()
+    it(("refuses JSON like %s, or takes it as empty"):format(text), function()
       local found = fetch({ ["https://example.net/.well-known/host-meta.json"] = text }, { format = "json" })
       assert.is_nil(found and (found.websocket[1] or found.bosh[1]))
     end)
   end
 
-  it("leaves out what isn't under TLS, and what is no URL", function()
+  it("leaves out what doesn't use TLS, and what isn't a URL", function()
     local links = link(WEBSOCKET, "ws://example.net/ws") .. link(BOSH, "http://example.net/bosh")
       .. link(WEBSOCKET, "https://example.net/ws") .. link(BOSH, "javascript:alert(1)") .. link(WEBSOCKET, "")
       .. link(WEBSOCKET, "wss://a@evil.example/") .. link(WEBSOCKET, "wss:///x") .. link(WEBSOCKET, "wss://x/a b")
@@ -78,12 +78,12 @@ describe("hostmeta.fetch", function()
     assert.same({ websocket = {}, bosh = {} }, (fetch(xml_page(XRD:format(links)))))
   end)
 
-  it("keeps twenty of a kind", function()
+  it("keeps at most twenty of each kind", function()
     local found = fetch(xml_page(XRD:format(link(WEBSOCKET, "wss://x/"):rep(30))))
     assert.equal(20, #found.websocket)
   end)
 
-  it("is led elsewhere three times, by https, and not into a house", function()
+  it("follows three redirections, by https, and not to a private address", function()
     local page = XRD:format(link(WEBSOCKET, "wss://x/"))
     local pages = xml_page { 301, "https://www.example.net/hm" }
     pages["https://www.example.net/hm"] = { 302, "/deeper" }
@@ -92,7 +92,7 @@ describe("hostmeta.fetch", function()
     local found, _, asked = fetch(pages, { resolve = "192.0.2.1" })
     assert.same({ "wss://x/" }, found.websocket)
     assert.equal(4, #asked)
-    assert.is_true(asked[4].public) -- what http.request then refuses is in its spec
+    assert.is_true(asked[4].public) -- http_spec tests what http.request refuses then
     assert.is_nil(asked[4].resolve)
     pages["https://www.example.net/there"] = { 301, "https://www.example.net/fifth" }
     assert.equal("refused", select(2, fetch(pages, { format = "xml" })).condition)
@@ -104,7 +104,7 @@ describe("hostmeta.fetch", function()
     assert.equal("refused", select(2, fetch(xml_page { 301 }, { format = "xml" })).condition)
   end)
 
-  it("says what went wrong, and asks no second time where the wire did", function()
+  it("says what went wrong, and doesn't ask again after a network error", function()
     local n = 0
     local function broken()
       n = n + 1
@@ -117,7 +117,7 @@ describe("hostmeta.fetch", function()
     end })).retry)
   end)
 
-  it("asks the domain of an address, as DNS has it", function()
+  it("asks the domain of an address, in its A-labels", function()
     local f, asked = server {}
     hostmeta.fetch("user@b\195\188cher.example/x", { http = f, format = "xml" })
     assert.equal("https://xn--bcher-kva.example/.well-known/host-meta", asked[1].url)

@@ -1,7 +1,7 @@
--- hosts: what is dialled may have a name that no domain of a JID has ("xmpp_prosody_1", as Docker makes them; odd
--- hyphens), or be an IPv6 address with its zone (RFC 4007 11), wherever it comes from: an argument, an option, an SRV
--- record, a server that sends us elsewhere or says where a session is kept, a saved session, the command's accounts.
--- More of what no host can be is connect_spec's and reconnect_spec's.
+-- hosts: a host that is dialled may have a name that no JID's domain can have ("xmpp_prosody_1", as Docker makes them;
+-- odd hyphens), or be an IPv6 address with its zone (RFC 4007 11), wherever it comes from: an argument, an option, an
+-- SRV record, a redirection, the location of a session to resume, a saved session, the command's accounts. connect_spec
+-- and reconnect_spec have more of what can't be a host.
 local child = require "spec.support.child"
 local cmd = require "spec.support.cmd"
 local json = require("spec.support.luas").json "hosts"
@@ -36,7 +36,7 @@ local function keep(it_opened)
   return it_opened
 end
 
--- A name server that knows all NAMES, and what else `zone` has -> its address.
+-- Starts a name server with all NAMES, and with `zone`. Returns its address.
 local function name_server(zone)
   zone = zone or {}
   for _, name in ipairs(NAMES) do zone[name] = { A = { "127.0.0.1" } } end
@@ -49,20 +49,20 @@ local function play(text, host)
   return keep(peer.play(text, { certs = certs, grace = 2, timeout = 20, host = host }))
 end
 
--- What is behind `opts` is where; nothing: they say it.
+-- Connects to the server that `at` describes; without host and port, `opts` lead there.
 local function connect(at, opts, host, port)
   opts.ca_file, opts.resource = at.ca, "r"
   if not host then return keep(assert(xmpp.connect_client("alice@xmpp.test", "alicepw", opts))) end
   return keep(assert(xmpp.connect_client("alice@xmpp.test", "alicepw", host, port, opts)))
 end
 
--- f(host, address to listen at, options) for a name and an address, or for `all`. (Many a container has no ::1.)
+-- f(host, address to listen at, options) for one name and one address, or for `all`. (Many containers have no ::1.)
 local function each_host(f, all)
   for i = all and 1 or #NAMES, #NAMES do f(NAMES[i], "127.0.0.1", { nameservers = name_server() }) end
   for i = 1, has_ipv6 and (all and #ZONES or 1) or 0 do f(ZONES[i], "::1", {}) end
 end
 
--- For "host:port".
+-- As "host:port".
 local function with_port(host, port)
   return (host:find ":" and "[" .. host:gsub("[%[%]]", "") .. "]" or host) .. ":" .. port
 end
@@ -78,7 +78,7 @@ describe("a host", function()
     end, "all")
   end)
 
-  it("is a component's server's", function()
+  it("may be that of a component's server", function()
     each_host(function(host, at, opts)
       local p = play("C: <stream:stream ...>\nS: <stream:stream xmlns='jabber:component:accept' id='i1'"
         .. " xmlns:stream='http://etherx.jabber.org/streams'>\nC: <handshake>...</handshake>\nS: <handshake/>\n"
@@ -105,7 +105,7 @@ describe("a host", function()
       .. "</see-other-host></stream:error></stream:stream>\nC: </stream:stream>\n"
   end
 
-  it("is where a server sends us (see-other-host)", function()
+  it("may be in a redirection (see-other-host)", function()
     each_host(function(host, at, opts)
       local there = play(peer.session .. ONCE, at)
       local p = play(sends_to(with_port(host, there.port)))
@@ -116,7 +116,7 @@ describe("a host", function()
     end)
   end)
 
-  it("that can be none is refused; one that a server says is not gone to", function()
+  it("that is invalid is refused; if a server sends it, it isn't used", function()
     for _, host in ipairs { "fe80::1%", "fe80::1%a b", "[fe80::1%a/b]", "[fe80::1%lo", "[fe80::1%lo\0]", "[x_y]" } do
       local nobody, err = xmpp.connect_client("alice@xmpp.test", "alicepw", host)
       assert.is_nil(nobody)
@@ -133,7 +133,7 @@ describe("a host", function()
     end
   end)
 
-  it("that can be none is not where a session is kept: it is where it was", function()
+  it("that is invalid is ignored as a session's location", function()
     for _, location in ipairs { "[a b]:5222", "[::1%]:5222", "a b" } do
       local p = play(managed.session("one", "location='" .. location .. "'") .. "cut\naccept\n" .. managed.resume(0)
         .. managed.resumed(0) .. managed.bye())
@@ -144,7 +144,7 @@ describe("a host", function()
     end
   end)
 
-  it("is where a session is kept (location=)", function()
+  it("may be a session's location (location=)", function()
     each_host(function(host, at, opts)
       local there = play(managed.resume(0) .. managed.resumed(0) .. managed.bye(), at)
       local p = play(managed.session("one", "location='" .. with_port(host, there.port) .. "'") .. "cut\n")
@@ -156,7 +156,7 @@ describe("a host", function()
     end)
   end)
 
-  it("goes along with a saved session", function()
+  it("is part of a saved session", function()
     each_host(function(host, at, opts)
       local p = play(managed.session() .. "eof\naccept\n" .. managed.resume(0) .. managed.resumed(0)
         .. managed.bye(), at)
@@ -171,7 +171,7 @@ describe("a host", function()
     end)
   end)
 
-  it("is where a token is taken back", function()
+  it("may be where a token is deleted", function()
     local token = { version = 1, jid = "alice@xmpp.test", user_agent = "bd08c85e-0cab-4b1f-b309-89f35c9841e5",
       mechanism = "HT-SHA-256-NONE", token = "secret" }
     each_host(function(host, at, opts)

@@ -1,6 +1,6 @@
--- Faults in an upload by HTTP: an allocation that fails (ours, libcurl's, OpenSSL's, Lua's), a system call that fails,
--- at every place: a clean error or a success, nothing leaks, nothing is left on the loop, and the next upload works.
--- And programs that end, or lose what they hold, while one runs. Here a sample of the places; all with TORTURE=1.
+-- Faults during an upload by HTTP: an allocation (ours, libcurl's, OpenSSL's, Lua's) or a system call fails, at every
+-- place: a clean error or a success, nothing leaks, nothing is left on the loop, and the next upload works. And
+-- programs that end, or drop what they hold, during one. By default a sample of the places; all with TORTURE=1.
 local faults = require "spec.support.faults"
 local shell = require "spec.support.shell"
 local web = require "spec.support.web"
@@ -35,7 +35,7 @@ describe("http.request, where something fails,", function()
     end)
   end
 
-  -- A program of its own; what it prints, and its exit status.
+  -- Runs a program of its own. Returns what it prints, and its exit status.
   local function program(source)
     local path = shell.file(([[
       local http, xmpp = require "xmpp.http", require "xmpp"
@@ -50,7 +50,7 @@ describe("http.request, where something fails,", function()
     return ("%sstatus %d\n"):format(output, status)
   end
 
-  it("ends with its Lua state, wherever it is", function()
+  it("ends with its Lua state, at any stage", function()
     for _, ms in ipairs { 0, 1, 5, 20, 100 } do
       assert.equal("status 0\n", program(([[
         xmpp.spawn(ask, "/silent")
@@ -61,7 +61,7 @@ describe("http.request, where something fails,", function()
     end
   end)
 
-  it("ends with its Lua state in the middle of a callback, and asks nothing more of it in a finalizer", function()
+  it("ends with its Lua state in the middle of a callback, and doesn't use it any more in a finalizer", function()
     assert.equal("status 0\n", program [[
       local last = newproxy and newproxy(true) or setmetatable({}, { __gc = function() end })
       getmetatable(last).__gc = function() pcall(ask, "/hello") end
@@ -80,7 +80,7 @@ describe("http.request, where something fails,", function()
     ]])
   end)
 
-  it("is told that a peer is gone by an error, not by SIGPIPE", function()
+  it("learns that a peer is gone by an error, not by SIGPIPE", function()
     assert.equal("cut\nstatus 0\n", program [[
       print(select(2, ask("/cut?1000", { method = "PUT", body = ("x"):rep(3000000) })).condition)
     ]])

@@ -1,5 +1,5 @@
--- http: requests by libcurl on the library's loop, to a web server that does what a path asks for
--- (spec/support/web.py): whom it believes, what it sends, what it takes, and how it ends.
+-- http: requests by libcurl on the library's loop, to a web server whose paths say what it does (spec/support/web.py):
+-- which servers are trusted, what is sent, what is accepted, and how requests end.
 local core = require "xmpp.core"
 local http = require "xmpp.http"
 local web = require "spec.support.web"
@@ -27,7 +27,7 @@ describe("http.request", function()
     return http.request(request)
   end
 
-  -- Layer and condition of what goes wrong.
+  -- The condition of the error, whose layer must be http.
   local function fault(path, o, certificate)
     local answer, err = ask(path, o, certificate)
     assert.is_nil(answer)
@@ -59,7 +59,7 @@ describe("http.request", function()
       w:seen()
     end)
 
-    it("of a redirect is an answer, and nobody follows it", function()
+    it("that redirects is returned, and not followed", function()
       local answer = assert(ask("/redirect?" .. w:url "/hello"))
       assert.same({ 302, w:url "/hello" }, { answer.status, answer.headers.location })
       answer = assert(ask("/redirect?" .. w:url "/there", { method = "PUT", body = "x" }))
@@ -67,7 +67,7 @@ describe("http.request", function()
       assert.same({ "/redirect", "/redirect" }, { w:seen().path, w:seen().path })
     end)
 
-    it("has a bound, 1 MiB or another", function()
+    it("has a maximum size, 1 MiB or another", function()
       assert.equal("too-large", fault "/bytes?1048577")
       assert.equal(1048576, #ask "/bytes?1048576".body)
       assert.equal("too-large", fault("/bytes?11", { max = 10 }))
@@ -76,7 +76,7 @@ describe("http.request", function()
       for _ = 1, 5 do w:seen() end
     end)
 
-    it("that doesn't come to its end is none, wherever it breaks", function()
+    it("that is incomplete is an error, wherever it breaks", function()
       for _, n in ipairs { 0, 1, 20, 38, 41, 60, 1000 } do
         local condition, err = fault("/cut-answer?" .. n)
         assert.equal("cut", condition)
@@ -85,7 +85,7 @@ describe("http.request", function()
       end
     end)
 
-    it("that doesn't come is waited for so long", function()
+    it("that doesn't come is waited for up to a limit", function()
       assert.equal("timeout", fault("/silent", { timeout = 0.3 }))
       assert.equal("timeout", fault("/silent", { timeout = 0 }))
       assert.equal("timeout", fault("/drip", { timeout = 1.5 }))
@@ -93,7 +93,7 @@ describe("http.request", function()
   end)
 
   describe("a request", function()
-    it("says what it is told to, and little else", function()
+    it("has what it is given, and little else", function()
       local answer = assert(ask("/head", { headers = { Cookie = "a=b", ["X-Empty"] = "", ["X-Number"] = 7 } }))
       local lines = {}
       for line in answer.body:gmatch "[^\r\n]+" do lines[#lines + 1] = line end
@@ -134,14 +134,14 @@ describe("http.request", function()
       assert.same({ 300000, 300000 }, said[#said])
       for i = 2, #said do assert.is_true(said[i][1] > said[i - 1][1]) end
       n = 0
-      assert(ask("/put", { method = "PUT", body = function() -- of a size that nobody knows
+      assert(ask("/put", { method = "PUT", body = function() -- of unknown size
         n = n + 1
         return n <= 3 and ("x"):rep(1000) or nil
       end }))
       assert.equal(3000, w:seen().bytes)
     end)
 
-    it("has a body whose function may have nothing just now", function()
+    it("has a body whose function may have nothing for a while", function()
       local n = 0
       assert.equal(201, ask("/put", { method = "PUT", size = 20, body = function()
         n = n + 1
@@ -191,7 +191,7 @@ describe("http.request", function()
       w:seen()
     end)
 
-    it("goes on while others do, each by itself", function()
+    it("runs in parallel with others", function()
       local promises = {}
       for i = 1, 20 do
         promises[i] = xmpp.spawn(ask, "/put" .. i, { method = "PUT", body = ("x"):rep(i * 10000) })
@@ -204,7 +204,7 @@ describe("http.request", function()
   end)
 
   describe("progress", function()
-    it("that throws is told once, and the rest goes on", function()
+    it("that throws is reported once, and the request goes on", function()
       local calls = 0
       local seen = errors_in(function()
         assert.equal(201, ask("/put", { method = "PUT", body = ("x"):rep(3000000), progress = function()
@@ -230,7 +230,7 @@ describe("http.request", function()
       w:seen()
     end)
 
-    it("that says false cancels", function()
+    it("that returns false cancels", function()
       local condition = fault("/put", { method = "PUT", body = ("x"):rep(30000000), progress = function(sent)
         return sent < 100000
       end })
@@ -249,13 +249,13 @@ describe("http.request", function()
   end)
 
   describe("an end from outside", function()
-    it("is a promise of the program's", function()
+    it("may be by a promise of the program", function()
       local cancel = xmpp.promise()
       xmpp.after(0.05, function() cancel:resolve(true) end)
       assert.equal("cancelled", (fault("/silent", { cancel = cancel })))
     end)
 
-    it("is the end of the coroutine that waits", function()
+    it("may be the end of the coroutine that waits", function()
       local close = rawget(coroutine, "close")
       if not close then return end
       local co = coroutine.create(function() ask "/silent" end)
@@ -265,7 +265,7 @@ describe("http.request", function()
       assert.is_true(close(co))
     end)
 
-    it("leaves what others do alone", function()
+    it("doesn't affect other requests", function()
       local cancel = xmpp.promise()
       local one = xmpp.spawn(ask, "/silent", { cancel = cancel })
       local other = xmpp.spawn(ask, "/slow?100000", { method = "PUT", body = ("x"):rep(20000) })
@@ -285,64 +285,64 @@ describe("http.request", function()
       end)
     end
 
-    it("that has a wrong certificate hears nothing of the request", function()
+    it("that has a wrong certificate gets nothing of the request", function()
       fault("/put", { method = "PUT", body = "secret" }, "nosan")
       assert.equal(200, ask "/hello".status)
-      assert.equal("/hello", w:seen().path) -- the first that came
+      assert.equal("/hello", w:seen().path) -- the first one that arrived
     end)
 
-    it("is not looked at where that is switched off", function()
+    it("is not checked if that is switched off", function()
       for _, name in ipairs { "wrongname", "expired", "selfsigned", "wrongca", "nosan" } do
         assert.equal(200, ask("/hello", { insecure = true }, name).status)
         w:seen()
       end
     end)
 
-    it("has the pinned key, or is none", function()
+    it("must have the pinned key", function()
       assert.equal(200, ask("/hello", { pin = w.pin }).status)
       w:seen()
       assert.equal("certificate", (fault("/hello", { pin = ("A"):rep(43) .. "=" })))
     end)
 
-    it("is of the CA that is named, and of no other", function()
+    it("must be of the CA that is named", function()
       assert.equal("certificate", (fault("/hello", { ca_file = w.certs .. "/otherca.crt" })))
       assert.equal("ca-file", (fault("/hello", { ca_file = "/nonexistent/ca.pem" })))
       local condition = fault("/hello", { ca_file = w.certs .. "/otherca.crt", ca_dir = nil })
       assert.equal("certificate", condition)
     end)
 
-    it("is spoken to by https, by http only where that is wanted", function()
+    it("is used by https, by http only if that is asked for", function()
       assert.equal("bad-url", (fault("/hello", {}, "plain")))
       assert.equal(200, ask("/hello", { http = true }, "plain").status)
       w:seen()
     end)
 
-    it("is at a public address where that is wanted, by what is dialled", function()
+    it("must have a public address if that is asked for, checked when it is dialled", function()
       assert.equal("forbidden-address", (fault("/hello", { public = true })))
       for _, host in ipairs { "localhost", "127.0.0.1", "[::1]", "0.0.0.0", "127.1", "2130706433", "0x7f.1" } do
         local answer, err = http.request { url = w:url("/hello", "rsa", host), public = true, ca_file = w.ca }
         assert.same({ nil, "forbidden-address" }, { answer, err.condition }, host)
       end
       assert.equal(200, ask("/hello", { public = true, but = "127.0.0.1" }).status)
-      assert.equal(200, ask("/hello", { public = true, but = "::1" }).status) -- loopback is one machine
+      assert.equal(200, ask("/hello", { public = true, but = "::1" }).status) -- loopback counts as one machine
       w:seen() w:seen()
       assert.equal("forbidden-address", (fault("/hello", { public = true, but = "192.0.2.1" })))
     end)
 
-    -- None of these is dialled. Where there is no IPv6 libcurl knows no such address.
+    -- None of these is dialled. On a machine without IPv6, libcurl doesn't resolve such addresses.
     for _, host in ipairs { "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.255", "127.255.255.255",
       "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.1", "192.168.0.1", "198.18.0.1", "198.19.255.255",
       "224.0.0.1", "255.255.255.255", "[::]", "[fe80::1]", "[fd00::1]", "[fec0::1]", "[ff02::1]", "[::ffff:127.0.0.1]",
       "[::ffff:10.0.0.1]", "[::127.0.0.1]", "[64:ff9b::127.0.0.1]", "[2002:7f00:1::1]", "[2001:0:1::1]",
       "[2001:db8::1]" } do
-      it("is not dialled at " .. host .. " by who wants a public address", function()
+      it("is not dialled at " .. host .. " if a public address is required", function()
         local answer, err = http.request { url = "https://" .. host .. ":1/", public = true, timeout = 5 }
         local none = host:find "^%[" and err.condition == "host-unknown"
         assert.same({ nil, none and "host-unknown" or "forbidden-address" }, { answer, err.condition })
       end)
     end
 
-    it("is asked by a proxy, which sees no more than its name", function()
+    it("is reached by a proxy, which only learns its name", function()
       local proxy = "http://127.0.0.1:" .. w.ports.proxy
       local function ask_by(url, o)
         local request = { url = url, ca_file = w.ca, proxy = proxy }
@@ -367,7 +367,7 @@ describe("http.request", function()
       w:seen() w:seen()
     end)
 
-    it("that isn't there is said to be so", function()
+    it("that isn't there is reported", function()
       local function condition(url) return select(2, http.request { url = url }).condition end
       assert.equal("host-unknown", condition "https://nonexistent.invalid/")
       assert.equal("no-connection", condition "https://127.0.0.1:1/")
@@ -377,14 +377,14 @@ describe("http.request", function()
   describe("a URL", function()
     for _, url in ipairs { "", "/x", "files.xmpp.test", "ftp://127.0.0.1/x", "file:///etc/passwd", "https://",
       "https://a:b@127.0.0.1/", "https://a@127.0.0.1/", "gopher://127.0.0.1/", "https://127.0.0.1:99999/" } do
-      it(("like '%s' is none"):format(url), function()
+      it(("like '%s' is refused"):format(url), function()
         local answer, err = http.request { url = url, http = true }
         assert.same({ nil, "http", "bad-url" }, { answer, err.layer, err.condition })
       end)
     end
   end)
 
-  it("raises a caller's mistake at his line", function()
+  it("raises a caller's mistake at the caller's line", function()
     local function said(o)
       local ok, why = pcall(function() return (http.request(o)) end)
       assert.is_false(ok)
@@ -416,7 +416,7 @@ describe("http.request", function()
     assert.matches("can't wait here", why)
   end)
 
-  -- What a process has in memory, in KiB.
+  -- The process's resident memory, in KiB.
   local function resident()
     local file = io.open "/proc/self/status"
     if not file then return 0 end
@@ -452,17 +452,17 @@ describe("the proxy of the environment", function()
     return proxies.find(scheme, host, function(name) return environment[name] end)
   end
 
-  it("is libcurl's", function()
+  it("is as in libcurl", function()
     assert.equal("http://p:1", find("https", "a.example", { https_proxy = "http://p:1" }))
     assert.equal("http://p:1", find("https", "a.example", { HTTPS_PROXY = "http://p:1" }))
     assert.equal("http://p:2", find("https", "a.example", { ALL_PROXY = "http://p:2", http_proxy = "http://p:1" }))
     assert.equal("http://p:1", find("http", "a.example", { http_proxy = "http://p:1" }))
-    assert.is_nil(find("http", "a.example", { HTTP_PROXY = "http://p:1" })) -- a header of CGI's
+    assert.is_nil(find("http", "a.example", { HTTP_PROXY = "http://p:1" })) -- in CGI this is a request's header
     assert.is_nil(find("https", "a.example", { https_proxy = "" }))
     assert.is_nil(find("https", "a.example", {}))
   end)
 
-  it("spares what no_proxy names", function()
+  it("excludes what no_proxy names", function()
     local function spared(host, list) return find("https", host, { https_proxy = "p", no_proxy = list }) == nil end
     assert.is_true(spared("a.example", "*"))
     assert.is_true(spared("A.example.", "b, a.example"))
@@ -477,7 +477,7 @@ end)
 describe("a proxy's URL", function()
   local proxies = require "xmpp.proxy"(require "xmpp.load")
 
-  it("says what kind it is, where it is, and who is known there", function()
+  it("has its kind, its address, and user and password", function()
     assert.same({ kind = "socks5", resolves = false, host = "127.0.0.1", port = 1080,
       name = "socks5://127.0.0.1:1080" }, proxies.parse "socks5://127.0.0.1")
     assert.same({ kind = "socks5", resolves = true, host = "p.example", port = 9050, user = "a:b", password = "c@%d:",
@@ -488,7 +488,7 @@ describe("a proxy's URL", function()
     assert.equal("fe80::1%eth0", proxies.parse "http://[fe80::1%25eth0]:1".host)
   end)
 
-  it("is libcurl's for what is fetched beside, which leaves the names to the proxy", function()
+  it("is used by libcurl for HTTP as well, which leaves names to the proxy", function()
     for url, theirs in pairs {
       ["socks5://h"] = "socks5h://h:1080", ["socks5h://h:1"] = "socks5h://h:1", ["http://h:1/"] = "http://h:1",
       ["socks5://a%3Ab:c%40%20d@[::1]"] = "socks5h://a%3Ab:c%40%20d@[::1]:1080", ["http://u@h:1"] = "http://u:@h:1",
@@ -497,7 +497,7 @@ describe("a proxy's URL", function()
     end
   end)
 
-  it("is the environment's for a connection, where that is wanted", function()
+  it("is the environment's for a connection, if that is asked for", function()
     local function of(environment, host)
       local via, why = proxies.of_environment(host or "xmpp.test", function(name) return environment[name] end)
       return via and via.name, why
@@ -518,7 +518,7 @@ describe("a proxy's URL", function()
 end)
 
 describe("without http.so", function()
-  it("the error names what is to be installed", function()
+  it("the error says what to install", function()
     local shell = require "spec.support.shell"
     local text = shell.run(([[LD_PRELOAD='%s' LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='/nonexistent/?.so' %s -e '
       package.preload["xmpp.core"] = package.loadlib("%s/xmpp/core.so", "luaopen_xmpp_core")

@@ -1,5 +1,5 @@
--- A turn of the loop in which nothing happens: with many connections it makes the system calls that it makes with one,
--- and nothing in Lua.
+-- A turn of the loop in which nothing happens: with many connections it makes the same system calls as with one, and
+-- allocates nothing in Lua.
 local server = require "spec.support.server"
 
 local LUA = os.getenv "LUA" or "lua5.4"
@@ -8,11 +8,11 @@ local TURNS, MANY, USERS = 50, 100, 13
 local accounts = {}
 for i = 1, USERS do accounts[i] = ("idle%d:idlepw"):format(i) end
 
--- What a sanitizer does on its own, which is preloaded: it has memory of its own, now and then some more.
+-- A sanitizer that is preloaded sometimes allocates memory of its own.
 local MEMORY = { mmap = true, munmap = true, madvise = true }
 local function counts(name) return name and not (os.getenv "PRELOAD" and MEMORY[name]) end
 
--- Runs the program under strace -> kilobytes that Lua made, how often which system call was made
+-- Runs the program under strace. Returns the kilobytes that Lua allocated, and how often each system call was made.
 local function turns_of(s, connections)
   local trace = os.tmpname()
   local pipe = assert(io.popen(("unset LD_PRELOAD; timeout 100 strace -f -o %s -E LD_PRELOAD='%s' "

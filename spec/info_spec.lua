@@ -1,4 +1,4 @@
--- info: ping, version, time and last activity, asked and answered. On fed bytes.
+-- info: ping, version, time and last activity, queried and answered. On fed bytes.
 
 local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
@@ -18,7 +18,7 @@ local function prepare(...)
   f, conn = ...
 end
 
--- What g(conn, jid) gives when this is the answer, an element or a condition; and what was asked.
+-- The results of g(conn, jid) with this answer, an element or a condition; and the query that was sent.
 local function run(g, reply, jid, by)
   local got
   xmpp.spawn(function() got = { g(conn, jid or "bob@xmpp.test/pc") } end)
@@ -48,10 +48,10 @@ local function expect_bad(text, g, reply)
   assert.equal("the answer of bob@xmpp.test/pc: " .. text, err.text)
 end
 
-describe("info asks", function()
+describe("info queries", function()
   stage.around(prepare)
 
-  it("whether it is there", function()
+  it("whether an entity responds", function()
     local seconds, err, question = run(info.ping)
     assert.is_number(seconds)
     assert.is_nil(err)
@@ -61,7 +61,7 @@ describe("info asks", function()
     assert.equal("feature-not-implemented", err.condition)
     seconds = run(info.ping, "service-unavailable", "xmpp.test", "XMPP.test")
     assert.is_number(seconds)
-    seconds, err = run(info.ping, "service-unavailable", "bob@xmpp.test/pc", "xmpp.test") -- another's word
+    seconds, err = run(info.ping, "service-unavailable", "bob@xmpp.test/pc", "xmpp.test") -- another address's error
     assert.is_nil(seconds)
     assert.equal("service-unavailable", err.condition)
     seconds, err = run(info.ping, "remote-server-not-found")
@@ -72,7 +72,7 @@ describe("info asks", function()
     f:sent()
   end)
 
-  it("what software it is", function()
+  it("its software", function()
     assert.same({ name = "Exodus", version = "0.7" }, (run(info.version, version("Exodus", "0.7"))))
     assert.same({ name = "Exodus", version = "", os = "Windows" },
       (run(info.version, version("Exodus", "", { "os", {}, "Windows" }))))
@@ -85,7 +85,7 @@ describe("info asks", function()
     assert.equal("service-unavailable", err.condition)
   end)
 
-  it("what time it has", function()
+  it("its time", function()
     assert.same({ utc = 1166551115, offset = -21600 }, (run(info.time, time("-06:00", "2006-12-19T17:58:35Z"))))
     assert.same({ utc = 0.5, offset = 19800 }, (run(info.time, time("+05:30", "1970-01-01T00:00:00.5Z"))))
     assert.same({ utc = 951782400, offset = 0 }, (run(info.time, time("Z", "2000-02-29T01:00:00+01:00"))))
@@ -98,7 +98,7 @@ describe("info asks", function()
     end
   end)
 
-  it("since when it is idle", function()
+  it("its last activity", function()
     assert.same({ seconds = 903 }, (run(info.last, last "903")))
     assert.same({ seconds = 903, text = "Heading Home" }, (run(info.last, last("903", "Heading Home"))))
     for _, seconds in ipairs { "", "-1", "1.5", "0x1", "1e3", ("9"):rep(40) } do
@@ -118,7 +118,7 @@ describe("info answers", function()
     return sent[1][3], sent[1][2].type
   end
 
-  it("what it is told to, and says so", function()
+  it("what it is configured to, and announces it", function()
     info.use(conn, { version = { name = "mybot", version = "1.2" }, time = true, last = function() return 12.9 end })
     assert.same({ nil, "result" }, { ask("ping", "urn:xmpp:ping") })
     assert.same({ "query", { xmlns = "jabber:iq:version" }, { "name", {}, "mybot" }, { "version", {}, "1.2" } },
@@ -134,7 +134,7 @@ describe("info answers", function()
     assert.same({ "disco", "info" }, ext.list(conn))
   end)
 
-  it("no stranger", function()
+  it("no strangers", function()
     info.use(conn, { version = { name = "mybot", version = "1.2", os = "Linux" }, time = true, last = true })
     for name, xmlns in pairs { ping = "urn:xmpp:ping", time = "urn:xmpp:time" } do
       assert.equal("service-unavailable", ask(name, xmlns, "eve@xmpp.test/x")[3][1])
@@ -146,7 +146,7 @@ describe("info answers", function()
     assert.equal("0", ask("query", "jabber:iq:last")[2].seconds)
   end)
 
-  it("nothing that it isn't told to, nor behind its end", function()
+  it("nothing that it isn't configured to, nor after its end", function()
     info.use(conn)
     local features = disco.own_info(conn).features
     assert.is_true(features["urn:xmpp:ping"])
@@ -156,7 +156,7 @@ describe("info answers", function()
     assert.is_nil(disco.own_info(conn).features["urn:xmpp:ping"])
     iq.serve(conn, "get", "jabber:iq:version", function() return true end)
     stage.refuses("is served already", function() info.use(conn, { version = { name = "a", version = "b" } }) end)
-    iq.serve(conn, "get", "urn:xmpp:ping", function() return true end) -- is free again
+    iq.serve(conn, "get", "urn:xmpp:ping", function() return true end) -- can be served again
     assert.is_nil(disco.own_info(conn).features["urn:xmpp:ping"])
     stage.refuses("there is no option 'pong'", function() info.use(conn, { pong = true }) end)
     stage.refuses("version.version: string expected", function() info.use(conn, { version = { name = "a" } }) end)

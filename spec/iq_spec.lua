@@ -1,5 +1,5 @@
--- iq: the answer that an iq of type get or set is owed (RFC 6120 8.2.3): the program's, else service-unavailable, once
--- everybody has finished with it. On fed bytes; every test runs under several manners of garbage collection.
+-- iq: an iq of type get or set must be answered (RFC 6120 8.2.3): by the program, else with service-unavailable, once
+-- all functions have finished with it. On fed bytes; every test runs with several settings of the garbage collector.
 
 local fed = require "spec.support.fed"
 local stage = require "spec.support.stage"
@@ -18,7 +18,7 @@ end
 local UNAVAILABLE = { "error", { type = "cancel" },
   { "service-unavailable", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" } } }
 
--- The one thing that was sent is the answer of somebody who has none.
+-- Only a service-unavailable was sent.
 local function expect_unavailable(attributes)
   attributes.type = "error"
   assert.same({ { "iq", attributes, UNAVAILABLE } }, sent())
@@ -58,7 +58,7 @@ local function an_iq()
     expect_unavailable { id = "q6" }
   end)
 
-  it("gets it in one's own handler, too", function()
+  it("gets it with the program's own handler, too", function()
     conn:set_handler(hears "own")
     ask "q1"
     expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
@@ -68,7 +68,7 @@ local function an_iq()
     expect_unavailable { id = "q2", to = "bob@xmpp.test/pc" }
   end)
 
-  it("gets it only when it is a question", function()
+  it("gets it only if it is a get or set", function()
     conn:set_handler()
     conn:set_callback(function() end)
     ask("q1", nil, "result")
@@ -168,7 +168,7 @@ local function an_iq()
     expect_nothing_sent()
   end)
 
-  it("may be answered later in one's own handler, and by a callback which that has called", function()
+  it("may be answered later in the program's own handler, and by a callback that it has called", function()
     conn:set_handler(hears("own", function(stanza, c)
       stage.wait()
       answer(stanza, c)
@@ -217,7 +217,7 @@ local function an_iq()
     expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
   end)
 
-  it("gets its answer when the callback is finished by who has resumed it", function()
+  it("gets its answer when something else has resumed the callback to its end", function()
     local co
     conn:set_handler()
     conn:set_callback(function()
@@ -231,7 +231,7 @@ local function an_iq()
     expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
   end)
 
-  it("gets its answer when a callback that nobody can resume is collected", function()
+  it("gets its answer when a callback that can't be resumed is collected", function()
     conn:set_handler()
     conn:set_callback(function() coroutine.yield() end)
     ask "q1"
@@ -241,7 +241,7 @@ local function an_iq()
     expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
   end)
 
-  it("gets its answer when the handler is taken away or replaced meanwhile", function()
+  it("gets its answer when the handler is removed or replaced meanwhile", function()
     conn:set_handler(function(_, c) c:stop_handler() end)
     ask "q1"
     expect_unavailable { id = "q1", to = "bob@xmpp.test/pc" }
@@ -254,7 +254,7 @@ local function an_iq()
     expect_unavailable { id = "q2", to = "bob@xmpp.test/pc" }
   end)
 
-  it("is no matter any more when the connection has ended", function()
+  it("isn't answered any more when the connection has ended", function()
     conn:set_handler()
     conn:set_callback(function()
       stage.wait()
@@ -268,7 +268,7 @@ local function an_iq()
     expect "over"
   end)
 
-  it("is told apart from another's with the same id", function()
+  it("is distinguished from another sender's with the same id", function()
     local later = {}
     conn:set_handler(function(stanza)
       later[stanza[2].from] = coroutine.running()
@@ -282,7 +282,7 @@ local function an_iq()
     assert.same({ ANSWER, { "iq", { type = "error", id = "q1", to = "eve@xmpp.test/pc" }, UNAVAILABLE } }, sent())
   end)
 
-  it("that came to a component is answered from where it was sent to", function()
+  it("that came to a component is answered from the address that it was sent to", function()
     f = stage.open { jid = "echo.xmpp.test", component = true }
     conn = f.conn
     conn:set_handler()
@@ -305,7 +305,7 @@ local GROUPS = {
 
 stage.under_manners("iq", set, GROUPS)
 
--- A component has many addresses; who asks several of them may use one id, and so may those who ask through it.
+-- A component has many addresses; somebody may send the same id to several of them, and so may users of a gateway.
 describe("a component", function()
   before_each(function() f = fed.open { jid = "echo.xmpp.test", component = true } end)
 
@@ -317,7 +317,7 @@ describe("a component", function()
     return ("<iq type='result' id='1' to='%s' from='%s'/>"):format(to or "bob@x/r", from)
   end
 
-  -- What it sent, attributes by name: table order is nobody's business.
+  -- The answers that were sent, by patterns, since the order of attributes isn't defined.
   local function answers()
     local list = {}
     for tag in f:sent():gmatch "<iq[^>]*>" do
@@ -327,7 +327,7 @@ describe("a component", function()
     return list
   end
 
-  it("answers at each address for itself", function()
+  it("answers each address's iqs from that address", function()
     f.conn:set_callback(function(x)
       if x[2].to == "slow@echo.xmpp.test" then
         xmpp.sleep(0.01)
@@ -342,7 +342,7 @@ describe("a component", function()
     assert.same({ "result to bob@x/r from slow@echo.xmpp.test" }, answers())
   end)
 
-  it("says by `from` which of its addresses has answered; by default it is its domain", function()
+  it("chooses by `from` which of its addresses answers; by default it is its domain", function()
     local held = {}
     f.conn:set_handler(function(x)
       held[#held + 1] = x
@@ -357,7 +357,7 @@ describe("a component", function()
     assert.same({ "error to bob@x/r from a@echo.xmpp.test" }, answers())
   end)
 
-  it("lets two of its users ask with one id", function()
+  it("lets two of its users send the same id", function()
     local got = {}
     for _, user in ipairs { "a", "b" } do
       local x = { "iq", { type = "get", id = "1", to = "bob@x/r", from = user .. "@echo.xmpp.test" } }
@@ -384,8 +384,8 @@ describe("a component", function()
   end)
 end)
 
-describe("the same question again and again", function()
-  -- A client's: whoever repeats himself gets an answer to each, from the call that each went to.
+describe("the same iq several times", function()
+  -- A client's: if the same iq comes several times, each is answered by the call that got it.
   it("is answered by the call that it went to", function()
     f = fed.open { jid = "alice@xmpp.test/here" }
     local n = 0
@@ -395,7 +395,7 @@ describe("the same question again and again", function()
       xmpp.sleep(me == 1 and 0.03 or 0.01)
       if me ~= 3 then f.conn:send { "iq", { type = "result", id = x[2].id, to = x[2].from }, { "n" .. me } } end
     end)
-    f.conn:set_handler(function(x, c) -- by a handler of one's own, too, that waits first
+    f.conn:set_handler(function(x, c) -- by the program's own handler, too, which waits first
       if n == 1 then xmpp.sleep(0.001) end
       xmpp.default_handler(x, c)
     end)

@@ -1,4 +1,4 @@
--- jid: a Jid as a value: equal ones are one, also as a table's key; and it is taken wherever an address is sent.
+-- jid: a Jid as a value: equal ones are identical, also as a table's key; it can be used wherever an address is sent.
 
 local fed = require "spec.support.fed"
 local xmpp = require "xmpp"
@@ -31,7 +31,7 @@ describe("a Jid", function()
     assert.is_nil(seen[jid "bob@xmpp.test/X"])
   end)
 
-  it("is kept by who has it, and by nobody else", function()
+  it("is kept alive by references, and by nothing else", function()
     local kept = jid "kept@xmpp.test"
     local weak = setmetatable({}, { __mode = "v" })
     for i = 1, 100 do weak[i] = jid("n" .. i .. "@xmpp.test") end
@@ -55,7 +55,7 @@ describe("a Jid", function()
     assert.is_true(collectgarbage "count" < before + 4000)
   end)
 
-  it("is the same one for a finalizer that makes it while it is made", function()
+  it("is the same one in a finalizer that makes it at the same time", function()
     if not newproxy then return end -- luacheck: ignore
     local wrong, theirs = 0, nil
     local function arm()
@@ -73,7 +73,7 @@ describe("a Jid", function()
     assert.equal(0, wrong)
   end)
 
-  it("is told by its text when it is none", function()
+  it("has an error that shows the text if it is invalid", function()
     local _, err = xmpp.jid "a@@b"
     assert.equal("jid-malformed", err.condition)
     assert.truthy(err.text:find("'a@@b' is not a JID", 1, true), err.text)
@@ -84,7 +84,7 @@ describe("a Jid", function()
     assert.equal("'a@b' is not a JID: the resourcepart is empty", err.text)
   end)
 
-  it("is taken in each attribute and as text, sent, answered and asked for", function()
+  it("can be used in each attribute and as text, in sending, answering and querying", function()
     local f = fed.open { jid = "alice@xmpp.test/here" }
     local bob = jid "bob@xmpp.test/x"
     f.conn:send { "message", { to = bob, id = bob }, { "item", { jid = bob }, bob } }
@@ -103,7 +103,7 @@ describe("a Jid", function()
     f:feed "</stream:stream>"
   end)
 
-  it("is taken from a program that gives a stanza to its own callbacks", function()
+  it("can be in a stanza that the program gives to its own callbacks", function()
     local f = fed.open { jid = "alice@xmpp.test/here" }
     local got = 0
     f.conn:set_callback(function() got = got + 1 end, { from = jid "bob@xmpp.test" })
@@ -113,7 +113,7 @@ describe("a Jid", function()
     f:feed "</stream:stream>"
   end)
 
-  it("is a component's domain, and its users'", function()
+  it("may be a component's domain, or a user's of it", function()
     local f = fed.open { jid = "echo.xmpp.test", component = true }
     f.conn:send { "message", { from = jid "bot@echo.xmpp.test", to = jid "bob@xmpp.test" } }
     local sent = f:sent()

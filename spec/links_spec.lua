@@ -1,4 +1,4 @@
--- links: one thing at a time that may happen to a link, and nothing comes of it but a pause.
+-- links: what may happen to a link, one thing at a time; each causes no more than a pause.
 local proxy = require "spec.support.proxy"
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
@@ -23,7 +23,7 @@ server.each(function(s)
     link:stop()
   end)
 
-  -- A message to itself; what is told of it.
+  -- Sends a message to itself. Returns the list of its states.
   local function say(text)
     local told = {}
     assert(conn:send({ "message", { to = tostring(conn:jid()), type = "chat" }, { "body", text } },
@@ -43,7 +43,7 @@ server.each(function(s)
     return function() return told[#told] == "acked" end
   end
 
-  -- What was said comes once, in its order.
+  -- What was sent comes once, in its order.
   local function hears(...)
     for _, text in ipairs { ... } do
       assert.equal(text, xmpp.xexpr.text(assert(conn:receive_blocking(30)), "body"))
@@ -52,7 +52,7 @@ server.each(function(s)
     assert.is_nil((conn:receive()))
   end
 
-  -- On the same session; more than once when the machine was in no hurry.
+  -- On the same session; on a slow machine it may have been resumed more than once.
   local function check_resumed()
     assert.is_true(conn:info().resumed >= 1)
     assert.equal(0, conn:info().rebound)
@@ -69,7 +69,7 @@ server.each(function(s)
     end)
   end
 
-  -- Of which Prosody's parser keeps what it has, and goes on with it after <resumed/>: that session is given up.
+  -- Prosody's parser keeps the half stanza, and continues with it after <resumed/>: that session is given up.
   it("a cut in mid-stanza", function()
     link:tell "after 40000 up rst"
     local long = ("x"):rep(60000)
@@ -80,7 +80,7 @@ server.each(function(s)
     assert.is_true(conn:info().resumed >= 1)
   end)
 
-  it("a hole that swallows what is sent and what comes", function()
+  it("a link that drops everything in both directions", function()
     link:tell "hole"
     local told = say "one"
     turn_until(is_acked(told))
@@ -89,7 +89,7 @@ server.each(function(s)
     check_resumed()
   end)
 
-  it("a hole while nobody has anything to say", function()
+  it("a link that drops everything while nothing is sent", function()
     link:tell "hole"
     turn_until(function() return conn:info().resumed >= 1 end)
     say "one"

@@ -1,4 +1,4 @@
--- Listening: any number of functions for each of a connection's events, and how they go again.
+-- Listeners: any number of functions for each of a connection's events, and how they are removed.
 local fed = require "spec.support.fed"
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
@@ -15,7 +15,7 @@ end
 
 local SKIPPED = "<message from='bob@xmpp.test/x'>" .. ("<a>"):rep(200) .. ("</a>"):rep(200) .. "</message>"
 
--- An event for whoever listens.
+-- Causes an event.
 local function happen()
   f:feed(SKIPPED)
 end
@@ -31,7 +31,7 @@ end
 describe("listeners", function()
   stage.around(set)
 
-  it("are called in their order, each with the same values", function()
+  it("are called in the order of adding, each with the same values", function()
     local values = {}
     for i = 1, 3 do
       conn:on("skipped", function(...)
@@ -60,7 +60,7 @@ describe("listeners", function()
     stage.expect "g"
   end)
 
-  it("go by off, each its own, which says whether it was there", function()
+  it("are removed by the function that on returned, which reports whether it was there", function()
     local offs = {}
     for _, name in ipairs { "a", "b", "c" } do offs[name] = conn:on("skipped", hears(name)) end
     assert.is_true(offs.b())
@@ -72,13 +72,13 @@ describe("listeners", function()
     assert.is_false(offs.a())
     happen()
     stage.expect ""
-    assert.equal("max-depth", stage.take_errors()[1].object.condition) -- nobody listens: on_error does
+    assert.equal("max-depth", stage.take_errors()[1].object.condition) -- without a listener, on_error gets it
     conn:on("skipped", hears "d")
     happen()
     stage.expect "d"
   end)
 
-  it("that go before their turn are not called; who comes meanwhile hears of the next", function()
+  it("that are removed before their turn are not called; new ones hear the next event", function()
     local off
     conn:on("skipped", hears("a", function()
       if off then off() end
@@ -93,7 +93,7 @@ describe("listeners", function()
     stage.expect "a c late"
   end)
 
-  it("may take themselves away while they are called", function()
+  it("may remove themselves while they are called", function()
     local off
     off = conn:on("skipped", hears("once", function() assert.is_true(off()) end))
     conn:on("skipped", hears "b")
@@ -103,7 +103,7 @@ describe("listeners", function()
     stage.expect "b"
   end)
 
-  it("that throw or wait hold up nobody else", function()
+  it("that throw or wait don't delay the others", function()
     conn:on("skipped", hears("throws", function() error "thrown" end))
     conn:on("skipped", hears("waits", function()
       xmpp.sleep(0.01)
@@ -119,7 +119,7 @@ describe("listeners", function()
     stage.turn_until(function() return stage.heard() == "slept" end)
   end)
 
-  it("are a function: nil, and anything else, raises at the caller's line", function()
+  it("must be functions: anything else, and nil, raises at the caller's line", function()
     for _, bad in ipairs { false, 1, "f", setmetatable({}, { __call = function() end }) } do
       assert.has_error(function() conn:on("skipped", bad) end)
     end
@@ -131,7 +131,7 @@ describe("listeners", function()
   end)
 
   for _, event in ipairs { "state", "failed", "skipped", "full" } do
-    it("of " .. event .. " are their own", function()
+    it("of " .. event .. " are separate from other events'", function()
       local off = conn:on(event, function() stage.note(event) end)
       assert.is_function(off)
       if event ~= "skipped" then
@@ -142,7 +142,7 @@ describe("listeners", function()
     end)
   end
 
-  it("of state and failed hear of the end, all of them", function()
+  it("of state and failed all hear of the connection's end", function()
     for i = 1, 2 do
       conn:on("state", function(state) stage.note(state .. i) end)
       conn:on("failed", function(stanza) stage.note(stanza[2].id .. i) end)
@@ -157,7 +157,7 @@ describe("a connection", function()
   before_each(function() stage.begin() end)
   after_each(stage.finish)
 
-  it("is kept by who listens to its state, as long as one does", function()
+  it("isn't collected as long as its state has a listener", function()
     local weak = setmetatable({ fed.open { jid = stage.ME }.conn }, { __mode = "v" })
     local offs = { weak[1]:on("state", function() end), weak[1]:on("state", function() end) }
     collect()
@@ -171,7 +171,7 @@ describe("a connection", function()
     assert.is_false(offs[2]())
   end)
 
-  it("is not kept by off, which is harmless when it is gone, and to another at its place", function()
+  it("is not kept alive by an off function, which is harmless after the collection", function()
     local offs = {}
     local weak = setmetatable({}, { __mode = "v" })
     for i = 1, 20 do

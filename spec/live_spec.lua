@@ -1,4 +1,4 @@
--- live: the modules above the transport on real servers, among themselves and with another library's client (slixmpp).
+-- live: the modules above the transport on real servers, between our own clients and with another library's (slixmpp).
 local caps = require "xmpp.caps"
 local child = require "spec.support.child"
 local disco = require "xmpp.disco"
@@ -43,7 +43,7 @@ server.each(function(s)
   end
 
   describe("a login", function()
-    it("tells what the server offers, and a component's has nothing to tell", function()
+    it("has the features that the server offers; a component's has none", function()
       local offers = login("alice", "a"):info().offers
       for _, ns in ipairs { "urn:ietf:params:xml:ns:xmpp-bind", "urn:xmpp:sm:3", "urn:xmpp:features:rosterver" } do
         assert.is_true(offers[ns], ns)
@@ -53,14 +53,14 @@ server.each(function(s)
     end)
   end)
 
-  -- What spelling says of it is what the other side reads. Prosody writes an address as it has folded it. So does
-  -- ejabberd, but where an account or a room isn't its own it writes what it was told.
+  -- What `spelling` says of an address is what the other side gets. Prosody writes an address as it has folded it. So
+  -- does ejabberd, but an account or a room of another server it writes as it was named.
   describe("an address", function()
     local NAMED = { "straße@%s", "Ὀδυσσεύς@%s/ς", "ǰ@%s", "anna@%s/oﬃce", "anna@%s/ＡＢＣ１", "anna@%s/ｶﾞ",
       "anna@%s/Ⅳ ①", "anna@%s/☺", "anna@%s/☺\239\184\143", "anna@%s/♥\239\184\142!",
       "anna@%s/a\194\160b", "straße@%s/ﬁ" }
 
-    it("that goes elsewhere is written as its key, or as it was named", function()
+    it("of another host arrives as its key, or as it was written", function()
       local echo, alice = join(s.component), login("alice", "a")
       local got
       echo:set_handler(function(stanza) got = stanza[2].to end)
@@ -74,8 +74,8 @@ server.each(function(s)
       end
     end)
 
-    -- What has come since Unicode 3.2 they refuse, an emoji for one.
-    it("of somebody in a room is its key", function()
+    -- They refuse code points that are newer than Unicode 3.2, such as an emoji.
+    it("of an occupant is its key", function()
       local alice = login("alice", "a")
       for i, named in ipairs { "straße", "ς", "oﬃce", "ＡＢＣ１", "ｶﾞ", "Ⅳ ①", "☺\239\184\143", "♥\239\184\142!", "😀" } do
         local room = ("tea%d@conference.%s"):format(i, s.domain)
@@ -93,7 +93,7 @@ server.each(function(s)
       end
     end)
 
-    it("that the server keeps, in a roster, is its key", function()
+    it("in a roster is its key", function()
       local alice = login("alice", "a")
       local got
       alice:set_handler(function(stanza)
@@ -118,7 +118,7 @@ server.each(function(s)
   describe("iq", function()
     it("asks and serves across the server, and errors come as errors", function()
       local alice, bob = login("alice", "a"), login("bob", "b")
-      bob:set_handler() -- who has no handler takes other questions from the queue, and answers them
+      bob:set_handler() -- without a handler, the other queries go to the queue, and are answered there
       iq.serve(bob, "get", "urn:example:weather", function(query)
         local town = query[2].town
         if not town then return nil, "modify", "bad-request", "town?" end
@@ -153,7 +153,7 @@ server.each(function(s)
       assert.matches(s.name:match "^%a+", version.name:lower())
     end)
 
-    it("serve a component's tree, which a client walks, and which goes through its JSON form", function()
+    it("serve a component's tree, which a client walks and which survives JSON", function()
       local echo, alice = join(s.component), login "alice"
       ext.use(echo, disco, { identity = { category = "conference", type = "irc", name = "IRC" } })
       info.use(echo, { version = { name = "live", version = "1" }, time = true })
@@ -180,7 +180,7 @@ server.each(function(s)
       assert.is_true(math.abs(assert(info.time(alice, s.component)).utc - os.time()) < 60)
     end)
 
-    it("tell a stranger nothing of a client, and its own account what it is", function()
+    it("tell strangers nothing about a client, but its own account", function()
       local alice, other, bob = login("alice", "a"), login("alice", "other"), login("bob", "b")
       info.use(alice, { version = { name = "live", version = "1" } })
       local _, err = disco.info(bob, alice:jid())
@@ -193,7 +193,7 @@ server.each(function(s)
   end)
 
   describe("health", function()
-    it("is well, with all that this server has, a room too", function()
+    it("finds no fault with this server, including a room", function()
       local alice, bob, room = login("alice", "a"), login("bob", "b"), "health@conference." .. s.domain
       assert(require("xmpp.muc").join(bob, room, "bob", { create = "default" }))
       require("xmpp.presence").set(alice, {})
@@ -208,7 +208,7 @@ server.each(function(s)
   end)
 
   describe("an extension", function()
-    it("has a new session after the server has lost the old one, and goes on", function()
+    it("gets a new session after the server has lost the old one, and continues", function()
       local alice, bob = login("alice", "a"), login("bob", "b")
       local heard = {}
       local E = { name = "presence", session = function(_, conn, first)
@@ -236,7 +236,7 @@ server.each(function(s)
       pipe = nil
     end)
 
-    -- What it has said when it has said that. It is asked meanwhile, so its lines go to a file.
+    -- Waits for its line with this key. Returns all its lines so far; they go to a file, as it is queried meanwhile.
     local function told(path, key)
       local all = {}
       turn_until(function()
@@ -277,7 +277,7 @@ server.each(function(s)
       turn_until(function() return said[1] end)
       local of_it = assert(caps.of(alice, its))
       assert.is_true(of_it.features[INFO])
-      assert.equal(1, #ext.save(alice).caps) -- it was kept, so it has the hash that it was announced by
+      assert.equal(1, #ext.save(alice).caps) -- it was kept, so it had the hash that was announced
       alice:send { "message", { to = its, type = "chat" }, { "body", "urn:example:new" } }
       turn_until(function() return said[2] end)
       assert.is_true(assert(caps.of(alice, its)).features["urn:example:new"])

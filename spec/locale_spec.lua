@@ -1,14 +1,14 @@
--- locale: it is the program's; numbers, hosts and JIDs are what they are under "C". (Certificates under a Turkish one:
--- t_cert, t_ascii.)
+-- locale: the program may choose it; numbers, hosts and JIDs are the same as in the "C" locale. (t_cert and t_ascii
+-- test certificates in a Turkish one.)
 local shell = require "spec.support.shell"
 
 local LUA = os.getenv "LUA" or "lua5.4"
 local folder
 
--- How Lua writes 0.5 where the decimal point is `point`: LuaJIT asks no locale.
+-- How Lua writes 0.5 if the decimal point is `point`: LuaJIT ignores the locale.
 local function half(point) return jit and "0.5" or "0" .. point .. "5" end
 
--- What `script` prints under the locale, after a line with 0.5 as Lua writes it there.
+-- What `script` prints in this locale, after a line with 0.5 as Lua writes it there.
 local function under(name, script)
   local path = shell.file(('assert(os.setlocale "%s.UTF-8")\nprint(1 / 2)\n'):format(name), script)
   local text = shell.succeed(shell.HERE .. ("LOCPATH='%s' '%s' '%s'"):format(folder, LUA, path))
@@ -34,7 +34,7 @@ describe("a locale", function()
   ]]
 
   for name, point in pairs { de_DE = ",", ps_AF = "\217\171" } do
-    it("has no say in numbers: " .. name, function()
+    it("doesn't affect numbers: " .. name, function()
       local text = under(name, numbers)
       assert.equal(half(point), text:match "^[^\n]+")
       local here = shell.file(numbers)
@@ -44,7 +44,7 @@ describe("a locale", function()
     end)
   end
 
-  it("has no say in hosts and JIDs", function()
+  it("doesn't affect hosts and JIDs", function()
     local text = under("tr_TR", [[
       local core = require "xmpp.core"
       print(core.jid "I@ISTANBUL.EXAMPLE/I", core.host "ISTANBUL", core.host "BÜCHER.example")

@@ -1,11 +1,11 @@
--- logout: real servers forget a token, and with it the user agent's older ones (XEP-0484 3.4).
+-- logout: real servers delete a token, and with it the user agent's older ones (XEP-0484 3.4).
 local proxy = require "spec.support.proxy"
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
 
 local AGENTS = 0
 
--- A user agent that no server has seen.
+-- A user agent that no server knows yet.
 local function new_agent()
   AGENTS = AGENTS + 1
   return { id = ("5c3b2a10-0000-4000-8000-%012d"):format(AGENTS) }
@@ -25,7 +25,7 @@ local function rows(s)
     return xmpp.logout(token, s.host, s.tls_port, s.opts(extra))
   end
 
-  -- As another process would: what this one has in its keyring is gone.
+  -- As in another process: this one's keyring is emptied.
   local function log_in_by(token)
     xmpp.forget()
     local conn, err = log_in { token = token }
@@ -50,7 +50,7 @@ local function rows(s)
 
   it("has the server forget the token", function()
     local token = token_of(new_agent())
-    local conn = assert(log_in_by(token)) -- it is good until then
+    local conn = assert(log_in_by(token)) -- until then it is valid
     assert.is_true(conn:stop())
     local logins = 0
     local function count(direction, text)
@@ -61,10 +61,10 @@ local function rows(s)
     expect_refused(token)
   end)
 
-  it("has it forget those that it had given before, too", function()
+  it("has the server forget earlier tokens as well", function()
     local agent = new_agent()
     local older = token_of(agent)
-    assert.is_true(assert(log_in_by(older)):stop()) -- proven: it stays good until a newer one is used
+    assert.is_true(assert(log_in_by(older)):stop()) -- it was used, so it stays valid until a newer one is
     local newer = token_of(agent)
     assert.not_equal(older.token, newer.token)
     xmpp.forget()
@@ -73,7 +73,7 @@ local function rows(s)
     expect_refused(newer)
   end)
 
-  it("forgets it in this process as well", function()
+  it("forgets the token in this process as well", function()
     local agent = new_agent()
     local token = token_of(agent)
     assert.same({ true }, { log_out(token) })
@@ -82,7 +82,7 @@ local function rows(s)
     conn:stop()
   end)
 
-  it("isn't needed where none is wanted", function()
+  it("isn't needed for a login without fast", function()
     local agent = new_agent()
     token_of(agent)
     local conn = assert(log_in { user_agent = agent, fast = false })
@@ -93,7 +93,7 @@ local function rows(s)
     conn:stop()
   end)
 
-  it("takes the token of a connection whose user agent nobody has named", function()
+  it("accepts the token of a connection with a generated user agent", function()
     local ids = {}
     for i = 1, 2 do
       local conn = assert(log_in { fast = true })
@@ -106,7 +106,7 @@ local function rows(s)
     assert.not_equal(ids[1], ids[2])
   end)
 
-  it("leaves the way that the account has logged in by, whatever that is", function()
+  it("leaves the account's remembered mechanism as it is", function()
     local opts = { user_agent = new_agent(), mechanisms = { "PLAIN", "HT-SHA-256-EXPR" } }
     xmpp.forget()
     for _, mechanism in ipairs(opts.mechanisms) do
@@ -115,12 +115,12 @@ local function rows(s)
       conn:stop()
       if conn:info().fast then assert.same({ true }, { log_out(conn:token()) }) end
     end
-    local conn = assert(log_in(opts)) -- the token proves nothing of the server's other mechanisms
+    local conn = assert(log_in(opts)) -- the token says nothing about the server's other mechanisms
     assert.equal("PLAIN", conn:info().mechanism)
     conn:stop()
   end)
 
-  it("leaves it to a connection that comes back as well", function()
+  it("leaves it for a connection that reconnects as well", function()
     xmpp.forget()
     local link = proxy.start(s.host, s.tls_port)
     finally(function() link:stop() end)
@@ -143,14 +143,14 @@ local function rows(s)
     conn:stop()
   end)
 
-  it("is done already where the token is refused", function()
+  it("succeeds with 'refused' if the token is refused", function()
     local token = token_of(new_agent())
     assert.same({ true }, { log_out(token) })
     xmpp.forget()
     assert.same({ true, "refused" }, { log_out(token) })
   end)
 
-  it("leaves the user agent's session as it is", function()
+  it("doesn't disturb the user agent's session", function()
     local conn = assert(log_in { user_agent = new_agent(), bind2 = true, reconnect = true })
     assert.is_true(conn:info().bound_inline)
     local states = {}
@@ -163,7 +163,7 @@ local function rows(s)
     conn:stop()
   end)
 
-  it("leaves other user agents their tokens", function()
+  it("leaves the tokens of other user agents valid", function()
     local mine, other = token_of(new_agent()), token_of(new_agent())
     assert.same({ true }, { log_out(mine) })
     assert.is_true(assert(log_in_by(other)):stop())
@@ -174,21 +174,21 @@ describe("xmpp.logout", function()
   server.each(rows, { extra_modules = "sasl2 sasl2_bind2 sasl2_sm sasl2_fast" }, { "prosody13" })
   server.each(rows, { extra_modules = "auth_fast" }, { "ejabberd24" })
 
-  it("says what is wrong where the server can't be had", function()
+  it("returns the error if the server can't be reached", function()
     local token = { version = 1, jid = "alice@xmpp.test", user_agent = new_agent().id, mechanism = "HT-SHA-256-EXPR",
       token = "secret" }
     local ok, err = xmpp.logout(token, "127.0.0.1", 1, { timeout = 5 })
     assert.same({ nil, "tcp" }, { ok, err.layer })
   end)
 
-  describe("of a server without tokens", function()
+  describe("at a server without tokens", function()
     server.each(function(s)
-      it("fails, and says so", function()
+      it("fails with invalid-mechanism", function()
         local token = { version = 1, jid = "alice@" .. s.domain, user_agent = new_agent().id, token = "secret",
           mechanism = "HT-SHA-256-EXPR" }
         local ok, err = xmpp.logout(token, s.host, s.port, s.opts())
         assert.same({ nil, "sasl", "invalid-mechanism" }, { ok, err.layer, err.condition })
-        assert.matches("^the token can't be shown: the server takes none by HT%-SHA%-256%-EXPR here", err.text)
+        assert.matches("^the token can't be used: the server doesn't offer HT%-SHA%-256%-EXPR here", err.text)
       end)
     end)
   end)

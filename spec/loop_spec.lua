@@ -1,5 +1,5 @@
--- loop: run, step, tasks, timers, errors, and the loop of somebody else. Without a server, on fed bytes and on sockets
--- of this process.
+-- loop: run, step, tasks, timers, errors, and use with another loop. Without a server, on fed bytes and on sockets of
+-- this process.
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
@@ -11,7 +11,7 @@ local xmpp = require "xmpp"
 
 local expect, hears, note, refuses = stage.expect, stage.hears, stage.note, stage.refuses
 
--- A program of its own; what it prints, and its exit status.
+-- Runs a program of its own. Returns what it prints, and its exit status.
 local function run(source)
   local path = shell.file(source)
   local output, status = shell.run(shell.HERE .. (os.getenv "LUA" or "lua5.4") .. " " .. path)
@@ -70,7 +70,7 @@ describe("run", function()
     expect "other"
   end)
 
-  it("returns after the turn in which quit was called, and goes on when it is called again", function()
+  it("returns after the turn in which quit was called, and continues when called again", function()
     for i = 1, 3 do
       xmpp.spawn(function()
         note("task" .. i)
@@ -104,19 +104,19 @@ describe("run", function()
     xmpp.sleep(0.01)
     local timer = xmpp.after(1000, error)
     assert.is_true(xmpp.run())
-    xmpp.after(0.01, xmpp.quit) -- that one is over
+    xmpp.after(0.01, xmpp.quit) -- the earlier quit has no effect any more
     xmpp.after(0.005, function() note "turned" end)
     assert.is_true(xmpp.run())
     expect "turned"
     timer:cancel()
-    xmpp.spawn(xmpp.quit) -- in connect's own turns
+    xmpp.spawn(xmpp.quit) -- during connect's own turns
     assert.is_nil((xmpp.connect_client("a@x.test", "x", "127.0.0.1", 1, { timeout = 5 })))
     timer = xmpp.after(1000, error)
     assert.is_true(xmpp.run())
     timer:cancel()
   end)
 
-  it("returns when the server has closed the stream, and stop tells why, though nothing is pending", function()
+  it("returns when the server has closed the stream; stop then returns the reason", function()
     local f = stage.open { jid = stage.ME }
     f.conn:set_handler(function() end)
     xmpp.spawn(function() core.conn.feed(f.conn, "</stream:stream>") end)
@@ -128,7 +128,7 @@ describe("run", function()
     end
   end)
 
-  it("is refused in tasks, timers, and one's own coroutines in them; nothing is lost by it", function()
+  it("is refused in tasks, timers and coroutines inside them, without losing anything", function()
     local function attempt()
       refuses("a step is being made already", function() xmpp.run() end)
       refuses("a step is being made already", function() xmpp.step() end)
@@ -147,7 +147,7 @@ describe("step", function()
   before_each(function() stage.begin() end)
   after_each(stage.finish)
 
-  it("says how many stanzas were dispatched", function()
+  it("returns how many stanzas were dispatched", function()
     local f = stage.open()
     f.conn:set_handler(hears "cb")
     assert.equal(0, xmpp.step())
@@ -160,7 +160,7 @@ describe("step", function()
     expect "cb1 cb2 cb3"
   end)
 
-  it("dispatches no more than it is asked for", function()
+  it("dispatches no more stanzas than asked for", function()
     local f, g = stage.open(), stage.open()
     f.conn:set_handler(hears "f")
     g.conn:set_handler(hears "g")
@@ -179,7 +179,7 @@ describe("step", function()
     assert.equal(0, xmpp.step(0, 1))
   end)
 
-  it("gives each connection its turn, though one has very much", function()
+  it("serves each connection, even if one has very many stanzas", function()
     local f, g = stage.open(), stage.open()
     local n = 0
     f.conn:set_handler(function() n = n + 1 end)
@@ -191,7 +191,7 @@ describe("step", function()
     assert.equal(1000, n)
   end)
 
-  it("waits for a timer, at most as long as it is told", function()
+  it("waits for a timer, at most for the given time", function()
     xmpp.after(0.02, function() note "timer" end)
     while core.is_busy() do xmpp.step(20) end
     expect "timer"
@@ -202,20 +202,20 @@ describe("step", function()
     timer:cancel()
   end)
 
-  it("with a negative time waits for whatever comes first", function()
+  it("with a negative time waits until something happens", function()
     xmpp.after(0.02, function() note "timer" end)
     while core.is_busy() do xmpp.step(-1) end
     expect "timer"
   end)
 
-  it("refuses what is no time and no count", function()
+  it("refuses invalid times and counts", function()
     refuses("number expected, got string", function() xmpp.step("x") end)
     refuses("seconds expected, got nan", function() xmpp.step(0 / 0) end)
     refuses("at least 1 expected", function() xmpp.step(0, 0) end)
     refuses("number expected, got table", function() xmpp.step(0, {}) end)
   end)
 
-  it("ends though tasks make tasks for ever, and cancel what was due", function()
+  it("ends even if tasks start tasks forever and cancel due timers", function()
     local n, timer = 0, nil
     local function again()
       n = n + 1
@@ -236,7 +236,7 @@ describe("spawn", function()
   before_each(function() stage.begin() end)
   after_each(stage.finish)
 
-  it("calls with the arguments, in a coroutine, from the next turn on, in order", function()
+  it("calls in the next turn, in order, in a coroutine, with the arguments", function()
     local main = coroutine.running()
     local got
     xmpp.spawn(function(...)
@@ -263,7 +263,7 @@ describe("spawn", function()
     expect "inner"
   end)
 
-  it("tells on_error what is thrown, at once or later", function()
+  it("reports errors to on_error, at once or later", function()
     xmpp.spawn(function() error "at once" end)
     xmpp.spawn(function()
       xmpp.sleep(0)
@@ -276,7 +276,7 @@ describe("spawn", function()
     assert.truthy(got[2].text:find("^spec/loop_spec.lua:%d+: later\nstack traceback:"), got[2].text)
   end)
 
-  it("takes a function", function()
+  it("accepts only a function", function()
     refuses("bad argument #1 to 'spawn' (function expected, got nil)", function() xmpp.spawn() end)
     refuses("bad argument #1 to 'spawn' (function expected, got thread)",
       function() xmpp.spawn(coroutine.create(function() end)) end)
@@ -287,7 +287,7 @@ describe("sleep", function()
   before_each(function() stage.begin() end)
   after_each(stage.finish)
 
-  it("lets others go on, and wakes in the order of time", function()
+  it("lets other tasks run, and wakes in the order of time", function()
     for _, n in ipairs { 3, 1, 2 } do
       xmpp.spawn(function()
         xmpp.sleep(n / 50)
@@ -298,7 +298,7 @@ describe("sleep", function()
     expect "slept1 slept2 slept3"
   end)
 
-  it("of no time is a turn for others", function()
+  it("of 0 seconds gives other tasks a turn", function()
     for _, name in ipairs { "a", "b" } do
       xmpp.spawn(function()
         for i = 1, 3 do
@@ -317,7 +317,7 @@ describe("sleep", function()
     expect "timer"
   end)
 
-  it("works in one's own coroutine, which the loop resumes", function()
+  it("works in the program's own coroutine, which the loop resumes", function()
     local co = coroutine.create(function()
       xmpp.sleep(0)
       note "slept"
@@ -330,7 +330,7 @@ describe("sleep", function()
     assert.equal("dead", coroutine.status(co))
   end)
 
-  it("takes seconds", function()
+  it("accepts only seconds", function()
     refuses("bad argument #1 to 'sleep' (seconds expected, got nil)", function() xmpp.sleep() end)
     refuses("bad argument #1 to 'sleep' (seconds expected, got -1)", function() xmpp.sleep(-1) end)
     refuses("bad argument #1 to 'sleep' (seconds expected, got ", function() xmpp.sleep(0 / 0) end)
@@ -342,7 +342,7 @@ describe("after", function()
   before_each(function() stage.begin() end)
   after_each(stage.finish)
 
-  it("calls once, without arguments, in a coroutine; in the order of time, then of asking", function()
+  it("calls once, without arguments, in a coroutine, in the order of time, then of creation", function()
     for _, n in ipairs { 0.02, 0, 0.01 } do
       for _, name in ipairs { "a", "b" } do
         xmpp.after(n, function(...) note(name .. n .. "." .. select("#", ...)) end)
@@ -366,7 +366,7 @@ describe("after", function()
     assert.is_false(over:cancel())
   end)
 
-  it("that is over cancels none that came later, whatever lies where it lay", function()
+  it("that has fired or was cancelled never cancels a later one in its memory", function()
     local old, new = {}, {}
     for i = 1, 1000 do old[i] = xmpp.after(1000, error) end
     for i = 1, 1000 do assert.is_true(old[i]:cancel()) end
@@ -375,7 +375,7 @@ describe("after", function()
     for i = 1, 1000 do assert.is_true(new[i]:cancel()) end
   end)
 
-  it("can cancel itself, to no effect, and another that is due in the same turn", function()
+  it("can't cancel itself any more, but another that is due in the same turn", function()
     local first, second
     first = xmpp.after(0, function()
       assert.is_false(first:cancel())
@@ -388,7 +388,7 @@ describe("after", function()
     expect "first third"
   end)
 
-  it("calls though nobody keeps the timer, and lets go of one that is cancelled", function()
+  it("fires even if nothing refers to it; a cancelled one frees its function", function()
     xmpp.after(0.01, function() note "called" end)
     collectgarbage()
     collectgarbage()
@@ -407,14 +407,14 @@ describe("after", function()
     expect "called"
   end)
 
-  it("never comes after a time without end", function()
+  it("never fires with an infinite time", function()
     local timer = xmpp.after(math.huge, function() note "never" end)
     core.step(0)
     assert.is_nil(xmpp.timeout())
     assert.is_true(timer:cancel())
   end)
 
-  it("tells on_error what is thrown", function()
+  it("reports errors to on_error", function()
     xmpp.after(0, function() error({}) end)
     xmpp.after(0, function() note "next" end)
     xmpp.run()
@@ -422,7 +422,7 @@ describe("after", function()
     expect "next"
   end)
 
-  it("takes seconds and a function", function()
+  it("accepts only seconds and a function", function()
     refuses("bad argument #1 to 'after' (seconds expected, got nil)", function() xmpp.after(nil, print) end)
     refuses("bad argument #1 to 'after' (seconds expected, got -1)", function() xmpp.after(-1, print) end)
     refuses("bad argument #2 to 'after' (function expected, got nil)", function() xmpp.after(1) end)
@@ -449,7 +449,7 @@ describe("every", function()
     assert.is_false(timer:cancel())
   end)
 
-  it("goes on when it throws, and waits for who waits for longer than its time", function()
+  it("continues after an error, and never runs twice at once", function()
     local timer
     local n, at_once, most = 0, 0, 0
     timer = xmpp.every(0, function()
@@ -466,7 +466,7 @@ describe("every", function()
     assert.equal(1, #stage.take_errors())
   end)
 
-  luas.it("coroutine.close", "goes on when its call is closed, which nobody can wait for", function()
+  luas.it("coroutine.close", "continues when the coroutine of a call is closed", function()
     local timer, first
     local n = 0
     timer = xmpp.every(0.001, function()
@@ -483,15 +483,15 @@ describe("every", function()
     timer:cancel()
   end)
 
-  it("can be cancelled while it is due", function()
+  it("can be cancelled while a call is due", function()
     local timer
     xmpp.after(0, function() timer:cancel() end)
     timer = xmpp.every(0, function() note "never" end)
-    xmpp.sleep(0.005) -- main: both fall due, the first is called first
+    xmpp.sleep(0.005) -- in the main thread: both are due, the first is called first
     expect ""
   end)
 
-  it("takes seconds and a function", function()
+  it("accepts only seconds and a function", function()
     refuses("bad argument #1 to 'every' (seconds expected, got string)", function() xmpp.every("1", print) end)
     refuses("bad argument #2 to 'every' (function expected, got table)", function() xmpp.every(1, {}) end)
   end)
@@ -539,7 +539,7 @@ describe("wrap", function()
   end)
 
   if luas.has("yields across pcall", "a for that asks a generator waits in a task") then
-    it("gives the items of a for, in a task", function()
+    it("works in a for loop in a task", function()
       xmpp.spawn(function()
         for i in xmpp.wrap(function() count_slowly(3) end) do note("item" .. i) end
       end)
@@ -583,7 +583,7 @@ describe("wrap", function()
     end
   end)
 
-  it("is what an item says that is none, where a generator of coroutine.wrap's has waited", function()
+  it("is named in the error when a coroutine.wrap generator has waited and its item is used", function()
     for _, use in ipairs { function(x) return x + 1 end, function(x) return x.field end, function(x) return x .. "" end,
       tostring, function(x) x.field = 1 end, function(x) return x() end, function(x) return x < x end } do
       local item
@@ -599,7 +599,7 @@ describe("wrap", function()
     xmpp.run()
   end)
 
-  it("is what a generator of coroutine.wrap's says that is asked for ever", function()
+  it("is named in the error when a coroutine.wrap generator is called too often", function()
     local function ask()
       local n = 0
       for _ in coroutine.wrap(function() count_slowly(3) end) do n = n + 1 end
@@ -613,7 +613,7 @@ describe("wrap", function()
     assert.matches("made by xmpp.wrap, not by coroutine.wrap", stage.take_errors()[1].text, 1, true)
   end)
 
-  it("is needed by nobody who resumes what waits once in each turn", function()
+  it("isn't needed by a program that resumes the waiting coroutine in each turn", function()
     local co = coroutine.create(function()
       xmpp.sleep(0.02)
       note "slept"
@@ -650,7 +650,7 @@ describe("a variable to be closed", function()
     assert.equal("closed", g.conn:state())
   end)
 
-  luas.it("variables to be closed", "stops a connection when an error is thrown, where nothing can wait", function()
+  luas.it("variables to be closed", "stops a connection when an error is thrown in code that can't wait", function()
     local f = stage.open()
     xmpp.spawn(function()
       table.sort({ 1, 2 }, function()
@@ -673,7 +673,7 @@ describe("a variable to be closed", function()
 end)
 
 describe("every", function()
-  it("goes on when its function returns something, which is a dead coroutine's as all that is over", function()
+  it("continues when its function returns values", function()
     local n, co, timer = 0, nil, nil
     timer = xmpp.every(0.001, function()
       co = coroutine.running()
@@ -704,7 +704,7 @@ describe("on_error", function()
     assert.equal("task", got[3].what)
   end)
 
-  it("gives back who it was", function()
+  it("returns the previous handler", function()
     local one, other = function() end, function() end
     local before = xmpp.on_error(one)
     assert.equal("function", type(before))
@@ -713,7 +713,7 @@ describe("on_error", function()
     assert.is_nil(xmpp.on_error(before))
   end)
 
-  -- What on_error was told with, of the one error that there has been.
+  -- `whose` of the one error that on_error was called with.
   local function whose()
     fed.settle()
     local got = stage.take_errors()
@@ -728,7 +728,7 @@ describe("on_error", function()
     error("boom " .. select("#", ...))
   end
 
-  it("hears what a task, a timer and a signal are, and their function, at once and after a wait", function()
+  it("gets what failed (task, timer) and its function, at once and after a wait", function()
     for _, f in ipairs { boom, boom_later } do
       xmpp.after(0, f)
       fed.settle()
@@ -750,9 +750,9 @@ describe("on_error", function()
       conn:set_callback(f)
     end,
   } do
-    it(("hears which connection, stanza and function, of a %s"):format(name), function()
+    it(("gets the connection, the stanza and the function of a failing %s"):format(name), function()
       local f = stage.open()
-      -- The first that waits, those after it, and one in which nothing of its arguments is left.
+      -- The first call that waits, later ones, and one whose arguments are gone when it raises.
       for n, act in ipairs { boom, boom_later, boom_later, function() boom_later() end, boom } do
         local function call(stanza, ...) return act(stanza, ...) end
         if n == 4 then call = act end
@@ -773,7 +773,7 @@ describe("on_error", function()
     end)
   end
 
-  it("hears it of a response's callback, of listeners, and of send's on", function()
+  it("gets the same for response callbacks, listeners and send's on", function()
     local f = stage.open()
     f.conn:send_callback({ "iq", { type = "get", id = "a", to = "x.test" } }, boom)
     f:feed "<iq type='result' id='a' from='x.test'/>"
@@ -802,7 +802,7 @@ describe("on_error", function()
     assert.equal("state", whats[#whats])
   end)
 
-  it("hears it of what nobody listens to", function()
+  it("gets events that have no listener", function()
     local f = stage.open { jid = stage.ME, max_attributes = 1 }
     f:feed "<message id='s'><body a='1' b='2'/></message>"
     local got = stage.take_errors()[1]
@@ -811,7 +811,7 @@ describe("on_error", function()
     assert.is_nil(got.whose.func)
   end)
 
-  it("keeps nothing of a call whose coroutine is gone", function()
+  it("keeps no reference to a call whose coroutine is gone", function()
     local f = stage.open()
     local kept = setmetatable({}, { __mode = "v" })
     f.conn:set_handler(function(stanza)
@@ -825,12 +825,12 @@ describe("on_error", function()
     assert.is_nil(kept[2])
   end)
 
-  it("takes a function or nothing", function()
+  it("accepts only a function or nil", function()
     refuses("function expected, got string", function() xmpp.on_error("x") end)
     refuses("function expected, got table", function() xmpp.on_error({}) end)
   end)
 
-  it("of nobody is stderr, to which it goes back with nil", function()
+  it("is stderr by default, and again after nil", function()
     assert.equal(([[
 xmpp: error in a callback: boom
 stack traceback:
@@ -852,7 +852,7 @@ status 0
       io.stderr:write "ended\n"]]):gsub("\t[^\n]*\n", "")))
   end)
 
-  it("that throws, or waits, is told of on stderr, and ends nothing", function()
+  it("that throws or waits is reported on stderr, and ends nothing", function()
     local output = program([[
       xmpp.on_error(function() error("again", 0) end)
       xmpp.spawn(function() error("boom", 0) end)
@@ -874,7 +874,7 @@ status 0
     assert.truthy(output:find("ended\nstatus 0\n$"), output)
   end)
 
-  it("hears of callbacks inside callbacks until C's stack is full", function()
+  it("gets the error when nested callbacks exhaust the C stack", function()
     local output = program([[
       local fed = require "spec.support.fed"
       local f = fed.open { jid = "me@xmpp.test/here" }
@@ -891,8 +891,8 @@ describe("the end of the program", function()
   before_each(function() stage.begin() end)
   after_each(stage.finish)
 
-  -- Of what was there before the library: it is finalized after the library's own.
-  it("leaves finalizers a library that says it is closed, whichever function they call", function()
+  -- Objects that were made before the library was loaded are finalized after it.
+  it("makes functions called in finalizers raise that the library is closed", function()
     local said = run [[
       local calls = {}
       local function finalizer()
@@ -958,7 +958,7 @@ describe("the end of the program", function()
     assert.truthy(said:find("status 0\n$"), said)
   end)
 
-  it("takes away quietly whatever still waits", function()
+  it("discards everything that still waits, without a message", function()
     local quick = "os.exit(_VERSION == 'Lua 5.1' and 0 or true, true)"
     for _, exit in ipairs { "", quick, "f = nil collectgarbage() collectgarbage()" } do
       assert.equal("waits\nstatus 0\n", program([[
@@ -989,7 +989,7 @@ describe("the end of the program", function()
   end)
 end)
 
--- A component's server on a socket of this process: it answers what it knows, as soon as its bytes are there.
+-- A component's server on a socket of this process: it answers what it knows, as soon as those bytes have come.
 local Server = {}
 Server.__index = Server
 
@@ -1028,7 +1028,7 @@ function Server:close()
   self.listener:close()
 end
 
-describe("the loop of somebody else", function()
+describe("a foreign event loop", function()
   local server
 
   before_each(function()
@@ -1041,7 +1041,7 @@ describe("the loop of somebody else", function()
     stage.finish()
   end)
 
-  -- Waits for the library's descriptor, its time and the server's socket; makes a step only when the library wants it.
+  -- Waits for the library's descriptor, its timeout and the server's socket; steps only when the library wants it.
   local function drive(done)
     local library = { getfd = xmpp.fd, dirty = function() return false end }
     local steps, limit = 0, os.time() + 20
@@ -1058,7 +1058,7 @@ describe("the loop of somebody else", function()
     return steps
   end
 
-  it("sees a connection through its life", function()
+  it("drives a connection from login to the end", function()
     local conn, over
     xmpp.spawn(function()
       conn = assert(xmpp.connect_component("127.0.0.1", server.port, "echo.xmpp.test", "secret"))
@@ -1072,10 +1072,10 @@ describe("the loop of somebody else", function()
     local steps = drive(function() return over end)
     expect "a1 slept true"
     assert.equal("closed", conn:state())
-    assert.truthy(steps < 500, steps) -- it is not driven by restlessness
+    assert.truthy(steps < 500, steps) -- no busy waiting
   end)
 
-  it("is told by fd and timeout what there is to wait for", function()
+  it("learns from fd and timeout what to wait for", function()
     assert.equal("number", type(xmpp.fd()))
     assert.equal(xmpp.fd(), xmpp.fd())
     assert.is_nil(xmpp.timeout())

@@ -1,4 +1,4 @@
--- loops: the library on other people's loops, by the adapters of lua/xmpp/loop, in the libraries of the distribution.
+-- loops: the library on other loops, by the adapters in lua/xmpp/loop, with the distribution's libraries.
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
@@ -8,8 +8,8 @@ local xmpp = require "xmpp"
 
 local xexpr = xmpp.xexpr
 
--- Of each: start() -> driver; go(f): in a coroutine as its programs have them; step(): waits, and does what there
--- is; every(f) calls f each 5 ms; turns(f) calls f each time that the host has its turn; both until they return false.
+-- For each: start() -> driver; go(f): runs f in a coroutine as its programs do; step(): waits, and does what is to do;
+-- every(f) calls f each 5 ms; turns(f) calls f in each turn of the host; both until f returns false.
 local hosts = {}
 
 function hosts.luv(uv)
@@ -57,7 +57,7 @@ function hosts.cqueues(cqueues)
   }
 end
 
--- It has no timers: what comes round with its steps must do.
+-- Copas has no timers: functions are called with each step instead.
 function hosts.copas(copas)
   local watchers = {}
   local function watch(f) watchers[#watchers + 1] = f end
@@ -103,7 +103,7 @@ each_host(function(host, name, library)
     end)
   end
 
-  -- In LuaJIT and 5.4 one yields across xpcall; in 5.1 the host's coroutine runs f by itself.
+  -- In LuaJIT and 5.4 one can yield across xpcall; in 5.1 the host's coroutine runs f directly.
   if not coroutine.wrap(function() return pcall(coroutine.yield, true) end)() then
     function go(f) host.go(f) end
   end
@@ -117,7 +117,7 @@ each_host(function(host, name, library)
     end
   end
 
-  -- f is called by the host, outside of coroutines and steps of the library's.
+  -- The host calls f, outside of the library's coroutines and steps.
   local function call_from_host(f)
     local called
     host.every(function()
@@ -129,10 +129,10 @@ each_host(function(host, name, library)
     end)
   end
 
-  it("wakes it for what is begun while it sleeps", function()
+  it("wakes it for timers and tasks that are started while it sleeps", function()
     local heard = {}
     local function note(what) return function() heard[#heard + 1] = what end end
-    host.step() -- it sleeps: there is nothing to wait for
+    host.step() -- now it sleeps without a timeout
     call_from_host(function()
       xmpp.after(0.04, note "later")
       xmpp.after(0.02, note "sooner")
@@ -144,7 +144,7 @@ each_host(function(host, name, library)
     assert.same({ "sooner", "later", "at once" }, heard)
   end)
 
-  it("wakes it for what a handler that is set finds in the queue", function()
+  it("wakes it for queued stanzas when a handler is set", function()
     local f = fed.open { jid = "me@xmpp.test/here" }
     finally(function() f:feed "</stream:stream>" end)
     f:feed "<message/>"
@@ -154,7 +154,7 @@ each_host(function(host, name, library)
     turn_until(function() return handled end)
   end)
 
-  it("wakes it though something else has made turns meanwhile", function()
+  it("wakes it even if something else has turned the library meanwhile", function()
     local heard
     host.step()
     call_from_host(function()
@@ -164,7 +164,7 @@ each_host(function(host, name, library)
     turn_until(function() return heard end)
   end)
 
-  it("waits in its coroutines for the library, and goes on with them", function()
+  it("lets its own coroutines wait for the library", function()
     local slept, ticks = 0, 0
     host.every(function()
       ticks = ticks + 1
@@ -180,7 +180,7 @@ each_host(function(host, name, library)
     assert.is_true(ticks > 1, ticks)
   end)
 
-  it("waits in its coroutines for promises and channels, which it and the library's tasks settle", function()
+  it("lets its own coroutines wait for promises and channels", function()
     local p, c, got = xmpp.promise(), xmpp.channel(1), {}
     for i = 1, 2 do go(function() got[i] = p:wait(60) end) end
     go(function()
@@ -193,13 +193,13 @@ each_host(function(host, name, library)
       for i = 3, 5 do c:put(i) end
       go(function() c:put(6) end)
     end)
-    turn_until(function() return got[1] and got[2] and got[6] and got.late end) -- on a busy machine in any order
+    turn_until(function() return got[1] and got[2] and got[6] and got.late end) -- on a busy machine the order varies
     assert.equal("timeout", got.late.layer)
     got.late = nil
     assert.same({ "settled", "settled", 3, 4, 5, 6 }, got)
   end)
 
-  it("has its turn after every 100 stanzas, and so has each connection", function()
+  it("gets a turn after every 100 stanzas, as does each connection", function()
     local a, b = fed.open { jid = "me@xmpp.test/a" }, fed.open { jid = "me@xmpp.test/b" }
     finally(function()
       for _, f in ipairs { a, b } do f:feed "</stream:stream>" end
@@ -229,7 +229,7 @@ each_host(function(host, name, library)
     assert.is_true(b_began <= 200, b_began)
   end)
 
-  it("is the one that runs: xmpp.run and another adapter say so", function()
+  it("excludes xmpp.run and another adapter, which name it in their errors", function()
     local ok, why = pcall(xmpp.run)
     assert.is_false(ok)
     assert.matches("the loop is " .. host.owner .. "'s, which is to be run instead", why, 1, true)
@@ -258,7 +258,7 @@ each_host(function(host, name, library)
     assert.equal("SIGUSR1", heard)
   end)
 
-  it("goes on when a callback has thrown", function()
+  it("continues after an error in a callback", function()
     local text
     xmpp.on_error(function(said) text = said end)
     finally(function() xmpp.on_error(nil) end)
@@ -270,9 +270,9 @@ each_host(function(host, name, library)
   end)
 
   if name == "luv" then
-    -- luv itself leaks the handle that it could not make.
+    -- luv itself leaks the handle that it couldn't create.
     if not os.getenv "PRELOAD" then
-      it("is nobody's when a handle of the program's watches the descriptor", function()
+      it("fails to start if the program itself watches the descriptor", function()
         driver:stop()
         local own = assert(library.new_poll(xmpp.fd()))
         own:start("r", function() end)
@@ -281,7 +281,7 @@ each_host(function(host, name, library)
         if ok then driver = why end
         assert.is_false(ok)
         assert.matches("libuv can't watch xmpp.fd() (EEXIST", why, 1, true)
-        xmpp.run() -- does not say that libuv drives it
+        xmpp.run() -- and not that libuv drives it
         driver = host.start()
       end)
     end
@@ -296,9 +296,9 @@ each_host(function(host, name, library)
       assert.is_true(slept)
     end)
 
-    it("ends when what it waited for is taken back", function()
+    it("ends when what it waited for is cancelled", function()
       local timer = xmpp.after(math.huge, error)
-      fed.open { jid = "me@xmpp.test/here" } -- dropped at once
+      fed.open { jid = "me@xmpp.test/here" } -- collected at once
       turn_until(function() return xmpp.timeout() ~= 0 end)
       call_from_host(function() timer:cancel() end)
       call_from_host(function()
@@ -309,11 +309,11 @@ each_host(function(host, name, library)
       assert.is_false(core.is_busy())
     end)
   elseif name == "cqueues" then
-    it("ends when nothing is left, and goes on when something is begun", function()
+    it("ends when nothing is left, and continues when something is started", function()
       local cq, ended = library.new(), 0
       driver:stop()
       driver = require "xmpp.loop.cqueues".start(cq)
-      assert(cq:loop()) -- at once
+      assert(cq:loop()) -- returns at once
       for _, begin in ipairs { xmpp.spawn, cq.wrap } do
         local function task()
           local f = fed.open { jid = "me@xmpp.test/here" }
@@ -328,7 +328,7 @@ each_host(function(host, name, library)
       assert.equal(2, ended)
       local called
       cq:wrap(function()
-        library.sleep(0.02) -- the library's coroutine is gone when this begins something
+        library.sleep(0.02) -- by then the library's coroutine has ended
         xmpp.after(0.01, function() called = true end)
       end)
       assert(cq:loop())
@@ -341,16 +341,16 @@ each_host(function(host, name, library)
       driver = require "xmpp.loop.cqueues".start(cq)
       cq:wrap(function()
         xmpp.sleep(0.02)
-        library.sleep(0.01) -- its own waits go on working behind the library's
+        library.sleep(0.01) -- its own waits work after the library's
         driver:stop()
       end)
       assert(cq:loop())
     end)
   elseif name == "copas" then
-    if library.finished then -- the loop of Copas 1 doesn't end
-      it("ends when nothing is left, and goes on when something is begun", function()
+    if library.finished then -- the loop of Copas 1 never ends
+      it("ends when nothing is left, and continues when something is started", function()
         local slept, called
-        library.loop() -- at once
+        library.loop() -- returns at once
         go(function()
           xmpp.sleep(0.02)
           slept = true
@@ -358,7 +358,7 @@ each_host(function(host, name, library)
         library.loop()
         assert.is_true(slept)
         library.addthread(function()
-          library.sleep(0.05) -- nobody reads the descriptor when this begins something
+          library.sleep(0.05) -- by then the descriptor isn't watched any more
           xmpp.after(0.01, function() called = true end)
         end)
         library.loop()
@@ -366,7 +366,7 @@ each_host(function(host, name, library)
       end)
     end
 
-    it("reads a socket of its own behind a wait", function()
+    it("reads a socket of its own after a wait", function()
       local socket = require "socket"
       local listener = assert(socket.bind("127.0.0.1", 0))
       finally(function() listener:close() end)
@@ -391,7 +391,7 @@ each_host(function(host, name, library)
   server.each(function(s)
     local ROUNDS = 50
 
-    it("has two connections talk, and its own timers beside them", function()
+    it("lets two connections talk while its own timers run", function()
       local function login(user)
         return assert(xmpp.connect_client(user .. "@" .. s.domain, s.users[user], s.host, s.port, s.opts()))
       end
@@ -424,7 +424,7 @@ each_host(function(host, name, library)
       assert.is_true(ticks > ticks_then + 1, ticks - ticks_then)
 
       local answered
-      call_from_host(function() -- what is sent leaves at once, the answer wakes it
+      call_from_host(function() -- what is sent leaves at once, and the answer wakes it
         assert(bob:send_callback({ "iq", { type = "get", to = s.domain }, { "ping", { xmlns = "urn:xmpp:ping" } } },
           function(response) answered = response end))
       end)

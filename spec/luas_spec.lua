@@ -1,4 +1,4 @@
--- luas: what differs between the Luas that the library lives in: which module is for which, and where one can't yield.
+-- luas: differences between the Luas that the library supports: which module is for which, and where one can't yield.
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
@@ -15,7 +15,7 @@ describe("a module", function()
   for _, name in ipairs { "lua5.3", "lua5.1", "luajit" } do FOLDERS[name] = "build/" .. name end
   local NAMES = { ["lua5.5"] = "Lua 5.5", ["lua5.4"] = "Lua 5.4", ["lua5.3"] = "Lua 5.3",
     ["lua5.1"] = "Lua 5.1 and LuaJIT" }
-  NAMES.luajit = NAMES["lua5.1"] -- one module suits both
+  NAMES.luajit = NAMES["lua5.1"] -- the same module works for both
 
   local function load_with(lua, folder)
     return shell.run(("LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='%s/?.so' %s -e '%s'"):format(folder, lua,
@@ -36,7 +36,7 @@ describe("a module", function()
     end)
   end
 
-  it("has the command start, and read its words", function()
+  it("lets the command start and parse its arguments", function()
     local text, status = shell.run(shell.HERE .. ("%s bin/xmpp --version"):format(LUA))
     assert.same({ xmpp._VERSION .. "\n", 0 }, { text, status })
     text, status = shell.run(shell.HERE
@@ -45,11 +45,11 @@ describe("a module", function()
     assert.matches("^xmpp: there is no password for a@b%.invalid", text)
   end)
 
-  it("says what it was built for", function()
+  it("reports which Lua it was built for", function()
     assert.equal("xmpp.core built for " .. NAMES[here], core.built)
   end)
 
-  it("that can't be loaded for another reason is told of in the linker's words", function()
+  it("that can't be loaded for another reason raises the linker's message", function()
     local folder = shell.folder()
     finally(function() shell.remove(folder) end)
     shell.succeed(("mkdir %s/xmpp && echo nothing > %s/xmpp/core.so"):format(folder, folder))
@@ -79,13 +79,13 @@ describe("a wait", function()
     for value in coroutine.yield do note(value) end
   end))
 
-  -- Afterwards all is as it was: the coroutine goes on and may wait, others have their turn.
+  -- Afterwards nothing is broken: the coroutine goes on and may wait, and others get their turn.
   local function goes_on(c)
     local response = c:send_await(REQUEST)
     note("then-" .. response[2].type)
   end
 
-  it("in a callback below a pcall is awaited, or refused with a sentence before anything is sent", function()
+  it("inside pcall in a callback works, or raises a clear error before anything is sent", function()
     conn:set_callback_once(function(_, c)
       local ok, why = pcall(c.send_await, c, { "iq", { type = "get", id = "b1" } })
       note(tostring(ok))
@@ -109,7 +109,7 @@ describe("a wait", function()
     assert.same({}, conn:callbacks())
   end)
 
-  it("in an iterator is awaited, or raises Lua's own error", function()
+  it("in an iterator works, or raises Lua's own error", function()
     local turns = 0
     local function iterator(c)
       turns = turns + 1
@@ -141,7 +141,7 @@ describe("a wait", function()
     expect "then-result"
   end)
 
-  it("below a pcall, outside of steps, yields or turns the loop", function()
+  it("inside pcall, outside of steps, yields or turns the loop", function()
     local co = coroutine.create(function()
       pcall(function()
         xmpp.sleep(0.01)
@@ -156,8 +156,8 @@ describe("a wait", function()
 end)
 
 describe("a callback that waits", function()
-  -- In Lua 5.1 a table with weak keys alone would keep it: from the task to the connection to the callback to the
-  -- coroutine whose task it is.
+  -- In Lua 5.1 a table with weak keys only would keep it alive: from the task to the connection, to the callback, to
+  -- the coroutine whose task it is.
   it("is collected with its connection when nothing else refers to them, though they refer to each other", function()
     local alive = setmetatable({}, { __mode = "k" })
     local function begin()
@@ -180,7 +180,7 @@ describe("a callback that waits", function()
     assert.is_false(core.is_busy())
   end)
 
-  it("for ever leaves the question to be answered by the library once it is collected", function()
+  it("forever: its iq is answered by the library once it is collected", function()
     local f = fed.open { jid = stage.ME }
     finally(function() f:feed "</stream:stream>" end)
     f.conn:set_callback(function() coroutine.yield() end)

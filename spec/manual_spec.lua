@@ -1,12 +1,14 @@
--- manual: README.md, and types.lua for editors, name every function, method and option that there is, and no other; the
--- guides in doc/ do, too, where they list something; and the Lua that they show does what they say. (What they show as
--- whole programs, and for the shell, is run by manual_live_spec, the reference's examples by reference_spec.)
+-- manual: the guides in doc/, and types.lua for editors, name every function, method and option that there is, and no
+-- other; and the Lua that the guides and the README show does what they say. (What they show as whole programs, and for
+-- the shell, is run by manual_live_spec, the reference's examples by reference_spec.)
 local fed = require "spec.support.fed"
 local manual = require "spec.support.manual"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
-local README, TYPES = shell.read "README.md", shell.read "lua/xmpp/types.lua"
+local unpack = table.unpack or unpack -- luacheck: ignore 113 143
+local TYPES = shell.read "lua/xmpp/types.lua"
+local pages = manual.pages()
 
 -- The names that `pattern` finds in `text`, in order.
 local function names(text, pattern)
@@ -17,7 +19,7 @@ local function names(text, pattern)
   return list
 end
 
--- Those of a table's keys that are for functions, or for what else there is.
+-- The keys of a table whose values are functions, or those whose values aren't.
 local function keys(t, functions)
   local list = {}
   for name, value in pairs(t) do
@@ -36,7 +38,7 @@ local function methods()
   return list
 end
 
--- Each as it stands in that text: a format of a pattern.
+-- Each name is in the text, in the form of the pattern `as`.
 local function expect_all(text, list, as)
   assert.is_true(#list > 0)
   for _, name in ipairs(list) do assert.matches(as:format(name), text) end
@@ -44,20 +46,21 @@ end
 
 local OPTIONS = names(shell.read "lua/xmpp/options.lua":match "local known = (%b{})", "([%w_]+) = ")
 
-describe("the manual", function()
-  it("has every function, and every method", function()
-    expect_all(README, keys(xmpp, true), "%%f[%%w_]%s%%f[^%%w_]")
-    expect_all(README, methods(), "conn:%s%%(")
-    expect_all(README, keys(xmpp.xexpr, true), "`%s%%(")
-  end)
+-- The text of all guides.
+local function guides()
+  local out = {}
+  for _, path in ipairs(pages) do
+    if path:find "^doc/" then out[#out + 1] = manual.read(path) end
+  end
+  return table.concat(out, "\n")
+end
 
-  it("has every option, and no other", function()
-    local rows = README:match "## Options\n(.-)\n## "
-    local first = ""
-    for cell in rows:gmatch "\n| (`[^|]*)|" do first = first .. cell end
-    local documented = names(first .. "`on_response`", "`([%w_]+)`") -- which only xmpp.resume has
-    assert.same(OPTIONS, documented)
-    assert.truthy(README:find("`opts.on_response(", 1, true))
+describe("the guides", function()
+  it("have every function, and every method", function()
+    local text = guides()
+    expect_all(text, keys(xmpp, true), "%%f[%%w_]%s%%f[^%%w_]")
+    expect_all(text, methods(), "conn:%s%%f[^%%w_]")
+    expect_all(text, keys(xmpp.xexpr, true), "%%f[%%w_]%s%%f[^%%w_]")
   end)
 end)
 
@@ -78,8 +81,6 @@ end)
 
 -- The guides
 
-local pages = manual.pages()
-
 describe("doc/options.md", function()
   it("has every option, and no other", function()
     local cells = {}
@@ -97,17 +98,17 @@ describe("doc/errors.md", function()
 end)
 
 describe("doc/racket.md", function()
-  it("has every name of the seed that the README has", function()
-    local seed = README:match "\n| Racket | Lua |\n(.-)\n\n"
-    if not seed then return end
-    local text = manual.read "doc/racket.md"
-    for name in seed:gmatch "`([%a>?/!-]+)`" do
-      if name:find "^xmpp%-" or name:find "jid" then assert.truthy(text:find("`" .. name .. "`", 1, true), name) end
-    end
+  it("has names that there are", function()
+    local seed = manual.read "doc/racket.md":match "\n| Racket | Lua |\n(.-)\n\n"
+    local there = {}
+    for _, name in ipairs(methods()) do there[name] = true end
+    for name in seed:gmatch "`conn:([%w_]+)" do assert.is_true(there[name] or name == "jid", name) end
+    for name in seed:gmatch "`xmpp%.([%w_]+)" do assert.truthy(xmpp[name], name) end
+    assert.is_true(#names(seed, "`([%a>?/!-]+)`") >= 25) -- of Racket's
   end)
 end)
 
--- Marks of blocks: "not run: why", "program NAME", "module NAME".
+-- Marks before code blocks: "not run: why", "program NAME", "module NAME".
 local function is_known(mark)
   return mark:find "^not run: %S+ " or mark:find "^program [%w-]+$" or mark:find "^module %w+$"
 end
@@ -116,9 +117,9 @@ for _, path in ipairs(pages) do
   describe(path, function()
     local chunks, blocks = manual.markdown(path)
     for _, chunk in ipairs(chunks) do
-      it(("does what it shows: %s"):format(chunk.title), function() manual.run(chunk) end)
+      it(("has a working example: %s"):format(chunk.title), function() manual.run(chunk) end)
     end
-    it("says of every other block why it isn't run", function()
+    it("marks every other block with the reason why it isn't run", function()
       for _, block in ipairs(blocks) do
         if block.mark then
           assert.truthy(is_known(block.mark), ("%s:%d: %s"):format(block.path, block.line, block.mark))
@@ -146,8 +147,8 @@ for _, path in ipairs(pages) do
   end)
 end
 
-describe("what runs the manual", function()
-  -- What is wrong with a page of that text, nil: nothing.
+describe("the runner of the manual's examples", function()
+  -- What is wrong with a page that contains this text; nil: nothing.
   local function fault(text)
     local path = os.tmpname() .. ".md"
     local file = assert(io.open(path, "w"))
@@ -160,7 +161,7 @@ describe("what runs the manual", function()
     return not ok and tostring(err):gsub("^.-%.md:", "") or nil
   end
 
-  it("notices what is wrong, and where", function()
+  it("reports what is wrong, with the line", function()
     local function page(code) return "# A\n\n## B\n\n```lua\n" .. code .. "\n```\n" end
     assert.is_nil(fault(page "print(1 + 1)  --> 2"))
     assert.matches("^6: this line is to print\n  3\nand has printed\n  2", fault(page "print(1 + 1)  --> 3"))
@@ -171,28 +172,69 @@ describe("what runs the manual", function()
     assert.matches("isn't closed", fault "# A\n\n```lua\nprint(1)\n")
   end)
 
-  it("runs the blocks of a section together, and what is hidden with them", function()
+  it("runs the blocks of a section together, including hidden ones", function()
     local text = "# A\n\n<!-- lua\nlocal a = 1\n-->\n\n## B\n\n```lua\nlocal b = a + 1\n```\n\n"
       .. "<!-- lua\nb = b + 1\n-->\n```lua\nprint(b)  --> 3\n```\n\n## C\n\n```lua\nprint(a, b)  --> 1 nil\n```\n"
     assert.is_nil(fault(text))
   end)
 end)
 
-describe("a program in doc/", function()
+-- Lines that are neither empty nor comments alone.
+local function lines_of_code(block)
+  local n = 0
+  for line in (block.code .. "\n"):gmatch "(.-)\n" do
+    if line:find "%S" and not line:find "^%s*%-%-" then n = n + 1 end
+  end
+  return n
+end
+
+describe("a program in the manual", function()
+  local of = {}
+  for _, path in ipairs(pages) do
+    for _, block in ipairs(select(2, manual.markdown(path))) do
+      local name = block.mark and block.mark:match "^program ([%w-]+)$"
+      if name then of[name] = block end
+    end
+  end
+
   it("has at most 20 lines", function()
-    for _, path in ipairs(pages) do
-      for _, block in ipairs(select(2, manual.markdown(path))) do
-        if block.mark and block.mark:find "^program " then
-          local n = select(2, (block.code .. "\n"):gsub("[^\n]*%S[^\n]*\n", ""))
-          assert.is_true(n <= 20, block.mark .. ": " .. n)
-        end
-      end
+    for name, block in pairs(of) do
+      local n = lines_of_code(block)
+      assert.is_true(n <= 20, name .. ": " .. n)
+    end
+  end)
+
+  it("is shown for what most people build", function()
+    local function count(...)
+      local sum = 0
+      for _, name in ipairs { ... } do sum = sum + lines_of_code(assert(of[name], name .. " isn't shown")) end
+      return sum
+    end
+    for _, job in ipairs { { "echo" }, { "room" }, { "roster" }, { "component" }, { "archive" },
+      { "pep-publish", "pep-watch" } } do
+      local n = count(unpack(job))
+      assert.is_true(n <= 20, table.concat(job, " and ") .. ": " .. n)
     end
   end)
 end)
 
+describe("the figures in README.md and doc/performance.md", function()
+  it("are those that were measured last", function()
+    shell.in_folder(function(folder)
+      shell.succeed(("mkdir -p %s/doc %s/spec/bench/results && cp README.md %s && cp doc/performance.md %s/doc "
+        .. "&& cp spec/bench/results/table.md %s/spec/bench/results && here=$PWD && cd %s "
+        .. "&& %s $here/spec/bench/readme.lua"):format(folder, folder, folder, folder, folder, folder,
+        os.getenv "LUA" or "lua5.4"))
+      for _, path in ipairs { "README.md", "doc/performance.md" } do
+        local is_same = shell.read(folder .. "/" .. path) == shell.read(path)
+        if not is_same then error(path .. ": run spec/bench/readme.lua", 0) end
+      end
+    end)
+  end)
+end)
+
 describe("the unit in doc/deploying.md", function()
-  it("is one that systemd takes", function()
+  it("is accepted by systemd", function()
     if shell.run "command -v systemd-analyze" == "" then return pending "the unit (there is no systemd-analyze)" end
     local unit = manual.read "doc/deploying.md":match "```ini\n(%[Unit%].-)```"
     shell.in_folder(function(folder)

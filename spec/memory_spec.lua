@@ -1,8 +1,8 @@
--- memory: very much of everything leaves nothing behind: a tenth of what `make soak` does.
+-- memory: very many operations of every kind leave no memory in use: a tenth of what `make soak` does.
 local memory = require "spec.support.memory"
 
--- What the largest burst has left is another's each time, as malloc gives no page back that is in part taken; what
--- leaks does so every time.
+-- Memory that the largest burst leaves resident varies, since malloc gives no page back that is partly used; a leak
+-- shows every time.
 local function best_of_three(deed, n)
   local wrong
   for _ = 1, 3 do
@@ -19,14 +19,14 @@ describe("a process is left as it was by", function()
   end
 end)
 
-describe("memory that is not flat", function()
+describe("memory that grows", function()
   local function wrong(changes)
     local told = { RESIDENT = 0, LUA = 0, DESCRIPTORS = 0, REFERENCES = 0, OBJECTS = 0, BUSY = "no" }
     for key, value in pairs(changes) do told[key] = value end
     return memory.wrong(told)
   end
 
-  it("is seen", function()
+  it("is reported", function()
     assert.same({}, wrong { RESIDENT = 64, LUA = -3 })
     assert.same({ "resident: 65 KiB more" }, wrong { RESIDENT = 65 })
     assert.same({ "descriptors: 1 more" }, wrong { DESCRIPTORS = 1 })

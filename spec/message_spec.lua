@@ -1,4 +1,4 @@
--- message: what a message says, and what chat remembers of messages. No connection.
+-- message: how a message is read, and what chat remembers of messages. Without a connection.
 local bounded = require "xmpp.chat.bounded"
 local message = require "xmpp.chat.message"
 local recent = require "xmpp.chat.recent"
@@ -8,7 +8,7 @@ local xexpr = require "xmpp.xexpr"
 local ME = "me@example.net/here"
 local REPLY, REACTIONS, RETRACT = "urn:xmpp:reply:0", "urn:xmpp:reactions:0", "urn:xmpp:message-retract:1"
 
--- What a message with these children says.
+-- Reads a message with these children.
 local function read(ctx, ...)
   ctx.me = ctx.me or ME
   local stanza = xexpr.canonical { "message", { from = ctx.from or "anna@example.net/pc", to = ctx.to or ME,
@@ -30,7 +30,7 @@ local REPLIES = { "reply", { xmlns = REPLY, id = "r1", to = "BOB@example.net/pc"
 describe("a message's text", function()
   local function text(...) return (read({}, REPLIES, ...)).text end
 
-  it("is without what stands for what is understood, counted in code points", function()
+  it("is without the fallback ranges of what is understood, in code points", function()
     assert.equal("Great!", text(body "> Käse €𝄞\nGreat!", fallback(REPLY, range(0, 10))))
     assert.equal("ad", text(body "abcd", fallback(REPLY, range(1, 3))))
     assert.equal("", text(body "abcd", fallback(REPLY, range(0, 4))))
@@ -43,7 +43,7 @@ describe("a message's text", function()
     assert.equal("abcd", text(body "abcd", fallback(REPLY, range(2, 2))))
   end)
 
-  it("is whole where a range is none, or lies outside", function()
+  it("is complete if a range is invalid or outside", function()
     for _, r in ipairs { range(0, 5), range(5, 6), range(3, 1), range(-1, 2), range("1.5", 2), range("0x1", 2),
       range(" 0", 2), range("9999999999", "99999999999"), range(0, "") } do
       assert.equal("abcd", text(body "abcd", fallback(REPLY, r)))
@@ -51,7 +51,7 @@ describe("a message's text", function()
     assert.equal("bcd", text(body "abcd", fallback(REPLY, range(0, 9), range(0, 1))))
   end)
 
-  it("is none where all of it is fallback, a body's or everything", function()
+  it("is nil if all of it is fallback", function()
     assert.is_nil(text(body "abcd", fallback(REPLY)))
     assert.is_nil(text(body "abcd", fallback(REPLY, range())))
     local m = read({}, REPLIES, body "abcd", { "subject", {}, "S" }, fallback(REPLY))
@@ -60,7 +60,7 @@ describe("a message's text", function()
     assert.same({ "abcd", "" }, { m.text, m.subject })
   end)
 
-  it("is whole where the fallback is for something else, or for what isn't there", function()
+  it("is complete if the fallback is for an unsupported or absent element", function()
     assert.equal("abcd", text(body "abcd", fallback("urn:example:x", range(0, 2))))
     assert.equal("abcd", text(body "abcd", fallback(nil, range(0, 2))))
     assert.equal("abcd", text(body "abcd", fallback(REACTIONS)))
@@ -71,13 +71,13 @@ describe("a message's text", function()
     assert.is_nil((read({}, body "abcd", fallback(RETRACT), { "retract", { xmlns = RETRACT, id = "1" } })).text)
   end)
 
-  it("costs no more than it must, of many ranges", function()
+  it("uses at most 32 fallback ranges", function()
     local ranges = {}
     for i = 1, 500 do ranges[i] = range(i - 1, i) end
     assert.equal(500 - 32, #text(body(("x"):rep(500)), fallback(REPLY, (table.unpack or unpack)(ranges))))
   end)
 
-  it("is that of the language", function()
+  it("is in the wanted language", function()
     local both = { body("hello", "en"), body("hallo", "de") }
     local m = read({ lang = "de" }, both[1], both[2])
     assert.same({ "hallo", "de" }, { m.text, m.lang })
@@ -88,7 +88,7 @@ describe("a message's text", function()
 end)
 
 describe("a message", function()
-  it("says what it replies to, and names prepared addresses", function()
+  it("has reply_to, and prepared addresses", function()
     assert.same({ id = "r1", jid = "bob@example.net/pc" }, (read({}, REPLIES)).reply_to)
     assert.same({ id = "r1" }, (read({}, { "reply", { xmlns = REPLY, id = "r1", to = "@" } })).reply_to)
     assert.is_nil((read({}, { "reply", { xmlns = REPLY } })).reply_to)
@@ -97,7 +97,7 @@ describe("a message", function()
     assert.is_nil((read({ to = "a@@b" }, body "x")))
   end)
 
-  it("has the link that its text is, and no other", function()
+  it("has url only if its text is the same link", function()
     local function url(text, link, xmlns)
       return (read({}, body(text), { "x", { xmlns = xmlns or "jabber:x:oob" }, { "url", {}, link } })).url
     end
@@ -108,14 +108,14 @@ describe("a message", function()
     assert.is_nil(url("https://example.net/a", "https://example.net/a", "urn:example:x"))
     assert.is_nil(url("", ""))
     assert.is_nil((read({}, { "x", { xmlns = "jabber:x:oob" }, { "url", {}, "https://evil.example/" } })).url)
-    -- What is left of the text is what a person is shown.
+    -- The text without the fallback is what a person would see.
     local link = "https://example.net/a"
     local m = read({}, REPLIES, body("> hi\n" .. link), fallback(REPLY, range(0, 5)),
       { "x", { xmlns = "jabber:x:oob" }, { "url", {}, link } })
     assert.equal(link, m.url)
   end)
 
-  it("says what its sender does (XEP-0245)", function()
+  it("has the action of /me (XEP-0245)", function()
     local function action(text) return (read({}, body(text))).action end
     assert.equal("waves\nand goes", action "/me waves\nand goes")
     assert.equal("", action "/me ")
@@ -125,7 +125,7 @@ describe("a message", function()
     assert.equal("/me waves", (read({}, body "/me waves")).text)
   end)
 
-  it("says what it is encrypted by", function()
+  it("has the kind of encryption", function()
     local function by(attrs) attrs.xmlns = "urn:xmpp:eme:0" return (read({}, { "encryption", attrs })).encrypted end
     assert.equal("omemo", by { namespace = "eu.siacs.conversations.axolotl", name = "Something" })
     assert.equal("Mine", by { namespace = "urn:example:mine", name = "Mine" })
@@ -136,7 +136,7 @@ describe("a message", function()
     assert.is_nil((read({}, body "x")).encrypted)
   end)
 
-  it("has the stanza-id of whom it is to be believed of, and of nobody else", function()
+  it("has only the stanza-id of the trusted address", function()
     local function by(who, address, id)
       local m = read({ by = who }, { "stanza-id", { xmlns = "urn:xmpp:sid:0", by = address, id = id } })
       return m.stanza_id, m.by
@@ -150,7 +150,7 @@ describe("a message", function()
     assert.same({}, { by("me@example.net", "me@example.net", nil) })
   end)
 
-  it("was held back, as somebody says", function()
+  it("has the delay's stamp", function()
     local m = read({}, { "delay", { xmlns = "urn:xmpp:delay", stamp = "2002-09-10T23:08:25Z" } })
     assert.same({ true, 1031699305 }, { m.delayed, m.stamp })
     m = read({}, { "x", { xmlns = "jabber:x:delay", stamp = "20020910T23:08:25" } })
@@ -161,7 +161,7 @@ describe("a message", function()
     assert.same({}, { m.delayed, m.stamp })
   end)
 
-  it("is between two, or of a room", function()
+  it("has the peer: a contact, an occupant or a room", function()
     local m = read({ direction = "out", from = ME, to = "Bob@example.net/pc" }, body "x")
     assert.same({ "bob@example.net", ME, "bob@example.net/pc" }, { m.peer, m.from, m.to })
     local user = { "x", { xmlns = "http://jabber.org/protocol/muc#user" } }
@@ -178,12 +178,12 @@ describe("a message", function()
     assert.same({ "room@muc.example.net" }, { m.peer, m.private })
   end)
 
-  it("has a type that there is", function()
+  it("has type 'normal' if the type is unknown", function()
     assert.same({ "normal", "normal", "headline" }, { (read { type = "strange" }).type, (read { type = "normal" }).type,
       (read { type = "headline" }).type })
   end)
 
-  it("claims what it claims, each in its namespace, with an id of some length", function()
+  it("has claims only in the right namespace, with an id of 1 to 256 bytes", function()
     local function says(...) return (select(2, read({}, ...))) end
     local all = says({ "request", { xmlns = "urn:xmpp:receipts" } },
       { "markable", { xmlns = "urn:xmpp:chat-markers:0" } },
@@ -206,7 +206,7 @@ describe("a message", function()
     assert.equal(256, #(read { id = long:sub(2) }).id)
   end)
 
-  it("whose claim is nothing is an ordinary one, with all of its text", function()
+  it("with a rejected claim becomes an ordinary one with its whole text", function()
     local m, _, stanza = read({}, body "> x\n/me takes it back", REPLIES, fallback(REPLY, range(0, 4)),
       fallback(RETRACT), { "retract", { xmlns = RETRACT, id = "1" } })
     assert.is_nil(m.text)
@@ -217,8 +217,8 @@ describe("a message", function()
   end)
 end)
 
-describe("what is remembered", function()
-  it("has an end: as many as may be, those that were used last", function()
+describe("the record of messages", function()
+  it("is bounded; the most recently used entries stay", function()
     local map = bounded.new(10)
     for i = 1, 100 do
       bounded.set(map, "k" .. i, i)
@@ -235,7 +235,7 @@ describe("what is remembered", function()
     assert.is_nil(bounded.get(none, "k"))
   end)
 
-  it("knows the last ids of each conversation, and what they stand for", function()
+  it("has the last ids of each conversation, and which message each corrects", function()
     local s = said.new { places = 4, window = 3 }
     said.add(s, "anna", "1")
     said.add(s, "anna", "2", "1")
@@ -256,7 +256,7 @@ describe("what is remembered", function()
     assert.is_nil(said.first(nothing, "anna", "1"))
   end)
 
-  it("tells once what has become of a message", function()
+  it("accepts each mark of a message once", function()
     local s = said.new { places = 4, window = 3 }
     said.add(s, "anna", "1")
     assert.is_true(said.mark(s, "anna", "1", "receipt"))
@@ -266,7 +266,7 @@ describe("what is remembered", function()
     assert.is_false(said.mark(s, "bob", "1", "receipt"))
   end)
 
-  it("keeps of a long id no more than its hash", function()
+  it("keeps only the hash of a long id", function()
     local s, long = said.new { places = 4, window = 3 }, ("x"):rep(1024)
     said.add(s, "anna", long, "first")
     assert.equal("first", said.first(s, "anna", long))
@@ -278,7 +278,7 @@ describe("what is remembered", function()
     for _, key in ipairs(recent.save(r).by_sender) do assert.is_true(#key < 64) end
   end)
 
-  it("goes to another process with what it stands for", function()
+  it("can be saved and loaded", function()
     local s = said.new { places = 4, window = 3 }
     for i = 1, 4 do said.add(s, "anna", "m" .. i) end
     said.add(s, "anna", "c", "m4")
@@ -287,11 +287,11 @@ describe("what is remembered", function()
     assert.same({ "m4", "m4" }, { said.first(other, "anna", "m4"), said.first(other, "anna", "c") })
     assert.is_nil(said.first(other, "anna", "m2"))
     said.add(other, "anna", "m5")
-    assert.is_nil(said.first(other, "anna", "m3")) -- the oldest went
+    assert.is_nil(said.first(other, "anna", "m3")) -- the oldest was dropped
     assert.equal("m4", said.first(other, "anna", "m4"))
   end)
 
-  it("knows messages by who gave them their ids", function()
+  it("recognizes messages by their ids and who assigned these", function()
     local r = recent.new(10)
     local function seen(from, origin, by, id)
       return recent.seen(r, { from = from, origin_id = origin, by = by, stanza_id = id })

@@ -1,5 +1,5 @@
--- A caller's mistakes raise where they are made, by a sentence that says what came and what is wanted; and what peers
--- and strangers say is shown in errors without anything that a terminal obeys or an eye doesn't see.
+-- A caller's mistakes raise at the caller's line, with a sentence that says what was given and what is expected; and
+-- texts from peers and strangers are shown in errors without control characters or invisible ones.
 local fed = require "spec.support.fed"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
@@ -7,7 +7,7 @@ local xmpp = require "xmpp"
 local LUA = os.getenv "LUA" or "lua5.4"
 local PIN = ("A"):rep(43) .. "="
 
--- f raises, at this file's line, with `words` in its text -> the text
+-- f raises at a line of this file, with `words` in its text. Returns the text.
 local function refuses(words, f)
   local ok, err = pcall(f)
   assert.is_false(ok, "taken: " .. words)
@@ -20,7 +20,7 @@ local function connecting(opts)
   return function() return (xmpp.connect_client("alice@xmpp.test", "secret", "127.0.0.1", 1, opts)) end
 end
 
--- The world's failure: the option itself was taken.
+-- Connecting fails as it should, so the option itself was accepted.
 local function accepts(opts)
   opts.tls, opts.timeout = opts.tls or "none", 5
   local conn, err = xmpp.connect_client("alice@xmpp.test", "secret", "127.0.0.1", 1, opts)
@@ -29,7 +29,7 @@ local function accepts(opts)
 end
 
 describe("an option", function()
-  it("with a zero byte is refused, not cut there", function()
+  it("with a zero byte is refused instead of being truncated", function()
     for _, name in ipairs { "ca_file", "ca_dir", "tls_name", "cert", "key", "lang", "nameservers" } do
       refuses(("bad option '%s' (a string without zero bytes expected)"):format(name), connecting { [name] = "a\0b" })
     end
@@ -38,20 +38,20 @@ describe("an option", function()
     refuses("bad option 'mechanisms'", connecting { mechanisms = { "PLAIN\0" } })
   end)
 
-  it("that names something isn't empty", function()
+  it("that names something must not be empty", function()
     for _, name in ipairs { "ca_file", "ca_dir", "tls_name", "cert", "key", "nameservers" } do
       refuses(("bad option '%s' (a string that isn't empty expected)"):format(name), connecting { [name] = "" })
     end
   end)
 
-  it("tls_name is a domain", function()
+  it("tls_name must be a domain", function()
     for _, name in ipairs { "a b", "a@b", "a/b", ".", "a..b", "\255" } do
       refuses("bad option 'tls_name' (a domain name expected", connecting { tls_name = name })
     end
     accepts { tls_name = "xmpp.test" }
   end)
 
-  it("pin is a hash in base64, and the text says how to get one", function()
+  it("pin must be a hash in base64; the error explains how to get one", function()
     for _, pin in ipairs { "x", "", PIN:sub(2), PIN .. "=", ("A"):rep(44), ("A"):rep(42) .. "B=",
       ("*"):rep(43) .. "=" } do
       assert.truthy(refuses("bad option 'pin' (a SHA-256 hash in base64 expected, 44", connecting { pin = pin })
@@ -60,7 +60,7 @@ describe("an option", function()
     accepts { pin = PIN }
   end)
 
-  it("that counts is whole", function()
+  it("that counts must be a whole number", function()
     for _, name in ipairs { "max_depth", "max_attributes", "max_nodes", "max_stanza", "max_queue" } do
       refuses(("bad option '%s' (whole number from"):format(name), connecting { [name] = 2048.5 })
       refuses(("bad option '%s' (whole number from"):format(name), connecting { [name] = 0 / 0 })
@@ -70,21 +70,21 @@ describe("an option", function()
     accepts { max_depth = 7, max_nodes = math.huge, max_queue = 2 ^ 20 }
   end)
 
-  it("reconnect has no min over max", function()
+  it("reconnect must not have min above max", function()
     refuses("bad option 'reconnect' (min: 3 is more than max, 2)", connecting { reconnect = { min = 3, max = 2 } })
     accepts { reconnect = { min = 2, max = 2 } }
     accepts { reconnect = { max = 0.5 } }
     accepts { reconnect = { min = 90 } }
   end)
 
-  it("has a name", function()
+  it("must have a known name", function()
     refuses("options are named, as in { timeout = 10 }: there is no place for a key of type number", connecting { "x" })
     refuses("there is no place for a key of type boolean", connecting { [true] = 1 })
     refuses("there is no option 'tsl'; did you mean 'tls'?", connecting { tsl = "none" })
     refuses("there is no option 't?ls'; did you mean 'tls'?", connecting { ["t\27ls"] = "none" })
   end)
 
-  it("on_response is resume's", function()
+  it("on_response is accepted by resume alone", function()
     refuses("'on_response' is an option of xmpp.resume alone", connecting { on_response = print })
     refuses("'on_response' is an option of xmpp.resume alone", function()
       return (xmpp.connect_component("127.0.0.1", 1, "c.test", "secret", { on_response = print }))
@@ -97,7 +97,7 @@ describe("the option proxy", function()
     assert.is_nil(refuses(("bad option 'proxy' (%s"):format(why), connecting { proxy = url }):find("secret", 1, true))
   end
 
-  it("is a URL that can be dialled", function()
+  it("must be a URL that can be dialled", function()
     is_refused('URL, "environment" or false expected, got boolean', true)
     is_refused('URL, "environment" or false expected, got table', {})
     for _, url in ipairs { "", "x", "127.0.0.1:1080", "secret:secret@h:1", "socks5:h:1", "socks4://h:1", "https://h:1",
@@ -114,24 +114,24 @@ describe("the option proxy", function()
     end
   end)
 
-  it("has a user and a password that its kind of proxy can be told", function()
-    is_refused("SOCKS5 wants a password with the user, both of 1 to 255 bytes", "socks5://secret@h")
-    is_refused("SOCKS5 wants a password with the user", "socks5://secret:@h")
-    is_refused("SOCKS5 wants a password with the user", "socks5h://u:" .. ("secret"):rep(43) .. "@h")
-    is_refused("SOCKS5 wants a password with the user", "socks5h://" .. ("secret"):rep(43) .. ":x@h")
-    is_refused("there is no user in front of the @", "socks5://:secret@h")
-    is_refused("there is no user in front of the @", "http://@h:1")
-    is_refused("to an HTTP proxy a user can't have a colon", "http://u%3Asecret:x@h:1")
+  it("has a user and a password within the limits of the proxy's kind", function()
+    is_refused("SOCKS5 needs a password with the user, both of 1 to 255 bytes", "socks5://secret@h")
+    is_refused("SOCKS5 needs a password with the user", "socks5://secret:@h")
+    is_refused("SOCKS5 needs a password with the user", "socks5h://u:" .. ("secret"):rep(43) .. "@h")
+    is_refused("SOCKS5 needs a password with the user", "socks5h://" .. ("secret"):rep(43) .. ":x@h")
+    is_refused("the user before the @ is missing", "socks5://:secret@h")
+    is_refused("the user before the @ is missing", "http://@h:1")
+    is_refused("for an HTTP proxy the user can't contain a colon", "http://u%3Asecret:x@h:1")
     for _, text in ipairs { "%", "%4", "%zz", "secret%", "%%41" } do
-      is_refused("in user and password a % begins %XX", ("http://u:%s@h:1"):format(text))
-      is_refused("in user and password a % begins %XX", ("http://%s:x@h:1"):format(text))
+      is_refused("in user and password a % itself is written as %25", ("http://u:%s@h:1"):format(text))
+      is_refused("in user and password a % itself is written as %25", ("http://%s:x@h:1"):format(text))
     end
     for _, text in ipairs { "%00", "%0d%0a", "%7F", "a\nb" } do
       is_refused("user and password can't have control characters", ("http://u:secret%s@h:1"):format(text))
     end
   end)
 
-  it("that is right is taken", function()
+  it("is accepted if it is correct", function()
     for _, url in ipairs { "socks5://127.0.0.1:1", "SOCKS5H://127.0.0.1:1/", "http://u@127.0.0.1:1", "http://[::1]:1",
       "http://u:%40%3a%25@127.0.0.1:1", "socks5://a@b:c@d@127.0.0.1:1" } do
       accepts { proxy = url, tls = "starttls" }
@@ -150,9 +150,9 @@ describe("the option url", function()
     return function() return (xmpp.connect_client("alice@xmpp.test", "secret", opts)) end
   end
 
-  it("is a WebSocket's URL, and the text says what is wrong", function()
+  it("must be a WebSocket's URL; the error says what is wrong", function()
     for url, why in pairs { ["https://xmpp.test/ws"] = "neither wss:// nor ws://", ["xmpp.test"] = "neither wss://",
-      ["wss://xmpp.test/a b"] = "%20", ["wss://alice:pw@xmpp.test/"] = "a user's name", ["wss:///ws"] = "no host",
+      ["wss://xmpp.test/a b"] = "%20", ["wss://alice:pw@xmpp.test/"] = "a user name", ["wss:///ws"] = "no host",
       ["wss://xmpp.test:0/"] = "1 to 65535", ["wss://xmpp.test?a"] = "/?", ["wss://xmpp.test/a\0b"] = "zero byte",
       ["wss://xmpp.test/" .. ("a"):rep(3000)] = "2,048", ["wss://xmpp.test/#a"] = "fragment",
       ["wss://m\195\188nchen.test/"] = "%20" } do
@@ -162,8 +162,8 @@ describe("the option url", function()
     refuses("bad option 'url' (string expected, got boolean)", at(true))
   end)
 
-  it("says where to connect, and nothing else does", function()
-    local words = "bad option 'url' (it says where to connect: leave out host and port, or it)"
+  it("excludes other ways to say where to connect", function()
+    local words = "bad option 'url' (the URL says where to connect: leave out host and port, or url)"
     refuses(words, at("wss://xmpp.test/ws", { host = "xmpp.test" }))
     refuses(words, at("wss://xmpp.test/ws", { port = 443 }))
     refuses(words, function() return (xmpp.connect_client("a@b.test", "c", "h", { url = "wss://xmpp.test/ws" })) end)
@@ -173,13 +173,13 @@ describe("the option url", function()
     end
   end)
 
-  it("is a client's", function()
+  it("is refused for components", function()
     refuses("'url' is an option of clients: a component connects by TCP alone", function()
       return (xmpp.connect_component("127.0.0.1", 1, "c.test", "secret", { url = "wss://xmpp.test/ws" }))
     end)
   end)
 
-  it("is taken where it is right", function()
+  it("is accepted if it is correct", function()
     for _, url in ipairs { "wss://127.0.0.1:1/ws", "ws://127.0.0.1:1", "WSS://[::1]:1/" } do
       local conn, err = xmpp.connect_client("alice@xmpp.test", "secret", { url = url, timeout = 5 })
       assert.is_nil(conn)
@@ -188,7 +188,7 @@ describe("the option url", function()
   end)
 end)
 
-describe("an option of SASL2 and its company", function()
+describe("an option of SASL2, Bind 2 or tokens", function()
   local ID, OTHER = "5c3b2a10-7f6e-4d5c-8b3a-29180706f5e4", "5c3b2a10-7f6e-4d5c-8b3a-29180706f5e5"
 
   local function token(changes)
@@ -204,7 +204,7 @@ describe("an option of SASL2 and its company", function()
     return t
   end
 
-  it("is what it must be", function()
+  it("must have the right type", function()
     refuses("bad option 'sasl2' (boolean expected, got string)", connecting { sasl2 = "yes" })
     refuses("bad option 'fast' (boolean expected, got table)", connecting { fast = token() })
     refuses("bad option 'bind2' (table expected, got number)", connecting { bind2 = 1 })
@@ -215,7 +215,7 @@ describe("an option of SASL2 and its company", function()
     accepts { sasl2 = false, fast = false, bind2 = false, mechanisms = { "HT-SHA-256-NONE", "SCRAM-SHA-1" } }
   end)
 
-  it("is a user agent with a UUID, and short words", function()
+  it("user_agent must have a UUID and short texts", function()
     for _, id in ipairs { "", "x", ID .. "0", ID:sub(2), ID:gsub("-", ""), ID:gsub("5c3b", "5c3g"), "{" .. ID .. "}",
       ID .. "\n" } do
       refuses("bad option 'user_agent' (id: a UUID expected, made once for this installation and account (uuidgen), "
@@ -236,7 +236,7 @@ describe("an option of SASL2 and its company", function()
     accepts { user_agent = {} }
   end)
 
-  it("is a tag of 64 bytes at most, or a table with one", function()
+  it("bind2 must be a tag of at most 64 bytes, or a table with one", function()
     refuses("bad option 'bind2' (at most 64 bytes expected, got 65)", connecting { bind2 = ("x"):rep(65) })
     refuses("bad option 'bind2' (tag: at most 64 bytes expected, got 65)",
       connecting { bind2 = { tag = ("x"):rep(65) } })
@@ -250,7 +250,7 @@ describe("an option of SASL2 and its company", function()
     accepts { bind2 = true }
   end)
 
-  it("chooses no resource where the server does", function()
+  it("bind2 excludes a resource of the program's", function()
     local words = "bad option 'bind2' (with Bind 2 the server chooses the resource"
     refuses(words, connecting { bind2 = true, resource = "here" })
     refuses(words, function()
@@ -264,7 +264,7 @@ describe("an option of SASL2 and its company", function()
     accepts { bind2 = false, resource = "here" }
   end)
 
-  it("is a whole token, of this version", function()
+  it("token must be complete and of this version", function()
     for _, name in ipairs { "version", "jid", "user_agent", "mechanism", "token" } do
       refuses(("bad option 'token' (%s is missing)"):format(name), connecting { token = without(name) })
     end
@@ -284,7 +284,7 @@ describe("an option of SASL2 and its company", function()
     accepts { token = without "expiry" }
   end)
 
-  it("is the token of who logs in, and of this user agent", function()
+  it("token must belong to this account and user agent", function()
     refuses("bad option 'token' (it is bob@xmpp.test's, and alice@xmpp.test is to be logged in)",
       connecting { token = token { jid = "bob@xmpp.test" } })
     refuses("bad option 'token' (it is alice@xmpp.test/here's, and alice@xmpp.test is",
@@ -294,14 +294,14 @@ describe("an option of SASL2 and its company", function()
     accepts { token = token(), user_agent = { id = ID, device = "desk" } }
   end)
 
-  it("wants no token without what tokens need", function()
+  it("token needs sasl2 and fast", function()
     refuses("bad option 'token' (tokens are SASL2's", connecting { token = token(), sasl2 = false })
     refuses("bad option 'fast' (tokens are SASL2's", connecting { fast = true, sasl2 = false })
     refuses("bad option 'token' (with fast = false none is used", connecting { token = token(), fast = false })
     accepts { user_agent = { id = ID }, sasl2 = false }
   end)
 
-  it("tells nobody a token that it refuses", function()
+  it("token isn't shown in the errors about it", function()
     for _, changes in ipairs { { version = 2 }, { jid = "bob@xmpp.test" }, { token = "s3cret\0" } } do
       changes.token = changes.token or "s3cret"
       local ok, err = pcall(connecting { token = token(changes) })
@@ -310,7 +310,7 @@ describe("an option of SASL2 and its company", function()
     end
   end)
 
-  it("does without a password only where it is a token", function()
+  it("token is the only one that replaces a password", function()
     refuses("bad argument #2 to 'connect_client' (string or function expected, got nil)", function()
       return (xmpp.connect_client("alice@xmpp.test", nil, "127.0.0.1", 1, { user_agent = { id = ID }, fast = true }))
     end)
@@ -318,7 +318,7 @@ describe("an option of SASL2 and its company", function()
     assert.same({ nil, "tcp" }, { conn, err.layer })
   end)
 
-  it("is a client's", function()
+  it("is refused for components", function()
     for name, value in pairs { sasl2 = true, bind2 = true, user_agent = { id = ID }, fast = true, token = token() } do
       refuses(("'%s' is an option of clients: a component logs in by its secret alone"):format(name), function()
         return (xmpp.connect_component("127.0.0.1", 1, "c.test", "secret", { [name] = value }))
@@ -326,11 +326,11 @@ describe("an option of SASL2 and its company", function()
     end
   end)
 
-  it("is a component's", function()
+  it("keepalive_probe is refused for clients", function()
     local function component(opts)
       return function() return (xmpp.connect_component("127.0.0.1", 1, "c.test", "secret", opts)) end
     end
-    refuses("'keepalive_probe' is an option of components: a client asks its server", connecting {
+    refuses("'keepalive_probe' is an option of components: a client pings its server", connecting {
       keepalive_probe = true })
     refuses("bad option 'keepalive_probe' (boolean expected, got number)", component { keepalive_probe = 60 })
     refuses("bad option 'keepalive_probe' (keepalive says after how long, and 0 is never",
@@ -338,7 +338,7 @@ describe("an option of SASL2 and its company", function()
     refuses("did you mean 'keepalive_probe'?", component { keepaliveprobe = true })
   end)
 
-  it("and a token that is to be forgotten are looked at, too", function()
+  it("is checked by logout, too, as is its token", function()
     refuses("bad argument #1 to 'logout' (table expected, got nil)", function() return (xmpp.logout()) end)
     refuses("bad argument #1 to 'logout' (mechanism is missing)",
       function() return (xmpp.logout(without "mechanism", "127.0.0.1")) end)
@@ -362,7 +362,7 @@ describe("an argument", function()
   local conn
   before_each(function() conn = fed.open { jid = "alice@xmpp.test/here" }.conn end)
 
-  it("that is a host or an address has no zero byte", function()
+  it("that is a host or an address must not have a zero byte", function()
     for _, host in ipairs { "127.0.0.1\0.evil", "::1\0", "xmpp.test\0evil" } do
       local c, err = xmpp.connect_client("alice@xmpp.test", "secret", host)
       assert.is_nil(c)
@@ -381,7 +381,7 @@ describe("an argument", function()
     end
   end)
 
-  it("of a filter has none either, and a filter's name is a stanza's", function()
+  it("of a filter neither; a filter's name must be a stanza's", function()
     for _, name in ipairs { "name", "type", "xmlns", "from", "id" } do
       refuses(("filter.%s: a zero byte"):format(name), function() conn:set_callback(print, { [name] = "iq\0" }) end)
     end
@@ -393,14 +393,14 @@ describe("an argument", function()
     assert.equal(3, #conn:callbacks())
   end)
 
-  it("of on names an event there is", function()
+  it("of on must be a known event", function()
     local err = refuses("there is no event 'disconnect'; there are 'state', 'failed', 'skipped'",
       function() conn:on("disconnect", print) end)
     assert.truthy(err:find "bad argument #1 to 'on'")
     refuses("string expected", function() conn:on(nil, print) end)
   end)
 
-  it("of send is told what it got", function()
+  it("of send is quoted in the error", function()
     refuses("stanza: a stanza is a message, a presence or an iq, not 'mesage'", function() conn:send { "mesage" } end)
     refuses("not 'a?[2J'", function() conn:send { "a\27[2J" } end)
     refuses("stanza[2].to: string expected, got userdata", function() conn:send { "message", { to = io.stdout } } end)
@@ -419,7 +419,7 @@ describe("a saved session", function()
     refuses("bad argument #1 to 'resume' (" .. words, function() return (xmpp.resume(s, "secret")) end)
   end
 
-  it("has no text that would be cut, or couldn't be sent", function()
+  it("must not have texts with invalid characters", function()
     for _, name in ipairs { "account", "jid", "id", "location", "host" } do
       for _, v in ipairs { "a\0b", "\1", "\255" } do refuses_saved(name .. ": ", function(s) s[name] = v end) end
     end
@@ -433,7 +433,7 @@ describe("a saved session", function()
     refuses_saved("user_agent: a UUID expected", function(s) s.user_agent = "me" end)
   end)
 
-  it("waits for each response once", function()
+  it("must not have two pending responses with the same id", function()
     refuses_saved("pending[3].id: the same as that of pending[1]", function(s)
       s.pending = { { name = "iq", id = "a" }, { name = "iq", id = "b" }, { name = "iq", id = "a", to = "x" } }
     end)
@@ -454,7 +454,7 @@ describe("a Jid", function()
     assert.equal("alice@xmpp.test/here", xmpp.xexpr.attr(x, "to"))
   end)
 
-  it("that was asked answers", function()
+  it("is recognized as the sender of the answer", function()
     local f = fed.open { jid = "alice@xmpp.test/here" }
     local got
     f.conn:send_callback({ "iq", { to = xmpp.jid "bob@xmpp.test/r", type = "get", id = "1" } }, function(s) got = s end)
@@ -464,7 +464,7 @@ describe("a Jid", function()
     assert.equal("iq", got[1])
   end)
 
-  it("is joined to text, and to nothing else", function()
+  it("can be concatenated with text, and with nothing else", function()
     local jid = assert(xmpp.jid "a@b/c")
     assert.equal("a@b/c!", jid .. "!")
     assert.equal("1a@b/c", 1 .. jid)
@@ -475,7 +475,7 @@ describe("a Jid", function()
     refuses("attempt to concatenate a Jid and a boolean value", function() return jid .. true end)
   end)
 
-  it("'s errors are joined to text, too", function()
+  it("'s errors can be concatenated with text, too", function()
     local jid, _, err = assert(xmpp.jid "a@b/c"), xmpp.jid ""
     local text = "stanza: jid-malformed: '' is not a JID: the domainpart is empty"
     assert.equal("why: " .. text .. "!", "why: " .. err .. "!")
@@ -490,7 +490,7 @@ describe("a Jid", function()
     refuses("attempt to concatenate an error and a function value", function() return print .. err end)
   end)
 
-  it("gets the resourcepart that it is given", function()
+  it("requires a string as its new resourcepart", function()
     local jid = assert(xmpp.jid "a@b/c")
     refuses("string expected", function() return (jid:with_resource()) end)
     refuses("string expected", function() return (jid:with_resource(nil)) end)
@@ -500,7 +500,7 @@ describe("a Jid", function()
   end)
 end)
 
--- What must not reach a terminal, as it is written in XML and as it is in UTF-8.
+-- What must not reach a terminal, in UTF-8.
 local UNSEEN = { "\194\155", "\194\133", "\226\128\142", "\226\128\143", "\226\128\170", "\226\128\171", "\226\128\172",
   "\226\128\173", "\226\128\174", "\226\129\166", "\226\129\167", "\226\129\168", "\226\129\169", "\127", "\n", "\r" }
 
@@ -511,10 +511,10 @@ local function is_clean(text)
   return not text:find "[%z\1-\31]"
 end
 
-describe("what a peer says", function()
+describe("text from a peer", function()
   local nasty = table.concat(UNSEEN, "x"):gsub("[\n\r]", { ["\n"] = "&#10;", ["\r"] = "&#13;" })
 
-  it("is shown clean in an error", function()
+  it("is cleaned of control characters in an error", function()
     local f = fed.open { jid = "alice@xmpp.test/here" }
     local told
     f.conn:on("state", function(_, err) told = err or told end)
@@ -529,7 +529,7 @@ describe("what a peer says", function()
     assert.is_true(is_clean(err.text))
   end)
 
-  it("is shown clean where a stanza is refused", function()
+  it("is cleaned when a stanza is refused", function()
     for _, c in ipairs(UNSEEN) do
       for _, x in ipairs { { "message" .. c }, { "message", { ["a" .. c] = true } },
         { "message", { to = "x" }, [c] = 1 } } do
@@ -552,7 +552,7 @@ describe("what a peer says", function()
     end
   end)
 
-  it("is printed clean by default, line by line", function()
+  it("is cleaned when errors are printed, line by line", function()
     local script = shell.file([[
       local fed, xmpp = require "spec.support.fed", require "xmpp"
       local f = fed.open { jid = "alice@xmpp.test/here" }
@@ -570,13 +570,13 @@ describe("what a peer says", function()
 end)
 
 describe("a connection", function()
-  it("says what it is", function()
+  it("has a text form with state and address", function()
     local conn = fed.open { jid = "alice@xmpp.test/here" }.conn
     assert.equal("xmpp.Conn (ready, alice@xmpp.test/here)", tostring(conn))
   end)
 
-  it("that was collected says so", function()
-    if _VERSION == "Lua 5.1" then return end -- whose tables have no finalizers
+  it("that was collected says so in its text form", function()
+    if _VERSION == "Lua 5.1" then return end -- tables have no finalizers there
     local said
     local witness = setmetatable({}, { __gc = function(self) said = tostring(self.conn) end })
     witness.conn = fed.open { jid = "alice@xmpp.test/here" }.conn
@@ -587,7 +587,7 @@ describe("a connection", function()
 end)
 
 describe("the globals of a program", function()
-  -- Loads the library where asking for a global that isn't there is an error -> what it prints
+  -- Loads the library where it is an error to use a global that isn't declared. Returns what it prints.
   local function strict(body)
     local script = shell.file([[
       setmetatable(_G, { __index = function(_, name) error("variable '" .. name .. "' is not declared", 2) end,
@@ -609,7 +609,7 @@ describe("the globals of a program", function()
       for _, name in ipairs { "debug", "io" } do package.loaded[name] = nil end
       local xmpp = require "xmpp"
       print(select(2, pcall(xmpp.sleep, "x")))]]:find("seconds expected, got string", 1, true))
-    for _, what in ipairs { "{}", "true" } do -- a program's own variable of that name
+    for _, what in ipairs { "{}", "true" } do -- the program has a global variable of this name
       local text = strict(([[rawset(_G, "debug", %s) rawset(_G, "load", nil)
         print(select(2, pcall(require "xmpp".sleep, "x")))]]):format(what))
       assert.truthy(text:find("seconds expected, got string", 1, true), text)

@@ -1,4 +1,4 @@
--- muc: how we are put out of a room, how that is noticed, and the way back. By virtual time.
+-- muc: how we are removed from a room, how that is noticed, and how we come back. With virtual time.
 
 local ext = require "xmpp.ext"
 local muc = require "xmpp.muc"
@@ -11,7 +11,7 @@ local TEA, MUC, USER = rooms.TEA, "http://jabber.org/protocol/muc", "http://jabb
 local gone, inside, join, joined, leave = rooms.gone, rooms.inside, rooms.join, rooms.joined, rooms.leave
 local refused, says, subject = rooms.refused, rooms.says, rooms.subject
 
--- The last "removed" of a room.
+-- The arguments of the room's last "removed" event.
 local function ends(room)
   local last = {}
   room:on("removed", function(why)
@@ -24,14 +24,14 @@ end
 
 local function knocks(t) return t:expect({ "presence", {}, { "x", { xmlns = MUC } } }, false) end
 
--- By hand: we are let in again.
+-- The room lets us in again.
 local function let_in(t, nick)
   says(t, nick or "kettle", nil, nil, { 110 })
   subject(t, "Tea")
 end
 
 describe("the end of our being in a room", function()
-  it("is final where somebody has sent us away", testing.around(function(t)
+  it("is final if somebody has removed us", testing.around(function(t)
     for _, case in ipairs {
       { { 301 }, "<item affiliation='outcast' role='none'><actor nick='anna'/><reason>spam</reason></item>",
         { code = 301, by = "anna", reason = "spam", returns = false } },
@@ -59,7 +59,7 @@ describe("the end of our being in a room", function()
     end
   end))
 
-  it("is none where it is another's, or comes from elsewhere", testing.around(function(t)
+  it("isn't concluded from another occupant's presence, or from elsewhere", testing.around(function(t)
     local room = inside(t)
     local why = ends(room)
     says(t, "anna")
@@ -70,21 +70,21 @@ describe("the end of our being in a room", function()
     t:receive(("<message type='groupchat' from='%s/anna'><x xmlns='%s'><status code='301'/><status code='110'/></x>"
       .. "</message>"):format(TEA, USER))
     t:receive(("<presence from='%s/anna' type='unavailable'><x xmlns='%s'><status code='110'/></x><x xmlns='%s'/>"
-      .. "</presence>"):format(TEA, USER, USER)) -- an occupant's own, handed on
+      .. "</presence>"):format(TEA, USER, USER)) -- an occupant's own element, passed on
     assert.same({}, why)
     assert.is_true(room.joined)
     leave(t, room)
   end))
 
-  it("is known without 110 by our nick", testing.around(function(t)
+  it("is recognized by our nick if 110 is missing", testing.around(function(t)
     local room = inside(t)
     local why = ends(room)
     gone(t, "kettle", nil, { 301 })
     assert.same({ code = 301, returns = false }, why)
   end))
 
-  -- The service was started anew and has forgotten the room: we create it again, with others on our heels (ejabberd).
-  it("is followed by our creating it anew, and what is said at once is no history", testing.around(function(t)
+  -- The service was restarted and has forgotten the room: we create it again, just before others come (ejabberd).
+  it("is followed by creating the room anew; messages right after aren't history", testing.around(function(t)
     local room = inside(t, { create = "default" })
     local heard = {}
     room:on("message", function(m) heard[#heard + 1] = { m.text, m.history } end)
@@ -101,7 +101,7 @@ describe("the end of our being in a room", function()
     leave(t, room)
   end))
 
-  it("is followed by our coming back where it was technical", testing.around(function(t)
+  it("is followed by our return if the reason was technical", testing.around(function(t)
     for _, codes in ipairs { { 110, 332 }, { 110, 333 }, { 110, 307, 333 }, { 110 } } do
       local room = inside(t)
       local heard, why = rooms.ear(room), ends(room)
@@ -126,7 +126,7 @@ describe("the end of our being in a room", function()
     end
   end))
 
-  it("is final even so, if one wants that", testing.around(function(t)
+  it("is final even then with rejoin = false", testing.around(function(t)
     local room = inside(t, { rejoin = false })
     local why = ends(room)
     gone(t, "kettle", nil, { 110, 332 })
@@ -142,7 +142,7 @@ describe("the end of our being in a room", function()
     assert.same({}, muc.use(t.conn).rooms)
   end))
 
-  it("by a kick may be followed by our coming back, twice at most, a minute apart", testing.around(function(t)
+  it("by a kick may be followed by our return, at most twice, a minute apart", testing.around(function(t)
     local room = inside(t, { rejoin = "kicked" })
     local why = ends(room)
     gone(t, "kettle", nil, { 110, 307 })
@@ -167,7 +167,7 @@ describe("the end of our being in a room", function()
     assert.is_false(why.returns)
   end))
 
-  it("tells who came and who left meanwhile", testing.around(function(t)
+  it("is followed by a report of who came and left meanwhile", testing.around(function(t)
     local room = inside(t)
     says(t, "anna")
     says(t, "bert")
@@ -186,8 +186,8 @@ describe("the end of our being in a room", function()
   end))
 end)
 
-describe("the way back", function()
-  it("has pauses that grow to a minute, and no end", testing.around(function(t)
+describe("rejoining", function()
+  it("is tried without end, with pauses that grow to a minute", testing.around(function(t)
     local room = inside(t)
     gone(t, "kettle", nil, { 110, 333 })
     local pauses, last = {}, t:now()
@@ -210,7 +210,7 @@ describe("the way back", function()
     knocks(t)
     let_in(t)
     assert.is_true(room.joined)
-    t:advance(60) -- that was long enough to begin anew
+    t:advance(60) -- after that, the count of attempts begins anew
     gone(t, "kettle", nil, { 110, 333 })
     t:advance(1)
     knocks(t)
@@ -218,7 +218,7 @@ describe("the way back", function()
     leave(t, room)
   end))
 
-  it("ends where the room doesn't want us any more", testing.around(function(t)
+  it("ends if the room refuses us", testing.around(function(t)
     for _, condition in ipairs { "forbidden", "registration-required", "not-authorized" } do
       local room = inside(t)
       local why = ends(room)
@@ -232,7 +232,7 @@ describe("the way back", function()
     end
   end))
 
-  it("ends where the room puts us out again", testing.around(function(t)
+  it("ends if the room removes us again", testing.around(function(t)
     local room = inside(t)
     local why = ends(room)
     gone(t, "kettle", nil, { 110, 333 })
@@ -245,7 +245,7 @@ describe("the way back", function()
     t:nothing()
   end))
 
-  it("goes on where that was technical, too", testing.around(function(t)
+  it("continues if that was for a technical reason, too", testing.around(function(t)
     local room = inside(t)
     local why = ends(room)
     gone(t, "kettle", nil, { 110, 333 })
@@ -260,7 +260,7 @@ describe("the way back", function()
     leave(t, room)
   end))
 
-  it("goes by the nicks from the first one on", testing.around(function(t)
+  it("tries the nicks from the first one on", testing.around(function(t)
     local room = inside(t)
     gone(t, "kettle", nil, { 110, 333 })
     t:advance(1)
@@ -301,22 +301,22 @@ describe("the way back", function()
     assert.same({ "closed" }, heard)
   end))
 
-  it("asks for what was said since", testing.around(function(t)
+  it("asks for the history since we were last in", testing.around(function(t)
     local room = inside(t)
     gone(t, "kettle", nil, { 110, 333 })
     t:advance(1)
-    assert.same({ "history", { since = "2023-11-14T22:13:20Z" } }, knocks(t)[3][3]) -- when we came
+    assert.same({ "history", { since = "2023-11-14T22:13:20Z" } }, knocks(t)[3][3]) -- when we entered
     let_in(t)
     t:advance(99)
     t:receive(("<message type='groupchat' from='%s/anna'><body>x</body></message>"):format(TEA))
     gone(t, "kettle", nil, { 110, 333 })
     t:advance(2)
-    assert.same({ "history", { since = "2023-11-14T22:14:30Z" } }, knocks(t)[3][3]) -- half a minute is left for clocks
+    assert.same({ "history", { since = "2023-11-14T22:14:30Z" } }, knocks(t)[3][3]) -- half a minute: clocks differ
     let_in(t)
     leave(t, room)
   end, { now = 1700000000 }))
 
-  it("to a room that is gone is one to a new room", testing.around(function(t)
+  it("a room that no longer exists creates it", testing.around(function(t)
     local room, service = joined(t)
     service:kicks("kettle", 332)
     service.exists, service.occupants = false, {}
@@ -353,7 +353,7 @@ describe("a listener", function()
     assert.equal("closed", t.conn:state())
   end))
 
-  it("may end the connection in the middle of a history", testing.around(function(t)
+  it("may end the connection while the history arrives", testing.around(function(t)
     local room = inside(t)
     room:on("message", function() t.conn:stop(0) end)
     gone(t, "kettle", nil, { 110, 333 })
@@ -367,7 +367,7 @@ describe("a listener", function()
 end)
 
 describe("a new session", function()
-  it("has us in all rooms again, a few at a time", testing.around(function(t)
+  it("enters all rooms again, a few at a time", testing.around(function(t)
     local heard, all = {}, {}
     for i = 1, 7 do
       local jid = ("room%d@rooms.example.net"):format(i)
@@ -384,7 +384,7 @@ describe("a new session", function()
     end)
     t:cut()
     t:reconnect { new = true }
-    assert.equal(3, now) -- and the others wait
+    assert.equal(3, now) -- the others wait for their turn
     now = 0
     t:advance(30)
     assert.is_true(most <= 3)
@@ -392,7 +392,7 @@ describe("a new session", function()
     assert.same({}, heard)
   end, { strict = false }))
 
-  it("is told of as 'rejoined', once, and of nothing else", testing.around(function(t)
+  it("is reported as 'rejoined', once, and by no other event", testing.around(function(t)
     local heard, services = {}, {}
     for i = 1, 7 do
       local jid = ("room%d@rooms.example.net"):format(i)
@@ -408,10 +408,10 @@ describe("a new session", function()
     assert.equal(("rejoined "):rep(7), table.concat(heard, " ") .. " ")
     t:reconnect()
     t:advance(1)
-    assert.equal(7, #heard) -- the old session: nobody has noticed
+    assert.equal(7, #heard) -- the session was resumed, so there is nothing to report
   end))
 
-  it("finds a subject that has changed", testing.around(function(t)
+  it("reports a subject that has changed", testing.around(function(t)
     local room, service = joined(t, nil, { subject = "old" })
     local heard = {}
     room:on("subject", function(text) heard[#heard + 1] = text end)
@@ -423,7 +423,7 @@ describe("a new session", function()
     assert.equal("new", room.subject)
   end))
 
-  it("goes on trying where a room isn't there yet", testing.around(function(t)
+  it("keeps trying if a room can't be reached yet", testing.around(function(t)
     local room, service = joined(t)
     local off = t:on({ "presence", { to = TEA .. "/kettle" } }, function()
       return { "presence", { type = "error" }, { "error", { type = "cancel" }, { "remote-server-not-found",
@@ -454,7 +454,7 @@ describe("a new session", function()
   end))
 end)
 
-describe("a ping of ourselves", function()
+describe("a self-ping", function()
   local function ping(t, answer)
     return t:expect({ "iq", { type = "get", to = TEA .. "/kettle" }, { "ping", { xmlns = "urn:xmpp:ping" } } }, answer)
   end
@@ -466,7 +466,7 @@ describe("a ping of ourselves", function()
     end
   end
 
-  it("is made when the room has been silent for so long", testing.around(function(t)
+  it("is sent when the room has been silent for the given time", testing.around(function(t)
     local room = inside(t, { ping = 100 })
     t:advance(60)
     says(t, "anna")
@@ -491,7 +491,7 @@ describe("a ping of ourselves", function()
     leave(t, room)
   end))
 
-  it("tells that we are in", testing.around(function(t)
+  it("may show that we are in", testing.around(function(t)
     local room = inside(t, { ping = 100 })
     local heard = rooms.ear(room)
     for _, answer in ipairs { false, "service-unavailable", "feature-not-implemented" } do
@@ -505,7 +505,7 @@ describe("a ping of ourselves", function()
     leave(t, room)
   end))
 
-  it("tells that we are out", testing.around(function(t)
+  it("may show that we are out", testing.around(function(t)
     local room = inside(t, { ping = 100 })
     for _, condition in ipairs { "not-acceptable", "forbidden", "not-allowed", "internal-server-error" } do
       local why = ends(room)
@@ -521,7 +521,7 @@ describe("a ping of ourselves", function()
     leave(t, room)
   end))
 
-  it("may tell nothing: then it is made again soon", testing.around(function(t)
+  it("may be inconclusive: then it is sent again soon", testing.around(function(t)
     local room = inside(t, { ping = 900 })
     t:advance(900)
     for _, answer in ipairs { refuses "remote-server-not-found", refuses "remote-server-timeout",
@@ -536,13 +536,13 @@ describe("a ping of ourselves", function()
     leave(t, room)
   end))
 
-  it("may find us by another nick, and then by none", testing.around(function(t)
+  it("with item-not-found twice in a row shows that we are out", testing.around(function(t)
     local room = inside(t, { ping = 900 })
     t:advance(900)
     ping(t, refuses "item-not-found")
     assert.is_true(room.joined)
     t:advance(10)
-    ping(t) -- it was on its way
+    ping(t) -- the second ping of two
     t:advance(900)
     ping(t, refuses "item-not-found")
     t:advance(10)
@@ -554,7 +554,7 @@ describe("a ping of ourselves", function()
     leave(t, room)
   end))
 
-  it("is made when it is asked for", testing.around(function(t)
+  it("is sent on request", testing.around(function(t)
     local room = inside(t)
     local got = {}
     local function ask() xmpp.spawn(function() got = { room:ping() } end) end
@@ -578,7 +578,7 @@ describe("a ping of ourselves", function()
     leave(t, room)
   end))
 
-  it("is made when a presence of ours is refused", testing.around(function(t)
+  it("is sent when a presence of ours is refused", testing.around(function(t)
     local room, service = joined(t, { ping = 0 })
     service:forgets()
     local errors = "urn:ietf:params:xml:ns:xmpp-stanzas"
@@ -589,7 +589,7 @@ describe("a ping of ourselves", function()
     assert.is_truthy(service.occupants.kettle)
   end))
 
-  it("is answered by ourselves where the room hands it on, and those of others are not", testing.around(function(t)
+  it("is answered by us if the room passes it on; other occupants' are not", testing.around(function(t)
     local room = inside(t)
     for _, nick in ipairs { "anna", "kettle" } do
       t:receive(("<iq type='get' id='p-%s' from='%s/%s'><ping xmlns='urn:xmpp:ping'/></iq>"):format(nick, TEA, nick))
@@ -603,7 +603,7 @@ describe("a ping of ourselves", function()
     leave(t, room)
   end))
 
-  it("that is answered when we have left and come back tells nothing", testing.around(function(t)
+  it("that is answered after we have left and returned is ignored", testing.around(function(t)
     local room = inside(t, { ping = 100 })
     t:advance(100)
     local question = ping(t, false)
@@ -617,7 +617,7 @@ describe("a ping of ourselves", function()
     leave(t, room)
   end))
 
-  it("takes 24 hours in no time", testing.around(function(t)
+  it("is sent every 15 minutes for 24 hours", testing.around(function(t)
     local n = 0
     local room = joined(t)
     t:on({ "iq", { to = TEA .. "/kettle" } }, function() n = n + 1 end)
@@ -628,7 +628,7 @@ describe("a ping of ourselves", function()
 end)
 
 describe("leaving", function()
-  it("says a last word, waits for the room, and is the handle's end", testing.around(function(t)
+  it("sends the last message, waits for the room, and ends the handle", testing.around(function(t)
     local room, service = joined(t)
     local heard = rooms.ear(room)
     assert.is_true(room:leave "bye")
@@ -640,7 +640,7 @@ describe("leaving", function()
     assert.is_true(fresh:leave())
   end))
 
-  it("doesn't wait for ever", testing.around(function(t)
+  it("waits 5 seconds at most", testing.around(function(t)
     local room = inside(t)
     local done
     xmpp.spawn(function() done = room:leave() end)
@@ -651,7 +651,7 @@ describe("leaving", function()
     assert.is_true(done)
   end))
 
-  it("while the link is down reaches the room in the same session", testing.around(function(t)
+  it("while the link is down takes effect after the reconnect", testing.around(function(t)
     local room, service = joined(t)
     t:cut()
     assert.is_true(room:leave())
@@ -668,7 +668,7 @@ describe("leaving", function()
 end)
 
 describe("saved rooms", function()
-  it("are entered again by another process", function()
+  it("are entered again in another process", function()
     local saved
     testing.around(function(t)
       local room = joined(t, { password = "s3cret", nicks = function() end, ping = 77 }, { password = "s3cret" })

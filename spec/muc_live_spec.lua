@@ -1,4 +1,4 @@
--- muc on real servers: among programs of ours and with another library's client (slixmpp), with what rooms do to one.
+-- muc on real servers: between clients of ours and with another library's (slixmpp), including removal from rooms.
 local child = require "spec.support.child"
 local muc = require "xmpp.muc"
 local server = require "spec.support.server"
@@ -34,7 +34,7 @@ server.each(function(s)
     end
   end
 
-  -- What a room tells, in words.
+  -- Notes the room's events as words.
   local function listen(room)
     local seen = {}
     local function note(...) seen[#seen + 1] = table.concat({ ... }, " ") end
@@ -66,7 +66,7 @@ server.each(function(s)
     return table.concat(nicks, " ")
   end
 
-  -- slixmpp's client: a function that tells it something, and one that waits for a line of its.
+  -- slixmpp's client. Returns a function that sends it a command, and one that waits for one of its lines.
   local function slix(room, nick)
     local path = os.tmpname()
     local command = "exec env -u LD_PRELOAD '%s/slix_room.py' '%s' %d '%s' 'carol@%s/slix' '%s' '%s' '%s' >%s"
@@ -89,7 +89,7 @@ server.each(function(s)
   end
 
   describe("a room", function()
-    it("isn't opened by a typing mistake, and asked what it is", function()
+    it("isn't created by default, and describes itself", function()
       local alice, jid = login "alice", room_of "mistake"
       local room, err = muc.join(alice, jid, "kettle")
       assert.is_nil(room)
@@ -153,7 +153,7 @@ server.each(function(s)
       assert.equal("kettle", members(hers))
     end)
 
-    it("is one for those who join with the nick of somebody else, by another one", function()
+    it("lets us in by another nick if ours is taken", function()
       local alice, bob, jid = login "alice", login "bob", room_of "nicks"
       assert(muc.join(alice, jid, "kettle", { create = "default" }))
       local _, err = muc.join(bob, jid, "kettle", { nicks = function() end })
@@ -166,7 +166,7 @@ server.each(function(s)
       assert.equal("kettle pot", members(his))
     end)
 
-    it("puts out and bans, and lets in again", function()
+    it("kicks and bans, and lets in again", function()
       local alice, bob, jid = login "alice", login "bob", room_of "kicks"
       local hers = assert(muc.join(alice, jid, "kettle", { create = "default" }))
       local at_hers = listen(hers)
@@ -191,7 +191,7 @@ server.each(function(s)
       turn_until(function() return his.role == "moderator" end)
     end)
 
-    it("is configured: with a password, by the form that it has", function()
+    it("is configured by its form, with a password", function()
       local alice, bob, jid = login "alice", login "bob", room_of "config"
       local hers = assert(muc.join(alice, jid, "kettle", { create = "default" }))
       local form = assert(hers:config())
@@ -219,7 +219,7 @@ server.each(function(s)
       local seen = {}
       muc.use(bob):on("invite", function(inv) seen[#seen + 1] = inv end)
       bob:send { "presence" }
-      assert(bob:ping(20)) -- it is there before the invitation is
+      assert(bob:ping(20)) -- online before the invitation is sent
       assert(hers:invite("bob@" .. s.domain, "tea"))
       turn_until(function() return seen[1] end, "an invitation")
       assert.same({ jid, "tea", false }, { seen[1].room, seen[1].reason, seen[1].direct })
@@ -232,7 +232,7 @@ server.each(function(s)
       assert.equal(2, #seen)
     end)
 
-    it("is destroyed, and says where to go", function()
+    it("is destroyed, and names another room", function()
       local alice, bob, jid = login "alice", login "bob", room_of "end"
       local hers = assert(muc.join(alice, jid, "kettle", { create = "default" }))
       local at_his = listen(assert(muc.join(bob, jid, "pot")))
@@ -241,7 +241,7 @@ server.each(function(s)
       assert.is_nil(muc.use(bob).rooms[jid])
     end)
 
-    it("has names from the field", function()
+    it("accepts strange nicks", function()
       local alice, bob, jid = login "alice", login "bob", room_of "names"
       local hers = assert(muc.join(alice, jid, "kettle", { create = "default" }))
       local at_hers = listen(hers)
@@ -280,9 +280,9 @@ server.each(function(s)
       return n
     end
 
-    -- In rooms of Prosody's each that comes costs what all do that are there: here the server only hands on what a
-    -- service of ours says, as fast as it can.
-    it("of a service beside the server come, speak and go", function()
+    -- In a room of Prosody's, each occupant that enters costs time for all that are there: here the server only passes
+    -- on what a service of ours sends, as fast as it can.
+    it("of a component's room come, speak and go", function()
       local service, alice = component(), login "alice"
       local jid = "big@" .. s.component
       local to
@@ -318,11 +318,11 @@ server.each(function(s)
     end)
 
     if s.name:find "^ejabberd" then
-      it("of the server's own room are there for who comes, and told of who goes", function()
+      it("of a server's room are reported as they come and go", function()
         local crowd, alice, bob = component(), login "alice", login "bob"
         local jid, all, inside = room_of "big", { "moderator", "participant", "visitor" }, 0
         local hers = assert(muc.join(alice, jid, "kettle", { create = "default" }))
-        assert.is_true(hers:config { [BROADCAST] = { "moderator" } }) -- or each is told of each
+        assert.is_true(hers:config { [BROADCAST] = { "moderator" } }) -- otherwise everybody is told of everybody
         crowd:set_handler(function(stanza)
           local x = xmpp.xexpr.child(stanza, "x", MUC .. "#user")
           for status in xmpp.xexpr.children(x, "status") do inside = inside + (status[2].code == "110" and 1 or 0) end
@@ -343,8 +343,8 @@ server.each(function(s)
     end
   end)
 
-  describe("a server that is started anew", function()
-    it("has its bot in all 20 rooms again, each told once, and nothing said is lost without a word", function()
+  describe("a server that is restarted", function()
+    it("gets its bot back into all 20 rooms, and every message's fate is reported", function()
       local alice, rooms = login "alice", {}
       for i = 1, ROOMS do
         local room = assert(muc.join(alice, room_of("many" .. i), "kettle", { create = function(form)

@@ -1,4 +1,4 @@
--- What is said in rooms, as xmpp.muc tells it: whom it believes what, and that nothing is told twice, or lost.
+-- muc: messages in rooms: whose claims are believed, and that nothing is reported twice, or lost.
 local muc = require "xmpp.muc"
 local testing = require "xmpp.testing"
 
@@ -8,7 +8,7 @@ local TEA, ME = "tea@rooms.example.net", "bot@example.net/test"
 local USER, DELAY = "http://jabber.org/protocol/muc#user", "urn:xmpp:delay"
 local SID, OCCUPANT_ID = "urn:xmpp:sid:0", "urn:xmpp:occupant-id:0"
 
--- The test's room, the program's, and what it is told from then on, event -> list of arguments.
+-- Enters the test's room. Returns the service's room, ours, and the events from then on: event -> list of arguments.
 local function enter(t, o, opts)
   local service = t:room(TEA, o or { occupants = { "anna", "bert" } })
   local room = assert(muc.join(t.conn, TEA, "kettle", opts))
@@ -47,8 +47,8 @@ local function occupant_mark(id) return { "occupant-id", { xmlns = OCCUPANT_ID, 
 local function replace(id) return { "replace", { xmlns = "urn:xmpp:message-correct:0", id = id } } end
 local function retract(id, ...) return { "retract", { xmlns = "urn:xmpp:message-retract:1", id = id }, ... } end
 
-describe("what is said in a room", function()
-  it("comes with who has said it, and the room's id", testing.around(function(t)
+describe("a message in a room", function()
+  it("has its author, and the room's id", testing.around(function(t)
     local service, room, seen = enter(t)
     local id, stanza_id = service:says("anna", "tea?")
     local m = only(seen, "message")[1]
@@ -67,7 +67,7 @@ describe("what is said in a room", function()
     nothing(seen)
   end))
 
-  it("is history until the subject, with the room's stamp, and is nobody's who is there now", testing.around(function(t)
+  it("is history before the subject, with the room's stamp and without an occupant", testing.around(function(t)
     local room = { occupants = { "anna" }, occupant_ids = false, subject = "Tea",
       history = { { nick = "anna", text = "old", stamp = 1699990000 } } }
     local service, _, seen = enter(t, room, { history = { messages = 10 } })
@@ -82,7 +82,7 @@ describe("what is said in a room", function()
     assert.is_false(m.history)
   end))
 
-  it("has the room's stamp in the history, whatever its author has put in", testing.around(function(t)
+  it("has the room's stamp in the history, not its author's", testing.around(function(t)
     local service = t:room(TEA, { occupants = { "anna" } })
     local forged = { "delay", { xmlns = DELAY, from = "anna@people.example", stamp = "2033-01-01T00:00:00Z" } }
     service:says("anna", { text = "the future", forged })
@@ -92,13 +92,13 @@ describe("what is said in a room", function()
     t:advance(0)
     assert.equal(1700000000, stamp)
     t:advance(100)
-    t:reconnect { new = true } -- and it isn't asked for what comes after that future
+    t:reconnect { new = true } -- the history isn't asked for from that future time on
     service:says("anna", "the present")
     t:advance(1)
     assert.is_true(room.joined)
   end))
 
-  it("is the room's own word from its bare address: status, no message", testing.around(function(t)
+  it("from the room's bare address is an event 'status'", testing.around(function(t)
     local service, _, seen = enter(t)
     t:receive(group(nil, "This room is logged"))
     assert.same({ nil, "This room is logged" }, only(seen, "status"))
@@ -109,7 +109,7 @@ describe("what is said in a room", function()
     nothing(seen)
   end))
 
-  it("asks for the features anew where the room is configured otherwise", testing.around(function(t)
+  it("about a new configuration makes us ask for the features again", testing.around(function(t)
     local service, room, seen = enter(t, { occupants = { "anna" }, stanza_ids = false })
     assert.is_nil(room.features[SID])
     service.stanza_ids = true
@@ -119,7 +119,7 @@ describe("what is said in a room", function()
     assert.is_string(only(seen, "message")[1].stanza_id)
   end))
 
-  it("says nothing of its author's address (item in a message)", testing.around(function(t)
+  it("can't forge its author's address (item in a message)", testing.around(function(t)
     local _, _, seen = enter(t)
     t:receive(group("anna", "I am the boss", { "x", { xmlns = USER },
       { "item", { jid = "boss@example.net/pc", affiliation = "owner", role = "moderator" } } }))
@@ -129,7 +129,7 @@ describe("what is said in a room", function()
     assert.equal("participant", m.occupant.role)
   end))
 
-  it("has a stanza-id only where the room announces it, and only one of its own", testing.around(function(t)
+  it("has a stanza-id only if the room announces them, and only the room's own", testing.around(function(t)
     local function sid(by, id) return { "stanza-id", { xmlns = SID, by = by, id = id } } end
     local _, _, seen = enter(t)
     t:receive(group("anna", "1", sid("rooms.example.net", "x")))
@@ -142,7 +142,7 @@ describe("what is said in a room", function()
     nothing(seen)
   end))
 
-  it("has none where it doesn't, and nothing is held for told by a forged one", testing.around(function(t)
+  it("has none otherwise, and a forged one doesn't make it a duplicate", testing.around(function(t)
     local service, _, seen = enter(t, { occupants = { "anna" }, stanza_ids = false })
     local forged = { "stanza-id", { xmlns = SID, by = TEA, id = "forged" } }
     service:says("anna", { text = "1", forged })
@@ -151,7 +151,7 @@ describe("what is said in a room", function()
     assert.equal("2", texts(seen))
   end))
 
-  it("is read as a message is: a reply without its fallback; states are none", testing.around(function(t)
+  it("is read as any message: a reply without its fallback; chat states are no message", testing.around(function(t)
     local service, _, seen = enter(t)
     service:says("anna", { text = "> tea?\nyes", { "reply", { xmlns = "urn:xmpp:reply:0", id = "s1" } },
       { "fallback", { xmlns = "urn:xmpp:fallback:0", ["for"] = "urn:xmpp:reply:0" },
@@ -164,7 +164,7 @@ describe("what is said in a room", function()
     nothing(seen)
   end))
 
-  it("comes from a room that the server spells otherwise", testing.around(function(t)
+  it("may come from a room that the server spells differently", testing.around(function(t)
     local jid, spelled = "stra\195\159e@rooms.example.net", "strasse@rooms.example.net"
     t:room(jid, {})
     local room, seen = assert(muc.join(t.conn, jid, "kettle")), {}
@@ -182,12 +182,12 @@ describe("what is said in a room", function()
     assert.same({ stanza_id = "s1", by = "bert" }, seen.moderated)
   end))
 
-  it("is ours alone where another client of ours has it, too (copies, XEP-0280)", testing.around(function(t)
+  it("isn't taken from a copy that another client has got (XEP-0280)", testing.around(function(t)
     local _, _, seen = enter(t)
     local heard = 0
     require "xmpp.chat".use(t.conn):on("message", function() heard = heard + 1 end)
     local inner = { "message", { from = TEA .. "/anna", to = "bot@example.net/phone", type = "chat" },
-      { "body", {}, "psst" } } -- as older servers copy it: nothing in it tells that it is of a room
+      { "body", {}, "psst" } } -- as older servers copy it: nothing says that it is from a room
     t.forge.carbon("bot@example.net", inner)
     inner[2].from, inner[2].to = "bot@example.net/phone", TEA .. "/anna"
     t.forge.carbon("bot@example.net", inner, "sent")
@@ -197,7 +197,7 @@ describe("what is said in a room", function()
     nothing(seen)
   end))
 
-  it("by nicks from the field", testing.around(function(t)
+  it("may have a strange nick", testing.around(function(t)
     local nicks = { "n/i@c/k", " lead", "o'brien\"&<>", "\240\159\171\150", "\215\169\215\156" }
     local service, room, seen = enter(t, { occupants = nicks })
     for _, nick in ipairs(nicks) do
@@ -210,7 +210,7 @@ describe("what is said in a room", function()
     end
   end))
 
-  it("may be answered by listeners that throw, wait, leave, close", testing.around(function(t)
+  it("may meet listeners that throw, wait, leave, close", testing.around(function(t)
     local service, room, seen = enter(t)
     room:on("message", function() error "mine" end)
     room:on("message", function() require "xmpp".sleep(5) end)
@@ -236,8 +236,8 @@ describe("what is said in a room", function()
   end))
 end)
 
-describe("whose a message is:", function()
-  it("ours by the occupant-id, whatever the nick", testing.around(function(t)
+describe("the author of a message:", function()
+  it("is ourselves by the occupant-id, whatever the nick", testing.around(function(t)
     local service = t:room(TEA, { occupants = { "kettle" } })
     service:says("kettle", "I was here before")
     service:leaves "kettle"
@@ -253,7 +253,7 @@ describe("whose a message is:", function()
     assert.is_true(seen[3].own)
   end))
 
-  it("an occupant-id counts only where the room announces them, and one", testing.around(function(t)
+  it("is known by an occupant-id only if the room announces them, and if there is one", testing.around(function(t)
     local service, room, seen = enter(t, { occupants = { "anna" }, occupant_ids = false })
     service:says("anna", { text = "1", occupant_mark "x" })
     local m = only(seen, "message")[1]
@@ -267,7 +267,7 @@ describe("whose a message is:", function()
 end)
 
 describe("a private message", function()
-  it("is an occupant's, never a contact's", testing.around(function(t)
+  it("is from an occupant, never from a contact", testing.around(function(t)
     local service, room, seen = enter(t)
     local id = service:whispers("anna", "psst")
     local m = only(seen, "private")[1]
@@ -278,7 +278,7 @@ describe("a private message", function()
     nothing(seen)
   end))
 
-  it("has no occupant where nobody is there by that nick, or somebody else", testing.around(function(t)
+  it("has no occupant if nobody, or somebody else, has that nick", testing.around(function(t)
     local _, _, seen = enter(t)
     local function whisper(nick, ...)
       t:receive { "message", { from = TEA .. "/" .. nick, to = ME, type = "chat" }, { "body", {}, "psst" },
@@ -292,7 +292,7 @@ describe("a private message", function()
     nothing(seen)
   end))
 
-  it("can't do what is the room's: subject, status, moderation, requests, declining", testing.around(function(t)
+  it("can't do what only the room may: subject, status, moderation, requests, declining", testing.around(function(t)
     local _, room, seen = enter(t)
     for _, child in ipairs {
       { "subject", {}, "Mine" },
@@ -313,7 +313,7 @@ describe("a private message", function()
 end)
 
 describe("a subject", function()
-  it("is told with who has set it; with a body it is a message", testing.around(function(t)
+  it("is reported with who has set it; with a body it is a message", testing.around(function(t)
     local service, room, seen = enter(t)
     service:sets_subject("anna", "Coffee")
     assert.same({ "Coffee", "anna" }, only(seen, "subject"))
@@ -331,7 +331,7 @@ end)
 describe("moderation (XEP-0425)", function()
   local MODERATED = { "moderated", { xmlns = "urn:xmpp:message-moderate:1", by = TEA .. "/bert" } }
 
-  it("is the room's: who, what, why", testing.around(function(t)
+  it("by the room is reported: who, what, why", testing.around(function(t)
     local service, _, seen = enter(t)
     local _, stanza_id = service:says("anna", "spam")
     only(seen, "message")
@@ -344,7 +344,7 @@ describe("moderation (XEP-0425)", function()
     nothing(seen)
   end))
 
-  it("isn't an occupant's", testing.around(function(t)
+  it("by an occupant is ignored", testing.around(function(t)
     local service, _, seen = enter(t)
     local _, stanza_id = service:says("anna", "the truth")
     only(seen, "message")
@@ -357,7 +357,7 @@ describe("moderation (XEP-0425)", function()
 end)
 
 describe("a correction", function()
-  it("is its author's, by the occupant-id; what it corrects has its first id", testing.around(function(t)
+  it("is accepted from the author, by the occupant-id, and has the first id", testing.around(function(t)
     local service, _, seen = enter(t)
     local first = service:says("anna", "tee?")
     service:says("anna", "hello?")
@@ -374,7 +374,7 @@ describe("a correction", function()
     nothing(seen)
   end))
 
-  it("by anybody else is a message, and suspicious", testing.around(function(t)
+  it("by anybody else is a suspicious message", testing.around(function(t)
     local service, _, seen = enter(t)
     local first = service:says("anna", "I pay 1")
     texts(seen)
@@ -391,7 +391,7 @@ describe("a correction", function()
     nothing(seen)
   end))
 
-  it("by the nick holds for the last message alone, with no leave between", testing.around(function(t)
+  it("by the nick is accepted for the last message only, if the author hasn't left", testing.around(function(t)
     local service, _, seen = enter(t, { occupants = { "anna" }, occupant_ids = false })
     local function correct(nick, id)
       service:says(nick, { text = "corrected", replace(id) })
@@ -406,7 +406,7 @@ describe("a correction", function()
     local second = service:says("anna", "3")
     texts(seen)
     assert.is_true(correct("anna", second))
-    assert.is_true(correct("anna", second)) -- once more
+    assert.is_true(correct("anna", second)) -- a second correction
     service:leaves "anna"
     service:joins "anna"
     assert.is_false(correct("anna", second))
@@ -417,12 +417,12 @@ describe("a correction", function()
     assert.is_false(correct("anna", second))
     second = service:says("anna", "5")
     texts(seen)
-    t:reconnect { new = true } -- who knows what has been meanwhile
+    t:reconnect { new = true } -- it isn't known what happened meanwhile
     t:advance(60)
     assert.is_false(correct("anna", second))
   end))
 
-  it("by the nick never concerns the history", testing.around(function(t)
+  it("by the nick is never accepted for the history", testing.around(function(t)
     local service, _, seen = enter(t, { occupants = { "anna" }, occupant_ids = false,
       history = { { nick = "anna", text = "1", id = "h1" } } }, { history = { messages = 5 } })
     assert.equal("1", texts(seen))
@@ -430,7 +430,7 @@ describe("a correction", function()
     assert.equal("correction", only(seen, "message")[1].suspicious)
   end))
 
-  it("in private is for what was said in private", testing.around(function(t)
+  it("in private is accepted for a private message only", testing.around(function(t)
     local service, _, seen = enter(t)
     local public, private = service:says("anna", "1"), service:whispers("anna", "2")
     texts(seen)
@@ -445,7 +445,7 @@ describe("a correction", function()
     assert.equal("correction", only(seen, "message")[1].suspicious)
   end))
 
-  it("is forgotten behind 200 messages", testing.around(function(t)
+  it("is accepted only for the last 200 messages", testing.around(function(t)
     local service, _, seen = enter(t)
     local first = service:says("anna", "1")
     service:says("anna", "2")
@@ -458,7 +458,7 @@ describe("a correction", function()
 end)
 
 describe("a retraction, a reaction", function()
-  it("is the author's, by the room's id or his own", testing.around(function(t)
+  it("is accepted from the author, by the room's id or the author's", testing.around(function(t)
     local service, _, seen = enter(t)
     local id, stanza_id = service:says("anna", "oops")
     texts(seen)
@@ -471,7 +471,7 @@ describe("a retraction, a reaction", function()
     nothing(seen)
   end))
 
-  it("is told with who thinks so", testing.around(function(t)
+  it("is reported with its author", testing.around(function(t)
     local service, _, seen = enter(t)
     local _, stanza_id = service:says("anna", "tea!")
     texts(seen)
@@ -484,7 +484,7 @@ describe("a retraction, a reaction", function()
   end))
 end)
 
-describe("requests and answers of the room's:", function()
+describe("requests and answers from the room:", function()
   it("a voice is asked for", testing.around(function(t)
     local service, room, seen = enter(t, { affiliations = { ["bot@example.net"] = "admin" },
       config = { moderated = true }, occupants = { { nick = "bert", jid = "bert@people.example/x" } } })
@@ -503,7 +503,7 @@ describe("requests and answers of the room's:", function()
     nothing(seen)
   end))
 
-  it("a refusal has our id; it is the room's only from its bare address", testing.around(function(t)
+  it("a refusal has our id; only the bare address is the room's", testing.around(function(t)
     local _, room, seen = enter(t)
     local function refuse(from, id, condition)
       t:receive { "message", { from = from, to = ME, type = "error", id = id }, { "error", { type = "auth" },
@@ -518,13 +518,13 @@ describe("requests and answers of the room's:", function()
     assert.equal("anna", only(seen, "error")[3])
     assert.equal(0, #seen.removed)
     assert.is_true(room.joined)
-    refuse(TEA, id, "forbidden") -- it still counts as under way
+    refuse(TEA, id, "forbidden") -- it still counts as unanswered
     args = only(seen, "error")
     assert.same({ "forbidden", id }, { args[1].condition, args[2] })
     nothing(seen)
   end))
 
-  it("not-acceptable: we aren't there; we come back, and say it again", testing.around(function(t)
+  it("not-acceptable means we aren't there: we rejoin, and send again", testing.around(function(t)
     local service, room, seen = enter(t)
     service:forgets()
     local id = room:say "hello?"
@@ -539,7 +539,7 @@ describe("requests and answers of the room's:", function()
   end))
 end)
 
-describe("what was said while we were away", function()
+describe("a message sent while we were away", function()
   local function names(n, what)
     local out = {}
     for i = 1, n do out[i] = what .. i end
@@ -547,7 +547,7 @@ describe("what was said while we were away", function()
   end
 
   for _, kind in ipairs { { true, "stanza-ids" }, { false, "no ids of the room's" } } do
-    it("is told, and nothing twice: a room with " .. kind[2], testing.around(function(t)
+    it("is reported, and none twice: a room with " .. kind[2], testing.around(function(t)
       local service, room, seen = enter(t, { occupants = { "anna" }, stanza_ids = kind[1] })
       local said = {}
       local function say(text)
@@ -566,7 +566,7 @@ describe("what was said while we were away", function()
     end))
   end
 
-  it("at once behind our joining, too, but nothing from before", testing.around(function(t)
+  it("is reported right after our joining, too, but no earlier one", testing.around(function(t)
     local service, _, seen = enter(t, { occupants = { "anna" }, history = { "long ago" } })
     t:cut(false)
     service:says("anna", "1")
@@ -582,7 +582,7 @@ describe("what was said while we were away", function()
     assert.equal("same same", texts(seen))
   end))
 
-  it("whatever the clocks say, ours ahead of the room's or behind", testing.around(function(t)
+  it("is reported even if our clock is ahead of the room's or behind", testing.around(function(t)
     local service, _, seen = enter(t, { occupants = { "anna" },
       history = { { nick = "anna", text = "from the future", stamp = 1700007200 } } }, { history = { messages = 5 } })
     t:advance(100)
@@ -600,7 +600,7 @@ describe("what was said while we were away", function()
     assert.equal("3", texts(seen))
   end))
 
-  it("is nobody's for certain who is there, where nobody vouches for it", testing.around(function(t)
+  it("has no occupant if there are no occupant-ids", testing.around(function(t)
     local service, room, seen = enter(t, { occupants = { "anna" }, occupant_ids = false })
     t:cut(false)
     service:says("anna", "1")
@@ -612,14 +612,14 @@ describe("what was said while we were away", function()
     assert.is_nil(m.occupant)
   end))
 
-  it("is told as often as it is said, where it has no id", testing.around(function(t)
+  it("is reported as often as it comes if it has no id", testing.around(function(t)
     local _, _, seen = enter(t)
     t:receive(group("anna", "yes"))
     t:receive(group("anna", "yes"))
     assert.equal("yes yes", texts(seen))
   end))
 
-  it("is known by 2,000 keys at most, of 200 messages with their authors", testing.around(function(t)
+  it("is remembered: 2,000 keys, and 200 messages with their authors", testing.around(function(t)
     local service, room, seen = enter(t)
     service:says("bert", "0")
     for i = 1, 3000 do service:says("anna", tostring(i)) end
@@ -632,12 +632,12 @@ describe("what was said while we were away", function()
     end
     assert.equal(2000, count(own.known.by))
     assert.equal(2000, count(own.known.ring))
-    assert.equal(400, count(own.said.by)) -- by id and by the room's
+    assert.equal(400, count(own.said.by)) -- each by its own id and by the room's
     assert.equal(200, count(own.said.ring))
     assert.equal(1, count(own.said.last))
   end))
 
-  it("and what comes twice by its author's doing is told once (origin-id)", testing.around(function(t)
+  it("is reported once if its author has sent it twice (origin-id)", testing.around(function(t)
     local service, _, seen = enter(t)
     local function say(nick, id)
       service:says(nick, { text = nick, { "origin-id", { xmlns = SID, id = id } } })

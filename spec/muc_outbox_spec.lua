@@ -1,4 +1,4 @@
--- muc: what is said has one end, whatever becomes of the link and of our being in the room.
+-- muc: a message to a room has one final state, whatever happens to the link and to our being in the room.
 
 local muc = require "xmpp.muc"
 local rooms = require "spec.support.rooms"
@@ -12,7 +12,7 @@ local ERRORS, SID = "urn:ietf:params:xml:ns:xmpp-stanzas", "urn:xmpp:sid:0"
 local gone, inside, joined, leave, says, subject = rooms.gone, rooms.inside, rooms.joined, rooms.leave, rooms.says,
   rooms.subject
 
--- Fates of what is said, as texts: opts(name) is for room:say.
+-- The states of messages, as texts; opts(name) gives options for room:say.
 local function fates()
   local heard = {}
   return function(name)
@@ -46,7 +46,7 @@ local function let_in(t)
 end
 
 describe("room:say", function()
-  it("sends at once, and hears when it is in the room", testing.around(function(t)
+  it("sends at once, and reports the reflection", testing.around(function(t)
     local room = inside(t, nil, { SID })
     local opts, heard = fates()
     local id = room:say("hello", opts "a")
@@ -54,7 +54,7 @@ describe("room:say", function()
     assert.same({ "message", { type = "groupchat", to = TEA, id = id }, { "body", {}, "hello" },
       { "origin-id", { xmlns = SID, id = id } } }, x)
     assert.equal("a sent", heard())
-    reflect(t, x, "anna") -- another's, with our id
+    reflect(t, x, "anna") -- from somebody else, with our id
     assert.equal("", heard())
     local own
     room:on("message", function(m) own = m.own end)
@@ -65,7 +65,7 @@ describe("room:say", function()
     leave(t, room)
   end))
 
-  it("finds its own by the origin-id where the room changes ids", testing.around(function(t)
+  it("finds the reflection by the origin-id if the room changes ids", testing.around(function(t)
     local room = inside(t)
     local opts, heard = fates()
     local id = room:say("hello", opts "a")
@@ -76,7 +76,7 @@ describe("room:say", function()
     leave(t, room)
   end))
 
-  it("waits until it is in the room, if one wants that", testing.around(function(t)
+  it("waits for the reflection with reflect = true", testing.around(function(t)
     local room = joined(t)
     local id, stanza_id = room:say("hello", { reflect = true })
     body(t, "hello")
@@ -84,7 +84,7 @@ describe("room:say", function()
     assert.is_string(stanza_id)
   end))
 
-  it("says tables", testing.around(function(t)
+  it("accepts tables", testing.around(function(t)
     local room = inside(t, nil, { SID })
     room:say { text = "https://x.test/a", url = "https://x.test/a", lang = "en", subject = "s", children = {
       { "y", { xmlns = "urn:y" } } } }
@@ -111,7 +111,7 @@ describe("room:say", function()
     t:advance(1)
     knocks(t)
     says(t, "kettle", nil, nil, { 110 })
-    t:nothing() -- still no subject
+    t:nothing() -- not yet: the subject is missing
     subject(t, "Tea")
     for i = 1, 3 do body(t, "m" .. i) end
     t:nothing()
@@ -143,20 +143,20 @@ describe("room:say", function()
   it("isn't sent by the connection into a room that we aren't in", testing.around(function(t)
     local room = inside(t)
     local opts, heard = fates()
-    room:say("lost", opts "a") -- and never acknowledged
+    room:say("lost", opts "a") -- never acknowledged
     body(t, "lost")
     t:reconnect { new = true }
     knocks(t)
     t:nothing()
     let_in(t)
-    local x = body(t, "lost") -- nobody has seen it
+    local x = body(t, "lost") -- the room hadn't got it
     t:nothing()
     reflect(t, x)
     assert.equal("a sent, a sent, a reflected", heard())
     leave(t, room)
   end, { acks = false }))
 
-  it("isn't said twice where the history shows that it has arrived", testing.around(function(t)
+  it("isn't sent twice if the history shows that it has arrived", testing.around(function(t)
     local room = inside(t)
     local opts, heard = fates()
     room:say("arrived", opts "a")
@@ -176,8 +176,8 @@ describe("room:say", function()
     leave(t, room)
   end, { acks = false }))
 
-  -- The server had it; whether the room has, nobody knows.
-  it("has failed where the server had it, and the room's history doesn't show it", testing.around(function(t)
+  -- The server has acknowledged it; whether the room got it isn't known.
+  it("fails if the server had it, but the room's history doesn't show it", testing.around(function(t)
     local room = inside(t)
     local opts, heard = fates()
     room:say("where", opts "a")
@@ -191,7 +191,7 @@ describe("room:say", function()
     leave(t, room)
   end))
 
-  it("is said again where the room has refused it since we weren't in it", testing.around(function(t)
+  it("sends again what the room refused because we weren't in it", testing.around(function(t)
     local room, service = joined(t)
     local opts, heard = fates()
     room:say("one", opts "1")
@@ -209,7 +209,7 @@ describe("room:say", function()
       (heard():gsub("2 sent, 2 reflected, 3 sent, 3 reflected$", "2 sent, 3 sent, 2 reflected, 3 reflected")))
   end))
 
-  it("isn't said again and again", testing.around(function(t)
+  it("gives up after three attempts", testing.around(function(t)
     local room = inside(t)
     local opts, heard = fates()
     room:say("x", opts "a")
@@ -228,19 +228,19 @@ describe("room:say", function()
     leave(t, room)
   end))
 
-  it("comes back as failed", testing.around(function(t)
+  it("fails when the room returns an error", testing.around(function(t)
     local room = inside(t)
     local opts, heard = fates()
     local id = room:say("x", opts "a")
     body(t, "x")
-    bounce(t, id, "forbidden", TEA .. "/anna") -- who has no say in it
+    bounce(t, id, "forbidden", TEA .. "/anna") -- from an occupant, so it doesn't count
     bounce(t, "unknown", "forbidden")
     assert.equal("a sent", heard())
     bounce(t, id, "forbidden")
     assert.equal("a failed forbidden", heard())
     local told = {}
     room:on("error", function(err, its) told[#told + 1] = { err.condition, its, err.stanza ~= nil } end)
-    id = room:say "y" -- without a listener of its own
+    id = room:say "y" -- without a function for its states
     body(t, "y")
     bounce(t, id, "forbidden")
     assert.same({ { "forbidden", id, true } }, told)
@@ -253,7 +253,7 @@ describe("room:say", function()
     leave(t, room)
   end))
 
-  it("has failed when it doesn't come back in a minute", testing.around(function(t)
+  it("fails if there is no reflection within a minute", testing.around(function(t)
     local room = inside(t)
     local opts, heard = fates()
     room:say("x", opts "a")
@@ -272,7 +272,7 @@ describe("room:say", function()
     leave(t, room)
   end))
 
-  it("has failed when it has waited for too long", testing.around(function(t)
+  it("fails when it has waited for too long", testing.around(function(t)
     local room = inside(t, { max_age = 20, timeout = 100 })
     local opts, heard = fates()
     gone(t, "kettle", nil, { 110, 333 })
@@ -287,7 +287,7 @@ describe("room:say", function()
     leave(t, room)
   end))
 
-  it("has failed when the room is over, or the connection", testing.around(function(t)
+  it("fails at the end of the room or of the connection", testing.around(function(t)
     local room = inside(t)
     local opts, heard = fates()
     room:say("x", opts "a")
@@ -305,7 +305,7 @@ describe("room:say", function()
     assert.equal("closed", got[2].layer)
   end))
 
-  it("has a bound", testing.around(function(t)
+  it("is refused when max_waiting messages wait", testing.around(function(t)
     local room = inside(t, { max_waiting = 2 })
     gone(t, "kettle", nil, { 110, 333 })
     assert.is_string(room:say "1")
@@ -321,7 +321,7 @@ describe("room:say", function()
     leave(t, room)
   end))
 
-  it("has no more on its way than a thousand", testing.around(function(t)
+  it("has at most 1,000 unreflected messages", testing.around(function(t)
     local room = inside(t, { max_waiting = 2000 })
     local sent = {}
     for i = 1, 1100 do room:say("m" .. i) end
@@ -333,7 +333,7 @@ describe("room:say", function()
     leave(t, room)
   end))
 
-  it("raises for mistakes", testing.around(function(t)
+  it("raises for wrong arguments", testing.around(function(t)
     local room = inside(t)
     stage.refuses("bad argument #1 to 'say' (string or table expected, got nil)", function() room:say() end)
     stage.refuses("'say' has no option 'onn'", function() room:say("x", { onn = print }) end)
@@ -346,7 +346,7 @@ describe("room:say", function()
     leave(t, room)
   end))
 
-  it("hears of its listener's throwing, and goes on", testing.around(function(t)
+  it("continues when its listener throws", testing.around(function(t)
     local room = inside(t)
     room:say("x", { on = function() error "oh" end })
     room:say "y"
@@ -358,7 +358,7 @@ describe("room:say", function()
 end)
 
 describe("room:whisper", function()
-  it("is for one, and for nobody who comes later", testing.around(function(t)
+  it("reaches one occupant, never a later one of the same nick", testing.around(function(t)
     local room, service = joined(t, nil, { occupants = { "anna" } })
     local id = room:whisper("anna", "psst")
     local x = t:expect { "message", { to = TEA .. "/anna", type = "chat" }, { "body", {}, "psst" } }
@@ -371,7 +371,7 @@ describe("room:whisper", function()
     assert.is_string(room:whisper("anna", "lost"))
     t:reconnect { new = true }
     t:advance(1)
-    t:nothing() -- who is anna in the new session?
+    t:nothing() -- in the new session "anna" may be somebody else
     service:kicks("kettle", 333)
     none, err = room:whisper("anna", "psst")
     assert.is_nil(none)
@@ -385,8 +385,8 @@ describe("room:whisper", function()
   end))
 end)
 
-describe("what a room is told in one go", function()
-  it("is answered once, though links are cut all the time", testing.around(function(t)
+describe("an answer to each message", function()
+  it("is sent once, even if the link is cut all the time", testing.around(function(t)
     local room, service = joined(t, nil, { occupants = { "anna" } })
     room:on("message", function(m)
       if not m.own and m.text:find "^question" then room:say((m.text:gsub("question", "answer"))) end

@@ -1,4 +1,4 @@
--- What moderators, admins and owners do to a room, what is asked of rooms from outside, and invitations.
+-- muc: what moderators, admins and owners do to a room, queries to rooms from outside, and invitations.
 local muc = require "xmpp.muc"
 local testing = require "xmpp.testing"
 local xexpr = require "xmpp.xexpr"
@@ -23,7 +23,7 @@ local function refused(condition, ok, err)
   return err
 end
 
--- f's error is at the line where f begins, and has this text.
+-- f raises an error with this text, and with the line where f begins.
 local function raises(f, text)
   local ok, err = pcall(f)
   local info = debug.getinfo(f, "S")
@@ -32,7 +32,7 @@ local function raises(f, text)
 end
 
 describe("a moderator, an admin", function()
-  it("puts out, bans, gives roles and affiliations", testing.around(function(t)
+  it("kicks, bans, sets roles and affiliations", testing.around(function(t)
     local service, room = enter(t, "admin")
     local left = {}
     room:on("leave", function(o, why) left[#left + 1] = { o.nick, why.code, why.reason, why.by } end)
@@ -48,7 +48,7 @@ describe("a moderator, an admin", function()
     assert.same({ { "anna", 307, "no more tea", "kettle" }, { "anna", 301, "really", "kettle" } }, left)
   end))
 
-  it("is told what it may not", testing.around(function(t)
+  it("gets an error for what it may not do", testing.around(function(t)
     local _, room = enter(t)
     refused("forbidden", room:kick "anna")
     refused("forbidden", room:ban "anna@people.example")
@@ -68,7 +68,7 @@ describe("a moderator, an admin", function()
     refused("not-allowed", room:set_affiliation("anna@people.example", "owner"))
   end))
 
-  it("has lists", testing.around(function(t)
+  it("gets lists", testing.around(function(t)
     local _, room = enter(t, "admin")
     assert.same({ { jid = "eve@people.example", affiliation = "outcast" } }, room:list "outcast")
     assert.same({}, room:list "member")
@@ -93,7 +93,7 @@ describe("a moderator, an admin", function()
     refused("bad-format", room:list "visitor")
   end))
 
-  it("takes messages back as the room announces it (XEP-0425), or not", testing.around(function(t)
+  it("retracts messages in the way that the room announces (XEP-0425)", testing.around(function(t)
     local service, room = enter(t, "admin")
     local moderated
     room:on("moderated", function(what) moderated = what end)
@@ -115,7 +115,7 @@ describe("a moderator, an admin", function()
     assert.equal("no spam", xexpr.text(xexpr.find(got, "moderate", "reason")))
   end))
 
-  it("blames who gives it nonsense", testing.around(function(t)
+  it("raises for wrong arguments", testing.around(function(t)
     local _, room = enter(t, "admin")
     raises(function() room:kick() end, "bad argument #1 to 'kick' (string expected, got nil)")
     raises(function() room:kick("anna", 5) end, "bad argument #2 to 'kick' (string expected, got number)")
@@ -135,7 +135,7 @@ describe("a moderator, an admin", function()
 end)
 
 describe("an owner", function()
-  it("configures, by what the form has", testing.around(function(t)
+  it("configures the room by its form", testing.around(function(t)
     local service, room = enter(t, "owner", { config = { description = "leaves" } })
     local form = assert(room:config())
     assert.equal("leaves", form.values["muc#roomconfig_roomdesc"])
@@ -145,14 +145,14 @@ describe("an owner", function()
       service.config.description, service.config.public })
     assert.is_true(room:config(function(f) return { ["muc#roomconfig_publicroom"] = not f.values.x and false } end))
     assert.is_false(service.config.public)
-    assert.is_true(room:config(function() end)) -- cancelled
+    assert.is_true(room:config(function() end)) -- the function has cancelled it
     assert.is_true(service.exists)
     raises(function() room:config { nonsense = true } end, "the form has no field 'nonsense'")
     raises(function() room:config { ["muc#roomconfig_whois"] = "nobody" } end,
       "bad value of field 'muc#roomconfig_whois' ('nobody' is no option)")
   end))
 
-  it("gets no form where there is none", testing.around(function(t)
+  it("gets an error if the answer has no form", testing.around(function(t)
     local _, room = enter(t, "owner")
     local answer
     t:on({ "iq", { to = TEA }, { "query", { xmlns = OWNER } } }, function() return answer end)
@@ -161,7 +161,7 @@ describe("an owner", function()
     refused("bad-format", room:config { x = 1 })
   end))
 
-  it("destroys, and is told of it as all are", testing.around(function(t)
+  it("destroys the room, and gets the event as everybody", testing.around(function(t)
     local service, room = enter(t, "owner")
     local why
     room:on("removed", function(w) why = w end)
@@ -215,7 +215,7 @@ describe("a room's archive", function()
     refused("item-not-found", room:history { before = "gone" })
   end))
 
-  it("is the room's answer to our question, and nobody else's", testing.around(function(t)
+  it("is accepted from the room only, for our query", testing.around(function(t)
     local _, room = entered(t)
     local heard = 0
     for _, event in ipairs { "message", "private", "status" } do room:on(event, function() heard = heard + 1 end) end
@@ -241,13 +241,13 @@ describe("a room's archive", function()
     local page = assert(room:history { max = 5 })
     assert.equal("said said said", texts(page))
     assert.is_false(page.complete)
-    t:receive(result("forged", TEA, id)) -- it is over
+    t:receive(result("forged", TEA, id)) -- the query is over
     assert.equal(3, #page)
     assert.equal("said said", texts(assert(room:history { max = 2 })))
     assert.equal(0, heard)
   end))
 
-  it("that answers something else is told so", testing.around(function(t)
+  it("returns an error for another answer", testing.around(function(t)
     local _, room = entered(t)
     local answer
     t:on({ "iq", { type = "set" }, { "query", { xmlns = "urn:xmpp:mam:2" } } }, function() return answer end)
@@ -262,7 +262,7 @@ describe("a room's archive", function()
 end)
 
 describe("inviting", function()
-  it("is done through the room by who is in it", testing.around(function(t)
+  it("goes through the room if we are in it", testing.around(function(t)
     local service, room = enter(t, "owner", { config = { members_only = true } })
     local id = assert(room:invite("cleo@people.example", "tea"))
     local got = t:expect { "message", { to = TEA, id = id }, { "x", { xmlns = USER },
@@ -273,7 +273,7 @@ describe("inviting", function()
     id = assert(muc.invite(t.conn, TEA, "dora@people.example"))
     t:expect { "message", { to = TEA, id = id } }
     t:cut(false)
-    assert(room:invite "eve@people.example") -- which has no meaning in another session, where we aren't in
+    assert(room:invite "eve@people.example") -- useless in another session, in which we aren't in the room
     t:reconnect()
     t:advance(60)
     t:nothing()
@@ -285,7 +285,7 @@ describe("inviting", function()
     assert.equal("closed", err.layer)
   end))
 
-  it("is done directly by who isn't (XEP-0249)", testing.around(function(t)
+  it("is direct if we aren't (XEP-0249)", testing.around(function(t)
     assert(muc.invite(t.conn, "Coffee@rooms.example.net", "cleo@people.example", "coffee", { password = "beans" }))
     t:expect { "message", { to = "cleo@people.example" }, { "x", { xmlns = DIRECT, jid = "coffee@rooms.example.net",
       reason = "coffee", password = "beans" } } }
@@ -298,10 +298,10 @@ describe("inviting", function()
   end))
 end)
 
-describe("what rooms there are, and what they are", function()
+describe("information about rooms:", function()
   local INFO, ITEMS = "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/disco#items"
 
-  it("is asked of a service, or of our server's", testing.around(function(t)
+  it("the list is requested from a service, or from our server's", testing.around(function(t)
     local function items(to, ...)
       local list = { ... }
       t:on({ "iq", { to = to, type = "get" }, { "query", { xmlns = ITEMS } } }, function()
@@ -322,7 +322,7 @@ describe("what rooms there are, and what they are", function()
     raises(function() muc.rooms(t.conn, "x", { node = "y" }) end, "'rooms' has no option 'node'")
   end))
 
-  it("is asked of a room", testing.around(function(t)
+  it("the description is requested from a room", testing.around(function(t)
     t:room(TEA, { occupants = { "anna" }, subject = "Leaves", password = "secret",
       config = { name = "Tea", description = "and cake", members_only = true } })
     local info = assert(muc.info(t.conn, TEA .. "/anna"))
@@ -335,7 +335,7 @@ describe("what rooms there are, and what they are", function()
     assert.equal("jid-malformed", err.condition)
   end))
 
-  it("one's name there is registered", testing.around(function(t)
+  it("a nick is registered", testing.around(function(t)
     local service = t:room(TEA, {})
     local form = assert(muc.register(t.conn, TEA))
     assert.is_false(form.registered)
@@ -363,14 +363,14 @@ describe("an invitation", function()
       { "reason", {}, "tea" } }, ... } }
   end
 
-  it("is handed on by the room", testing.around(function(t)
+  it("is passed on by the room", testing.around(function(t)
     local seen, service = listen(t), t:room(TEA, { password = "secret" })
     service:invites("Anna@People.Example/pc", "tea")
     local inv = { room = TEA, from = "anna@people.example/pc", reason = "tea", password = "secret", direct = false }
     assert.same({ inv }, seen)
   end))
 
-  it("isn't by an occupant, a person's client, a service, nor in an error", testing.around(function(t)
+  it("is ignored from an occupant, a client, a service, or in an error", testing.around(function(t)
     local seen = listen(t)
     t:receive(mediated(TEA .. "/anna", { from = "boss@example.net" }))
     t:receive(mediated("mallory@evil.example/pc", { from = "boss@example.net" }))
@@ -385,7 +385,7 @@ describe("an invitation", function()
     assert.same({}, seen)
   end))
 
-  it("may be anybody's own, who is named", testing.around(function(t)
+  it("may be direct from anybody, who is named", testing.around(function(t)
     local seen = listen(t)
     t:receive { "message", { from = "anna@people.example/pc", to = ME }, { "body", {}, "come!" },
       { "x", { xmlns = DIRECT, jid = "Tea@rooms.example.net", reason = "tea", password = "secret" } } }
@@ -398,7 +398,7 @@ describe("an invitation", function()
     assert.equal(1, #seen)
   end))
 
-  it("in both ways at once is one, with when it was sent", testing.around(function(t)
+  it("in both forms at once is one, with its time", testing.around(function(t)
     local seen = listen(t)
     local x = mediated(TEA, { from = "anna@people.example" })
     x[4] = { "x", { xmlns = DIRECT, jid = "other@rooms.example.net" } }
@@ -408,7 +408,7 @@ describe("an invitation", function()
       seen)
   end))
 
-  it("is no message of chat's", testing.around(function(t)
+  it("isn't a message for chat", testing.around(function(t)
     local seen, heard = listen(t), 0
     require "xmpp.chat".use(t.conn):on("message", function() heard = heard + 1 end)
     local service = t:room(TEA, { occupants = { "anna" } })
@@ -424,7 +424,7 @@ describe("an invitation", function()
     assert.equal(1, heard)
   end))
 
-  it("is followed only where `accept` says so, with its password", testing.around(function(t)
+  it("is accepted only with option accept", testing.around(function(t)
     local service = t:room(TEA, { password = "secret" })
     local seen, m = listen(t)
     service:invites("anna@people.example", "tea")
@@ -434,7 +434,7 @@ describe("an invitation", function()
   end))
 
   for _, case in ipairs { { true, "bot" }, { "pot", "pot" } } do
-    it("is followed as " .. case[2], testing.around(function(t)
+    it("is accepted as " .. case[2], testing.around(function(t)
       local service = t:room(TEA, { password = "secret" })
       local _, m = listen(t, { accept = function(inv) return inv.from == "anna@people.example" and case[1] end })
       service:invites "mallory@people.example"
@@ -442,12 +442,12 @@ describe("an invitation", function()
       service:invites "anna@people.example"
       assert.is_table(service.occupants[case[2]])
       assert.is_true(m.rooms[TEA].joined)
-      service:invites "anna@people.example" -- we are there
+      service:invites "anna@people.example" -- we are in the room already
       assert.is_table(service.occupants[case[2]])
     end))
   end
 
-  it("that leads nowhere is told, and no password with it", testing.around(function(t)
+  it("that can't be followed is reported, without its password", testing.around(function(t)
     t:room(TEA, { password = "another" })
     local _, m = listen(t, { accept = function() return true end })
     local refusal
@@ -457,7 +457,7 @@ describe("an invitation", function()
     assert.is_nil(refusal[3]:find("s3cr3t", 1, true))
   end))
 
-  it("survives an `accept` that throws, and takes no other", testing.around(function(t)
+  it("is reported if `accept` throws", testing.around(function(t)
     local seen = listen(t, { accept = function() error "mine" end })
     t:receive(mediated(TEA))
     assert.equal(1, #seen)
@@ -466,7 +466,7 @@ describe("an invitation", function()
 end)
 
 describe("muc.use", function()
-  it("has option accept, a function, and no other", testing.around(function(t)
+  it("accepts option accept, a function, and no other", testing.around(function(t)
     assert.is_false((pcall(muc.use, t.conn, { acept = true })))
     assert.is_false((pcall(muc.use, t.conn, { accept = true })))
     assert.is_table(muc.use(t.conn))

@@ -1,5 +1,5 @@
--- A room bot over links that are cut, on a server that is restarted: every question that it answered is answered once.
--- `make soak` does very much more of it (spec/support/soak).
+-- A bot in rooms, with links that are cut and a server that is restarted: every question that is asked is answered
+-- once. `make soak` does much more of it (spec/support/soak).
 local server = require "spec.support.server"
 local soak_rooms = require "spec.support.soak_rooms"
 
@@ -15,13 +15,13 @@ end
 
 for _, name in ipairs { "prosody", "ejabberd" } do
   server.each(function(s)
-    it("has a bot back in its rooms in each new session", function()
+    it("gets a bot back into its rooms in each new session", function()
       local f = passes(s, { seconds = 10, pause = 2, restarts = 0, resume = false })
       assert.is_true(f.rebound > 0 and f.rejoined >= f.rebound)
       assert.equal(0, f.excused)
     end)
 
-    it("has a bot back in its rooms when it has been restarted", function()
+    it("gets a bot back into its rooms after its restart", function()
       local f = passes(s, { seconds = 12, pause = 3, restarts = 2 })
       assert.is_true(f.rebound >= 1 and f.rejoined >= 5)
     end)

@@ -1,4 +1,4 @@
--- muc: rooms entered, and who is in them. By a test's room, and by hand where that is too honest.
+-- muc: entering rooms, and who is in them. With a test's room, and by hand where that one is too well-behaved.
 
 local ext = require "xmpp.ext"
 local muc = require "xmpp.muc"
@@ -16,7 +16,7 @@ local announce, gone, inside, join, joined = rooms.announce, rooms.gone, rooms.i
 local knock, leave, refused, says, subject = rooms.knock, rooms.leave, rooms.refused, rooms.says, rooms.subject
 
 describe("muc.join", function()
-  it("knocks with what is asked for", testing.around(function(t)
+  it("sends the presence that the options describe", testing.around(function(t)
     announce(t)
     presence.set(t.conn, { show = "away", status = "out", priority = 5 })
     t:sent()
@@ -29,7 +29,7 @@ describe("muc.join", function()
     assert.equal("not-authorized", got.err.condition)
     got, p = knock(t, { presence = { status = "at the stove" } })
     assert.same({ "status", {}, "at the stove" }, p[3])
-    assert.same({ "history", { maxstanzas = "0", maxchars = "0" } }, p[4][3]) -- none, unless one asks for it
+    assert.same({ "history", { maxstanzas = "0", maxchars = "0" } }, p[4][3]) -- no history, unless it is asked for
     refused(t, "forbidden")
     assert.equal("forbidden", got.err.condition)
     got, p = knock(t, { history = 7 })
@@ -67,7 +67,7 @@ describe("muc.join", function()
     leave(t, got.room)
   end))
 
-  it("takes a message with a subject and a body for a message, and goes on waiting", testing.around(function(t)
+  it("takes a message with subject and body as a message, and continues to wait", testing.around(function(t)
     announce(t)
     local got = knock(t)
     says(t, "kettle", nil, nil, { 110 })
@@ -79,7 +79,7 @@ describe("muc.join", function()
     leave(t, got.room)
   end))
 
-  it("knows itself by its nick where the service has no 110", testing.around(function(t)
+  it("recognizes itself by its nick if the service sends no 110", testing.around(function(t)
     announce(t)
     local got = knock(t)
     says(t, "kettle")
@@ -90,8 +90,8 @@ describe("muc.join", function()
     leave(t, got.room)
   end))
 
-  -- The one who has our nick isn't we, if the service has called us otherwise.
-  it("is who 110 says, whatever it is called", testing.around(function(t)
+  -- Another occupant has our nick, if the service has given us another one.
+  it("takes the nick that has 110", testing.around(function(t)
     announce(t)
     local got = knock(t)
     says(t, "kettle", nil, "<item affiliation='owner' role='moderator'/>")
@@ -102,13 +102,13 @@ describe("muc.join", function()
     leave(t, got.room)
   end))
 
-  it("gives up in time, and says goodbye", testing.around(function(t)
+  it("gives up after the timeout, and leaves", testing.around(function(t)
     announce(t)
     local got = knock(t, { timeout = 3 })
     says(t, "anna")
     t:advance(3)
     assert.same({ "timeout", true }, { got.err.layer, got.err.retry })
-    assert.matches("tea@rooms.example.net has not let us in", got.err.text)
+    assert.matches("joining the room tea@rooms.example.net took too long", got.err.text)
     t:expect { "presence", { type = "unavailable", to = TEA .. "/kettle" } }
     says(t, "kettle", nil, nil, { 110 }) -- too late
     subject(t, "Tea")
@@ -117,7 +117,7 @@ describe("muc.join", function()
     t:nothing()
   end))
 
-  it("tells what could mend a refusal", testing.around(function(t)
+  it("explains a refusal, with the option that could help", testing.around(function(t)
     announce(t)
     for condition, says_what in pairs { ["not-authorized"] = "'password'", ["forbidden"] = "banned",
       ["registration-required"] = "members", ["not-allowed"] = "may not create", ["item-not-found"] = "no such room",
@@ -135,7 +135,7 @@ describe("muc.join", function()
     assert.equal("password", got.err.option)
   end))
 
-  it("takes no refusal of something else for its own", testing.around(function(t)
+  it("ignores refusals of other presences", testing.around(function(t)
     announce(t)
     local got, p = knock(t)
     for _, attributes in ipairs { "id='another' from='tea@rooms.example.net/kettle'",
@@ -169,7 +169,7 @@ describe("muc.join", function()
     assert.matches("oh", t:take_errors()[1])
   end))
 
-  it("holds what comes until the program can listen", testing.around(function(t)
+  it("holds events back until the program can listen", testing.around(function(t)
     announce(t)
     t:on({ "iq", { to = "x.test" } }, function() end)
     local texts, got = {}, {}
@@ -193,7 +193,7 @@ describe("muc.join", function()
     leave(t, got.room)
   end))
 
-  it("gives the room that we are in, or are entering", testing.around(function(t)
+  it("returns the room that we are in or are entering", testing.around(function(t)
     local room = joined(t)
     assert.equal(room, join(t).room)
     assert.equal(room, join(t, "pot").room)
@@ -205,14 +205,14 @@ describe("muc.join", function()
     assert.equal(first.room, second.room)
   end))
 
-  it("waits for a session that isn't there, and goes on in a new one", testing.around(function(t)
+  it("waits for a missing session, and continues in a new one", testing.around(function(t)
     local service = t:room(TEA, { no_subject = true })
     t:cut()
     local got = join(t)
     t:reconnect { new = true }
     t:advance(1)
     assert.is_nil(got.done)
-    t:reconnect { new = true } -- while it is being entered
+    t:reconnect { new = true } -- while the room is being entered
     t:advance(5)
     assert.is_truthy(got.room)
     assert.is_truthy(service.occupants.kettle)
@@ -258,7 +258,7 @@ describe("muc.join", function()
 end)
 
 describe("a room that we create by entering it", function()
-  it("is destroyed again, as it will have been a typing mistake", testing.around(function(t)
+  it("is destroyed again by default", testing.around(function(t)
     local service = t:room(TEA, { exists = false })
     local got = join(t)
     assert.same({ "stanza", "room-created", "create" }, { got.err.layer, got.err.condition, got.err.option })
@@ -266,8 +266,8 @@ describe("a room that we create by entering it", function()
     assert.same({}, muc.use(t.conn).rooms)
   end))
 
-  -- A service that says 201 of a room that others are in.
-  it("is not destroyed where somebody else is", testing.around(function(t)
+  -- A service that sends 201 although others are in the room.
+  it("is not destroyed if somebody else is in it", testing.around(function(t)
     announce(t)
     local got = knock(t)
     says(t, "anna")
@@ -280,16 +280,16 @@ describe("a room that we create by entering it", function()
     assert.equal("room-created", got.err.condition)
   end))
 
-  it("is opened as it is", testing.around(function(t)
+  it("is opened with its defaults by create = default", testing.around(function(t)
     local service = t:room(TEA, { exists = false })
     local got = join(t, nil, { create = "default" })
     assert.is_true(got.room.joined)
     assert.is_false(service.locked)
-    assert.is_truthy(next(got.room.features)) -- which could not be had before
+    assert.is_truthy(next(got.room.features)) -- they couldn't be queried before
   end))
 
-  -- Who has created it hasn't configured it yet: to everybody else it isn't there (Prosody).
-  it("is waited for where somebody else is creating it", testing.around(function(t)
+  -- Its creator hasn't configured it yet: for everybody else it doesn't exist (Prosody).
+  it("is waited for while somebody else is creating it", testing.around(function(t)
     announce(t)
     local got = knock(t, { create = "default" })
     for _ = 1, 2 do
@@ -312,7 +312,7 @@ describe("a room that we create by entering it", function()
     assert.equal("item-not-found", got.err.condition)
   end))
 
-  it("is opened as a function fills in its form", testing.around(function(t)
+  it("is opened with the form that a function fills in", testing.around(function(t)
     local service = t:room(TEA, { exists = false })
     local kind
     local got = join(t, nil, { create = function(form)
@@ -325,7 +325,7 @@ describe("a room that we create by entering it", function()
     assert.is_false(service.locked)
   end))
 
-  it("isn't opened where that function fails", testing.around(function(t)
+  it("isn't opened if that function fails", testing.around(function(t)
     local service = t:room(TEA, { exists = false })
     for text, f in pairs { oh = function() error "oh" end, none = function() end,
       nothing = function() return { nothing = 1 } end } do
@@ -337,7 +337,7 @@ describe("a room that we create by entering it", function()
     end
   end))
 
-  it("isn't opened where its form is none, or it refuses what is filled in", testing.around(function(t)
+  it("isn't opened if it sends no form, or refuses what is filled in", testing.around(function(t)
     for _, what in ipairs { "get", "set" } do
       announce(t)
       local got = knock(t, { create = function() return {} end })
@@ -358,15 +358,15 @@ describe("a room that we create by entering it", function()
   end))
 end)
 
-describe("who is in a room", function()
-  it("is told with what the room says of him, and how that changes", testing.around(function(t)
+describe("an occupant", function()
+  it("has the data that the room sends; changes are reported", testing.around(function(t)
     local room = inside(t)
     local heard = rooms.ear(room)
     says(t, "anna", nil, "<item affiliation='owner' role='moderator' jid='Anna@Example.net/pc'/>")
     assert.same({ nick = "anna", jid = "anna@example.net/pc", affiliation = "owner", role = "moderator" },
       room.occupants.anna)
     says(t, "anna", nil, "<item affiliation='owner' role='moderator' jid='anna@example.net/pc'/>")
-    assert.equal("join anna", heard()) -- a second presence that says the same is no news
+    assert.equal("join anna", heard()) -- the same presence again is no change
     local what
     room:on("change", function(o, was) what = { o, was } end)
     t:receive(("<presence from='%s/anna'><show>dnd</show><status>busy</status><x xmlns='%s'><item affiliation='none' "
@@ -386,12 +386,12 @@ describe("who is in a room", function()
     gone(t, "anna", "<item affiliation='none' role='none'><actor nick='bert'/><reason>rude</reason></item>", { 307 })
     assert.same({ code = 307, by = "bert", reason = "rude" }, why)
     assert.is_nil(room.occupants.anna)
-    gone(t, "anna") -- who isn't there can't leave
+    gone(t, "anna") -- she isn't there, so she can't leave
     assert.equal("leave anna", heard())
     leave(t, room)
   end))
 
-  it("may be called otherwise, which is no leave and no join", testing.around(function(t)
+  it("may change the nick, which is no leave and no join", testing.around(function(t)
     local room = inside(t)
     says(t, "anna")
     local anna = room.occupants.anna
@@ -410,7 +410,7 @@ describe("who is in a room", function()
     leave(t, room)
   end))
 
-  it("may be we, whom the service calls otherwise", testing.around(function(t)
+  it("may be ourselves, with a nick that the service changes", testing.around(function(t)
     local room = inside(t)
     local heard = rooms.ear(room)
     gone(t, "kettle", "<item nick='pot'/>", { 303, 110 })
@@ -418,15 +418,15 @@ describe("who is in a room", function()
     assert.same({ "pot", "nick pot kettle" }, { room.nick, heard() })
     assert.equal("pot", room.occupants.pot.nick)
     assert.is_nil(room.occupants.kettle)
-    says(t, "urn", nil, nil, { 110 }) -- without a word of it before
+    says(t, "urn", nil, nil, { 110 }) -- without any earlier presence
     assert.same({ "urn", "nick urn pot" }, { room.nick, heard() })
     assert.is_nil(room.occupants.pot)
     leave(t, room)
   end))
 
-  it("can't be made up by an occupant's own words", testing.around(function(t)
+  it("can't be forged by what another occupant sends", testing.around(function(t)
     local room = inside(t)
-    -- a service that hands on what an occupant put in: two that say who he is
+    -- a service that passes on what an occupant has added: two elements that say who he is
     t:receive(("<presence from='%s/eve'><x xmlns='%s'><item affiliation='owner' role='moderator' "
       .. "jid='boss@example.net'/><status code='110'/></x><x xmlns='%s'><item affiliation='none' role='visitor'/></x>"
       .. "</presence>"):format(TEA, USER, USER))
@@ -441,7 +441,7 @@ describe("who is in a room", function()
     assert.equal("kettle", room.nick)
     says(t, "eve", nil, "<item affiliation='god' role='king' jid='@@'/>")
     assert.same({ nick = "eve", affiliation = "none", role = "none" }, room.occupants.eve)
-    -- from elsewhere
+    -- from another address
     t:receive(("<presence from='cake@rooms.example.net/eve'><x xmlns='%s'><item affiliation='owner'/></x></presence>")
       :format(USER))
     t:receive(("<presence from='rooms.example.net/eve'><x xmlns='%s'><item affiliation='owner'/></x></presence>")
@@ -453,7 +453,7 @@ describe("who is in a room", function()
     leave(t, room)
   end))
 
-  it("has an occupant-id and hats only where the room announces them", testing.around(function(t)
+  it("has an occupant-id and hats only if the room announces them", testing.around(function(t)
     local announced = { "urn:xmpp:occupant-id:0", "urn:xmpp:hats:0" }
     for i, features in ipairs { {}, announced } do
       local room = inside(t, nil, features)
@@ -467,7 +467,7 @@ describe("who is in a room", function()
     end
   end))
 
-  it("has them when the room has told what it announces, if that comes later", testing.around(function(t)
+  it("gets them later if the room's features come later", testing.around(function(t)
     local got = join(t)
     t:expect({ "iq", { to = TEA } }, false)
     local question = t:sent()
@@ -476,7 +476,7 @@ describe("who is in a room", function()
       .. "</presence>"):format(TEA, USER))
     says(t, "kettle", nil, nil, { 110 })
     subject(t, "Tea")
-    assert.is_nil(got.done) -- 5 seconds at most
+    assert.is_nil(got.done) -- it waits for 5 seconds at most
     t:advance(5)
     local room = got.room
     assert.is_nil(room.occupants.anna.id)
@@ -487,26 +487,26 @@ describe("who is in a room", function()
     leave(t, room)
   end))
 
-  it("is counted only beyond the bound", testing.around(function(t)
+  it("beyond the bound is only counted", testing.around(function(t)
     local room = inside(t, { max_occupants = 3 })
     local heard = rooms.ear(room)
     for i = 1, 5 do says(t, "n" .. i) end
-    says(t, "n5") -- no other one
+    says(t, "n5") -- the same one again
     assert.same({ 3, "join n1, join n2" }, { room.beyond, heard() })
     assert.is_nil(room.occupants.n3)
     gone(t, "n5")
     gone(t, "unknown")
     assert.equal(2, room.beyond)
     gone(t, "n1")
-    says(t, "n4") -- there is place: but he has been there
+    says(t, "n4") -- there is space now, but he was already there
     assert.same({ 1, "leave n1" }, { room.beyond, heard() })
     assert.is_truthy(room.occupants.n4)
-    says(t, "pot", nil, nil, { 110 }) -- we ourselves have a place in any case
+    says(t, "pot", nil, nil, { 110 }) -- we are always listed
     assert.is_truthy(room.occupants.pot)
     leave(t, room)
   end))
 
-  it("has a place for us however many there are before us", testing.around(function(t)
+  it("that is ourselves is kept even beyond the bound", testing.around(function(t)
     announce(t)
     local got = knock(t, { max_occupants = 2 })
     for i = 1, 4 do says(t, "n" .. i) end
@@ -517,7 +517,7 @@ describe("who is in a room", function()
     leave(t, got.room)
   end))
 
-  it("takes no more of a text than a bound, cut where a character ends", testing.around(function(t)
+  it("has a status of bounded length, cut between characters", testing.around(function(t)
     local room = inside(t)
     t:receive(("<presence from='%s/anna'><status>%s</status><x xmlns='%s'/></presence>"):format(TEA,
       ("\195\164"):rep(999), USER))
@@ -528,7 +528,7 @@ describe("who is in a room", function()
     leave(t, room)
   end))
 
-  it("has a name from the field", testing.around(function(t)
+  it("may have a strange nick", testing.around(function(t)
     local room = inside(t)
     for _, nick in ipairs { "n/i@c/k", " lead", "o'brien\"&<>", "\240\159\166\138",
       "\215\169\215\156\215\149\215\157" } do
@@ -547,8 +547,8 @@ describe("who is in a room", function()
     leave(t, got.room)
   end))
 
-  -- A server of RFC 6122: "straße" is "strasse" to it, and "ﬁsh" "fish".
-  it("may be written otherwise by the server, as we may", testing.around(function(t)
+  -- A server by RFC 6122: for it "straße" is "strasse", and "ﬁsh" is "fish".
+  it("may be spelled differently by the server, as may we", testing.around(function(t)
     local disco = require "xmpp.disco"
     local named, theirs, fish = "stra\195\159e@rooms.example.net", "strasse@rooms.example.net", "\239\172\129sh"
     t:on({ "iq", {}, { "query", { xmlns = INFO } } }, function() return { "query", { xmlns = INFO } } end)
@@ -580,7 +580,7 @@ describe("who is in a room", function()
     assert.same({}, muc.use(t.conn).spelled)
   end))
 
-  it("may know that we are there, who isn't may not", testing.around(function(t)
+  it("may query us by disco; others may not", testing.around(function(t)
     local disco = require "xmpp.disco"
     local room = inside(t)
     says(t, "anna")
@@ -594,7 +594,7 @@ describe("who is in a room", function()
     assert.is_false(disco.allows(t.conn, TEA .. "/anna"))
   end))
 
-  it("may make the listeners throw, leave or go", testing.around(function(t)
+  it("may meet listeners that throw, leave, or drop the extension", testing.around(function(t)
     local room = inside(t)
     local heard = {}
     room:on("join", function() error "oh" end)
@@ -621,7 +621,7 @@ describe("who is in a room", function()
 end)
 
 describe("a nick", function()
-  it("is changed when the room says so", testing.around(function(t)
+  it("is changed when the room confirms it", testing.around(function(t)
     local room, service = joined(t, nil, { occupants = { "anna" } })
     assert.equal("pot", room:set_nick "pot")
     assert.equal("pot", room.nick)
@@ -634,10 +634,10 @@ describe("a nick", function()
     assert.is_nil(none)
     assert.is_truthy(err.text)
     t:reconnect { new = true }
-    assert.is_truthy(service.occupants.pot) -- we come back by that
+    assert.is_truthy(service.occupants.pot) -- we come back with this nick
   end))
 
-  it("is asked for once at a time, and not for ever", testing.around(function(t)
+  it("is requested one at a time, with a timeout", testing.around(function(t)
     local room = inside(t)
     local got = {}
     for i, nick in ipairs { "a", "b" } do
@@ -659,7 +659,7 @@ describe("a nick", function()
 end)
 
 describe("our status", function()
-  it("is told to the rooms, too, once they know us", testing.around(function(t)
+  it("is sent to the rooms, too, once we are in", testing.around(function(t)
     local room, service = joined(t, nil, { occupants = { "anna" } })
     local other = t:room("two@rooms.example.net")
     local quiet = join(t, nil, { presence = { status = "mine" } }, "two@rooms.example.net").room
@@ -669,13 +669,13 @@ describe("our status", function()
     assert.same({ "dnd", "busy" }, { service.occupants.kettle.show, service.occupants.kettle.status })
     assert.equal("mine", other.occupants.kettle.status)
     assert.same({ "dnd", "busy" }, { room.occupants.kettle.show, room.occupants.kettle.status })
-    presence.send(t.conn, "anna@example.net", { show = "away" }) -- for one alone
+    presence.send(t.conn, "anna@example.net", { show = "away" }) -- to one contact only
     t:expect { "presence", { to = "anna@example.net" } }
     assert.equal("dnd", service.occupants.kettle.show)
     t:reconnect { new = true }
     t:expect { "presence", {}, { "show", {}, "dnd" } }
     t:advance(1)
     assert.is_true(room.joined and quiet.joined)
-    assert.equal("dnd", service.occupants.kettle.show) -- it has come back with that
+    assert.equal("dnd", service.occupants.kettle.show) -- it is sent again when we come back
   end))
 end)

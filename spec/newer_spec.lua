@@ -1,4 +1,4 @@
--- newer: what the library does first, on the newer servers as well: those of the release's backports, beside its own.
+-- newer: the basics on newer servers, too: those in the backports of this Debian release, next to its own.
 local server = require "spec.support.server"
 local xmpp = require "xmpp"
 

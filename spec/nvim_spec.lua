@@ -1,4 +1,4 @@
--- nvim: a conversation between Neovim, with the plugin of examples/nvim, and a connection of this process.
+-- nvim: a conversation between Neovim, with the plugin in examples/nvim, and connections of this process.
 
 local disco = require "xmpp.disco"
 local info = require "xmpp.info"
@@ -66,7 +66,7 @@ server.each(function(s)
       assert(bob:send { "message", { to = "alice@xmpp.test/nvim", type = "chat" }, { "body", text } })
     end
 
-    -- Bob has been in the room when Alice comes, is named, and answers while she looks elsewhere.
+    -- Bob is already in the room when Alice comes; he is mentioned, and answers while she looks at another buffer.
     local function in_rooms()
       hears("room", "TIME * You are in the room as alice, with 1 other|")
       assert.equal("Bob B.: tea?", assert(named:wait(60)))
@@ -89,7 +89,7 @@ server.each(function(s)
     it("chats, notifies, talks in rooms, and never waits for the network", function()
       signal "STOP"
       nvim = start(s, stopped)
-      hears("typed", "written meanwhile", 0) -- while it connects to a server that says nothing
+      hears("typed", "written meanwhile", 0) -- while it connects to a server that doesn't answer
       signal "CONT"
       hears "connected"
       assert(bob:send { "presence" })
@@ -99,7 +99,7 @@ server.each(function(s)
       assert.equal("Hello, Bob", received(bob))
       local _, refused = iq.set(bob, "alice@xmpp.test/nvim",
         { "query", { xmlns = ROSTER }, { "item", { jid = "bob@xmpp.test", name = "the boss" } } })
-      assert.equal("service-unavailable", refused.condition) -- and "Bob" is what he is called below
+      assert.equal("service-unavailable", refused.condition) -- so below he is still called "Bob"
       assert.equal("xmpp_nvim", assert(info.version(desk, "alice@xmpp.test/nvim")).name)
       assert.is_true(assert(disco.supports(desk, "alice@xmpp.test/nvim", "http://jabber.org/protocol/caps")))
       tell "Hi\n<& you>"

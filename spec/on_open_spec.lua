@@ -1,4 +1,4 @@
--- on_open: the option that gives a program its connection before that is ready: to watch it, or to end it.
+-- on_open: the option that gives a program its connection before it is ready: to listen to its events, or to end it.
 local testing = require "xmpp.testing"
 local xmpp = require "xmpp"
 
@@ -26,13 +26,13 @@ describe("on_open", function()
     assert.is_true(#states > 1)
   end))
 
-  it("may end it: then there is no connection", around(function()
+  it("may stop the connection, which then isn't returned", around(function()
     local conn, err = xmpp.connect_client(JID, "secret", { on_open = function(c) c:stop() end })
     assert.is_nil(conn)
     assert.equal("closed", err.layer)
   end))
 
-  it("that throws is an error of a task, and ends nothing", around(function(t)
+  it("that throws is reported to on_error, and ends nothing", around(function(t)
     local conn = assert(xmpp.connect_client(JID, "secret", { on_open = function() error "oops" end }))
     assert.equal("ready", conn:state())
     local errors = t:take_errors()
@@ -40,7 +40,7 @@ describe("on_open", function()
     assert.truthy(errors[1]:find("oops", 1, true))
   end))
 
-  it("is a function", function()
+  it("must be a function", function()
     local ok, why = pcall(xmpp.connect_client, JID, "secret", { on_open = true })
     assert.is_false(ok)
     assert.truthy(why:find("bad option 'on_open' (function expected, got boolean)", 1, true), why)
@@ -48,7 +48,7 @@ describe("on_open", function()
 end)
 
 describe("info", function()
-  it("tells what has taken how long, by the test's clock nothing", around(function()
+  it("has how long each phase took: nothing by the test's clock", around(function()
     local conn = assert(xmpp.connect_client(JID, "secret"))
     assert.same({ dns = 0, tcp = 0, tls = 0, login = 0 }, conn:info().took)
     assert.is_nil(conn:info().certificate_seconds)

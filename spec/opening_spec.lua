@@ -1,4 +1,4 @@
--- Opening: the event "session", whose listeners come before what had been queued for a new one, on scripted servers.
+-- The event "session": its listeners run before what was queued is sent in a new session. With scripted servers.
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
 local xmpp = require "xmpp"
@@ -13,13 +13,13 @@ local LOST = "S: <failed xmlns='urn:xmpp:sm:3'>"
   .. "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>\n"
 local JOIN = "C: <presence to='tea@rooms.test/kettle'/>\n"
 
--- The server has forgotten the session "one", or `id`; there is "two", or `new`.
+-- The server no longer knows the session "one", or `id`; "two", or `new`, follows.
 local function new_session(new, id)
   return resume("...", id):gsub("h='...'", "...") .. LOST .. managed.binding
     .. "C: <enable xmlns='urn:xmpp:sm:3' resume='true'/>\n" .. managed.enabled(new or "two")
 end
 
--- Before it: "1" had been on the way, "2" was given while there was no link.
+-- Before it: "1" was on its way when the link broke, "2" was sent while there was no link.
 local GONE = session() .. message "1" .. told "now" .. "cut\naccept\n"
 
 local certs, p, conn, note, errors
@@ -46,17 +46,17 @@ local function join()
   assert(conn:send { "presence", { to = "tea@rooms.test/kettle" } })
 end
 
--- Until the server says so.
+-- Waits until the server sends this text.
 local function await(text)
   assert.equal(text, xexpr.text(assert(conn:receive_blocking(30)), "body"))
 end
 
--- In a listener.
+-- Called in a listener.
 local function wait_until(what)
   while not what() do xmpp.sleep(0.01) end
 end
 
--- Alice is in the session "one", and its end is near; listeners to "session".
+-- Alice is in the session "one", which is about to end; the other arguments listen to "session".
 local function begin(play, opts, ...)
   p = peer.play(play, { certs = certs, grace = 2, timeout = 20 })
   local o = { ca_file = p.ca, resource = "r", reconnect = AT_ONCE }
@@ -86,7 +86,7 @@ local function finish()
 end
 
 describe("a listener to a new session", function()
-  it("comes before what was queued for it; what is given meanwhile leaves at once", function()
+  it("runs before queued stanzas are sent; what it sends leaves at once", function()
     local heard = {}
     begin(GONE .. new_session() .. JOIN .. told "joined" .. message "meanwhile" .. "wait 0.1\n" .. told "go"
       .. late("1", true) .. late "2" .. message "3" .. r .. a(5) .. bye(2), nil, function(...)
@@ -111,7 +111,7 @@ describe("a listener to a new session", function()
     finish()
   end)
 
-  it("is waited for with the others, in whatever order they end", function()
+  it("is waited for with the others, in whichever order they end", function()
     local ends = {}
     local function waits(text, n)
       return function()
@@ -128,7 +128,7 @@ describe("a listener to a new session", function()
     finish()
   end)
 
-  it("that throws holds nothing back, and on_error hears of it", function()
+  it("that throws holds nothing back, and is reported to on_error", function()
     begin(GONE .. new_session() .. JOIN .. late "1" .. late "2" .. r .. a(3) .. bye(), nil, function()
       join()
       error "thrown"
@@ -141,7 +141,7 @@ describe("a listener to a new session", function()
     finish()
   end)
 
-  it("that waits for ever holds it back for as long as the option timeout says", function()
+  it("that waits forever holds stanzas back for option timeout at most", function()
     begin(GONE .. new_session() .. JOIN .. r .. a(1) .. "wait 0.5\n" .. late "1" .. late "2" .. r .. a(3) .. bye(),
       { timeout = 1.5 }, function()
         join()
@@ -152,7 +152,7 @@ describe("a listener to a new session", function()
     finish()
   end)
 
-  it("that stops the connection lets it leave first", function()
+  it("that stops the connection lets the held stanzas leave first", function()
     local stopped
     begin(GONE .. new_session() .. JOIN .. late "1" .. late "2" .. r .. a(3) .. bye(), nil, function()
       join()
@@ -163,7 +163,7 @@ describe("a listener to a new session", function()
     finish()
   end)
 
-  it("that isn't there any more holds nothing back", function()
+  it("that was removed holds nothing back", function()
     local function hears() error "it was called" end
     begin(GONE .. new_session() .. late "1" .. late "2" .. r .. a(2) .. bye())
     local offs = { conn:on("session", hears), conn:on("session", hears) }
@@ -172,7 +172,7 @@ describe("a listener to a new session", function()
     finish()
   end)
 
-  it("may flush: it waits for what is held back, too, and that comes", function()
+  it("may flush, which sends the held stanzas and waits for them", function()
     local flushed
     begin(GONE .. new_session() .. JOIN .. r .. a(1) .. late "1" .. late "2" .. r .. a(3) .. bye(),
       { timeout = 1 }, function()
@@ -184,7 +184,7 @@ describe("a listener to a new session", function()
     finish()
   end)
 
-  it("hears of no first session, and of none that goes on", function()
+  it("isn't called for the first session, nor for a resumed one", function()
     local heard = 0
     begin(session() .. message "1" .. told "now" .. "cut\naccept\n" .. resume(1) .. resumed(1) .. r .. a(1)
       .. message "2" .. r .. a(2) .. bye(1), nil, function() heard = heard + 1 end)
@@ -195,7 +195,7 @@ describe("a listener to a new session", function()
 end)
 
 describe("a link that breaks while a listener waits", function()
-  it("changes nothing where the session goes on", function()
+  it("changes nothing if the session is resumed", function()
     local heard = 0
     begin(GONE .. new_session() .. JOIN .. "cut\naccept\n" .. resume(0, "two") .. resumed(1, "two") .. r .. a(1)
       .. message "meanwhile" .. told "go" .. late("1", true) .. late "2" .. r .. a(4) .. bye(1), nil, function()
@@ -210,7 +210,7 @@ describe("a link that breaks while a listener waits", function()
     finish()
   end)
 
-  it("ends no bound: what is held back leaves on the next link", function()
+  it("doesn't lift the timeout: held stanzas leave on the next link", function()
     begin(GONE .. new_session() .. JOIN .. "cut\naccept\n" .. resume(0, "two") .. resumed(1, "two") .. r .. a(1)
       .. late "1" .. late "2" .. r .. a(3) .. bye(), { timeout = 1.5 }, function()
         join()
@@ -220,7 +220,7 @@ describe("a link that breaks while a listener waits", function()
     finish()
   end)
 
-  it("begins anew with the next session; who waits still is waited for no more", function()
+  it("begins again with the next session; the old call isn't waited for", function()
     local called, first = 0, nil
     begin(GONE .. new_session() .. JOIN .. "cut\naccept\n" .. new_session("three", "two") .. JOIN .. told "one"
       .. message "over" .. "wait 0.2\n" .. told "go" .. late("1", true) .. late "2"
@@ -245,8 +245,8 @@ describe("a link that breaks while a listener waits", function()
   end)
 end)
 
-describe("what is held back", function()
-  it("is saved, behind what had left before it, and leaves in the next process", function()
+describe("a stanza that is held back", function()
+  it("is saved, after those that had left before, and leaves in the next process", function()
     local saved, failed = nil, {}
     begin(GONE .. new_session() .. JOIN .. told "joined" .. "cut\naccept\n" .. resume(1, "two") .. resumed(1, "two")
       .. r .. a(1) .. late "1" .. late "2" .. r .. a(3) .. bye(1), nil, function()
@@ -265,7 +265,7 @@ describe("what is held back", function()
     p:check()
   end)
 
-  it("comes back when the connection ends", function()
+  it("is reported as failed when the connection ends", function()
     local failed = {}
     begin(GONE .. new_session() .. JOIN .. "S: </stream:stream>\nC: </stream:stream>\n", { reconnect = { attempts = 1,
       min = 0, max = 0 } }, function()

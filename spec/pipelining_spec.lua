@@ -1,5 +1,5 @@
--- pipelining: what is said before the server has asked for it, together with the header of the stream (XEP-0305): what
--- is in each flight with real servers, and that a server which objects is not told so soon any more.
+-- pipelining: what is sent with the stream header, before the server has asked for it (XEP-0305): the flights with real
+-- servers, and that for some time nothing is sent ahead to a server that objects.
 local managed = require "spec.support.managed"
 local offers = require "spec.support.offer"
 local peer = require "spec.support.peer"
@@ -15,10 +15,10 @@ local certs
 setup(function() certs = managed.certs() end)
 teardown(function() managed.remove(certs) end)
 
--- What an element, or a header, is called here.
+-- The names of elements and headers in these tests.
 local NAMES = { ["?xml"] = "header", ["/stream:stream"] = "end" }
 
--- A function for `log`, and the flights that it has seen: what was said in a row, up to the session.
+-- A function for `log`, and the flights that it has seen: what was sent without waiting for an answer.
 local function listener()
   local flights, last = {}, nil
   return function(direction, text)
@@ -32,19 +32,19 @@ local function listener()
   end, flights
 end
 
--- "header starttls, header, auth, response, header iq"
+-- The flights as text, such as "header starttls, header, auth, response, header iq".
 local function show(flights)
   local texts = {}
   for i, flight in ipairs(flights) do texts[i] = table.concat(flight, " ") end
   return (table.concat(texts, ", "):gsub(", enable.*", ""))
 end
 
--- What each login until the session says, and of how many answers it waits: step by step, to a stranger who is told
--- what is safe, to whom we have met.
+-- What each login sends until the session, and where it waits for answers: step by step; to an unknown server, to which
+-- only what is safe is sent ahead; to a known server.
 local STARTTLS_STEPS = "header, starttls, header, auth, response, header, iq"
 local STARTTLS_EAGER = "header starttls, header, auth, response, header iq"
 local STARTTLS = "header starttls, header auth, response, header iq"
--- Where no binding is listed the best is tried, and servers without a list don't take it on TLS 1.3: once.
+-- If no list of bindings is offered, the best one is tried once; on TLS 1.3, servers without a list refuse it.
 local function of(s, steps)
   local o = offers.of(s)
   return not o.types and o.mechanisms[o.best .. "-PLUS"] and steps:gsub("auth", "auth, auth") or steps
@@ -52,7 +52,7 @@ end
 local DIRECT_STEPS, DIRECT = "header, auth, response, header, iq", "header auth, response, header iq"
 
 server.each(function(s)
-  -- A login by `tls` -> its flights, what info says was pipelined. (That of SASL2 is in sasl2_spec.)
+  -- A login by `tls`. Returns its flights, and what info says was pipelined. (sasl2_spec has that of SASL2.)
   local function login(tls, name, opts)
     local log, flights = listener()
     opts = s.opts(opts)
@@ -97,15 +97,15 @@ server.each(function(s)
     assert.matches("<response [^>]*>%[masked%]</response>", flights.text)
   end)
 
-  it("is not done where that is asked for", function()
+  it("is off with pipelining = false", function()
     local shown, pipelined = login("starttls", "alice", { pipelining = false })
-    assert.equal(STARTTLS_STEPS, shown) -- by what is known of the server; what is said ahead is another matter
+    assert.equal(STARTTLS_STEPS, shown) -- what is known of the server is still used, but nothing is sent ahead
     assert.is_nil(pipelined)
     assert.equal(DIRECT_STEPS, (login("direct", "alice", { pipelining = false })))
   end)
 
-  it("is done with a stranger, too, where that is asked for", function()
-    local p = proxy.start(s.host, s.port) -- another address, so another server
+  it("is done at a first contact, too, with pipelining = 'eager'", function()
+    local p = proxy.start(s.host, s.port) -- at another address it is another server
     finally(function() p:stop() end)
     local log, flights = listener()
     local conn = assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, p.host, p.port,
@@ -115,13 +115,13 @@ server.each(function(s)
     assert.is_true(conn:stop(30))
   end)
 
-  it("is done only for what would be said anyway", function()
+  it("is done only for what would be sent anyway", function()
     login("starttls", "alice")
     assert.equal("header starttls, header, auth, header iq", (login("starttls", "carol", { mechanisms = { "PLAIN" } })))
     assert.equal(STARTTLS, (login("starttls", "alice", { mechanisms = { "SCRAM-SHA-1" } })))
   end)
 
-  it("does not tell a wrong password later, or otherwise", function()
+  it("reports a wrong password as before", function()
     login("direct", "alice")
     local log, flights = listener()
     local conn, err = xmpp.connect_client("alice@" .. s.domain, "wrong", s.host, s.tls_port,
@@ -149,7 +149,7 @@ server.each(function(s)
   end)
 end, nil, { "prosody", "ejabberd", "prosody13", "ejabberd24" })
 
--- Scripted ones. Behind each objection the same client comes again, and says nothing before it is asked for.
+-- Scripted servers. After each objection the same client connects again, and sends nothing ahead.
 
 local HEADER = "C: <stream:stream ...>\n"
 local STREAM = "S: <stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' id='peer' "
@@ -166,7 +166,7 @@ local BYE = "C: </stream:stream>\nS: </stream:stream>\naccept\n"
 
 local function features(offer) return STREAM .. "S: <stream:features>" .. offer .. "</stream:features>\n" end
 
--- The flights of a login; `ahead`: together with the header, or when it was asked for, after a silence.
+-- The flights of a login; `ahead`: together with the header; else when asked for, after a silence.
 local function starttls(ahead)
   local says = "C: <starttls " .. TLS .. "/>\n"
   return HEADER .. (ahead and says .. features(TLS_OFFER) or "silence 0.05\n" .. features(TLS_OFFER) .. says)
@@ -186,7 +186,7 @@ end
 
 local function whole(one, two, three) return starttls(one) .. auth(two) .. session(three) .. BYE end
 
--- Plays that, with one login after the other -> what info says was pipelined in the last.
+-- Plays it with `logins` logins, one after the other. Returns what info says was pipelined in the last one.
 local function play(logins, text, opts)
   local p = peer.play(text, { certs = certs, grace = 1 })
   finally(function() p:stop() end)
@@ -203,7 +203,7 @@ local function play(logins, text, opts)
   return pipelined
 end
 
--- Of a play's last login nobody comes again.
+-- After a play's last login, there is no further connection.
 local function last(text) return (text:gsub("accept\n$", "")) end
 
 local function stream_error(condition)
@@ -215,7 +215,7 @@ local objections = {
   { "a stream error", stream_error "not-authorized" .. "accept\n" },
   { "another", stream_error "unsupported-stanza-type" .. "accept\n" },
   { "the end of its stream", "S: </stream:stream>\naccept\n" },
-  { "a FIN", "cut\naccept\n", twice = true }, -- it might have been the network
+  { "a FIN", "cut\naccept\n", twice = true }, -- the network might be the reason
   { "a RST", "reset\naccept\n", twice = true },
 }
 
@@ -249,8 +249,8 @@ describe("a server that objects to", function()
   end
 end)
 
-describe("what may have been the network's fault", function()
-  it("is forgotten when it doesn't come again", function()
+describe("a failure that may be the network's fault", function()
+  it("is forgotten if it doesn't happen again", function()
     local cut = HEADER .. "C: <starttls " .. TLS .. "/>\ncut\naccept\n" .. whole()
     play(5, cut .. whole(true, true, true) .. cut .. last(whole(true, true, true) .. whole(true, true, true)))
   end)
@@ -259,7 +259,7 @@ end)
 describe("after an objection", function()
   local objects = HEADER .. "C: <starttls " .. TLS .. "/>\n" .. STREAM .. stream_error "not-authorized" .. "accept\n"
 
-  it("the password is where it was, given as a function or kept for reconnecting", function()
+  it("the password is still there, given as a function or kept for reconnecting", function()
     for _, reconnect in ipairs { true, false } do
       local p = peer.play(objects .. last(whole()), { certs = certs, grace = 1 })
       finally(function() p:stop() end)
@@ -274,7 +274,7 @@ describe("after an objection", function()
     end
   end)
 
-  it("the log shows it, and nothing else does", function()
+  it("only the log shows it", function()
     local p = peer.play(objects .. last(whole()), { certs = certs, grace = 1 })
     finally(function() p:stop() end)
     local headers = 0
@@ -290,12 +290,12 @@ describe("after an objection", function()
 end)
 
 describe("a server", function()
-  it("that is met for the first time is told nothing ahead", function()
+  it("that is met for the first time is sent nothing ahead", function()
     assert.same({ "starttls", "auth", "session" },
       play(2, whole(false, false, false) .. last(whole(true, true, true)), {}))
   end)
 
-  it("that a login has failed at is a stranger still", function()
+  it("at which a login has failed still counts as unknown", function()
     local text = HEADER .. STREAM .. "cut\naccept\n" .. last(whole(false, false, false))
     local p = peer.play(text, { certs = certs, grace = 1 })
     finally(function() p:stop() end)
@@ -309,7 +309,7 @@ describe("a server", function()
     p:check()
   end)
 
-  it("that offers other mechanisms than the last time is asked again, and chosen from", function()
+  it("that offers other mechanisms than before is asked again", function()
     local OTHER = SASL_OFFER:gsub("</mechanisms>", "<mechanism>PLAIN</mechanism></mechanisms>")
     local changed = HEADER .. "C: <auth ...>...</auth>\n" .. features(OTHER)
       .. "match <stream:error><undefined-condition.*\naccept\n"
@@ -317,7 +317,7 @@ describe("a server", function()
       .. last(session(false) .. BYE))
   end)
 
-  it("that is told the same twice and refuses has its say, and the client doesn't come a third time", function()
+  it("that refuses twice ends the attempt with its error", function()
     local refuses = features(TLS_OFFER) .. stream_error "policy-violation"
     local p = peer.play(HEADER .. "C: <starttls " .. TLS .. "/>\n" .. refuses .. "accept\n" .. HEADER .. refuses
       .. "match .*", { certs = certs, grace = 0.1 })
@@ -329,7 +329,7 @@ describe("a server", function()
     p:check()
   end)
 
-  it("that objects and is gone has said why", function()
+  it("that objects and then disappears has its error reported", function()
     local p = peer.play(HEADER .. "C: <starttls " .. TLS .. "/>\n" .. STREAM .. stream_error "policy-violation",
       { certs = certs, grace = 0.1 })
     finally(function() p:stop() end)
@@ -339,7 +339,7 @@ describe("a server", function()
     assert.equal("policy-violation", err.condition)
   end)
 
-  it("that has other reasons isn't tried again", function()
+  it("that refuses for other reasons isn't tried again", function()
     for _, condition in ipairs { "host-unknown", "system-shutdown", "conflict", "resource-constraint" } do
       local p = peer.play(HEADER .. "C: <starttls " .. TLS .. "/>\n" .. STREAM .. stream_error(condition)
         .. "C: </stream:stream>\neof\naccept\n", { certs = certs, grace = 0.1, timeout = 0.5 })
@@ -354,7 +354,7 @@ describe("a server", function()
     end
   end)
 
-  it("that was told nothing too soon isn't tried again", function()
+  it("that was sent nothing ahead isn't tried again", function()
     local p = peer.play(HEADER .. STREAM .. "cut\naccept\n", { certs = certs, grace = 0.1, timeout = 0.5 })
     finally(function() p:stop() end)
     local conn, err = xmpp.connect_client("alice@xmpp.test/r", "alicepw", p.host, p.port,

@@ -1,5 +1,5 @@
--- A stranger's stanza that crosses a bound of ours, through an honest server: it ends nothing, isn't lost unheard, and
--- doesn't come again at the next login. The stranger is a component on a bare socket, which says what it likes.
+-- A stranger's stanza crosses a bound of ours, through an honest server: it ends nothing, is reported, and doesn't come
+-- again at the next login. The stranger is a component on a plain socket, which can send anything.
 local server = require "spec.support.server"
 local shell = require "spec.support.shell"
 local socket = require "socket"
@@ -13,8 +13,8 @@ local function many(n, text)
   return table.concat(out)
 end
 
--- What is in the message; the option that skips it, or false: it is delivered; the one server that relays it, if not
--- both do (Prosody has a bound of its own on depth).
+-- What the message contains; the option that skips it, or false if it is delivered; the one server that relays it, if
+-- not both do (Prosody limits the depth itself).
 local DEEP = "<a xmlns='urn:a'>" .. ("<a>"):rep(199) .. ("</a>"):rep(200)
 local POISON = {
   { "the streams namespace", "<x xmlns='http://etherx.jabber.org/streams'/>", false },
@@ -32,7 +32,7 @@ server.each(function(s)
     return conn
   end
 
-  -- XEP-0114.
+  -- The handshake of XEP-0114.
   local function connect()
     local sock, text = assert(socket.connect(s.host, s.component_port)), ""
     sock:settimeout(60) -- fifty thousand elements keep a loaded server busy
@@ -74,7 +74,7 @@ server.each(function(s)
   for _, p in ipairs(POISON) do
     local name, inner, option, only = p[1], p[2], p[3], p[4]
 
-    it("may bring " .. name .. ", now and at a login", function()
+    it("may send " .. name .. ", now and at a login", function()
       if only and s.name ~= only then return end
       local alice = login("alice", { reconnect = true })
       finally(function() alice:stop() end)
@@ -94,9 +94,9 @@ server.each(function(s)
       assert.equal(0, alice:info().rebound + alice:info().resumed)
       assert.is_true((alice:stop(30)))
 
-      send_raw("alice@" .. s.domain, inner) -- while she is away
+      send_raw("alice@" .. s.domain, inner) -- while she is offline
       xmpp.sleep(0.5)
-      local all = 0 -- whenever it comes, it comes once
+      local all = 0 -- it may come at any login, but only once
       for _ = 1, 3 do
         alice = login("alice", { reconnect = true })
         heard = listen(alice)
@@ -111,7 +111,7 @@ server.each(function(s)
     end)
   end
 
-  it("may bring it to a room, and nobody leaves", function()
+  it("may send it to a room, and nobody loses the connection", function()
     local inner, option = POISON[2][2], POISON[2][3]
     local room = "pit@conference." .. s.domain
     local alice, bob = login "alice", login "bob"
@@ -122,7 +122,7 @@ server.each(function(s)
         { "x", { xmlns = "http://jabber.org/protocol/muc" } } })
       assert.equal("result", answers(conn))
     end
-    join(alice, "alice") -- a new room may be locked until its owner says so
+    join(alice, "alice") -- a new room may be locked until its owner has configured it
     alice:send_await({ "iq", { type = "set", to = room }, { "query", { xmlns = "http://jabber.org/protocol/muc#owner" },
       { "x", { xmlns = "jabber:x:data", type = "submit" } } } }, 5)
     join(bob, "bob")

@@ -1,5 +1,5 @@
--- presence_live: presences between two accounts on real servers: seen by who is subscribed, said again after a session
--- is lost, and not when one goes on in another process.
+-- presence_live: presences between two accounts on real servers: seen by subscribers, sent again after a session is
+-- lost, and not sent again when a session continues in another process.
 local ext = require "xmpp.ext"
 local iq = require "xmpp.iq"
 local presence = require "xmpp.presence"
@@ -30,7 +30,7 @@ server.each(function(s)
   local function login(name)
     local conn = keep_conn(assert(xmpp.connect_client(name .. "@" .. s.domain, s.users[name], s.host, s.port,
       options())))
-    presence.before(conn, function() -- or nothing is told of subscriptions (RFC 6121 3.1.6)
+    presence.before(conn, function() -- otherwise no subscription requests come (RFC 6121 3.1.6)
       assert(iq.get(conn, nil, { "query", { xmlns = "jabber:iq:roster" } }))
     end)
     return conn
@@ -46,7 +46,7 @@ server.each(function(s)
 
   local function bare(conn) return tostring(conn:jid():bare()) end
 
-  -- Each may see the other's presence.
+  -- Subscribes each to the other's presence.
   local function make_friends(a, b)
     local subscribed = 0
     for conn, other in pairs { [a] = b, [b] = a } do
@@ -64,7 +64,7 @@ server.each(function(s)
     turn_until(function() return subscribed == 2 end)
   end
 
-  -- What conn sees of other, as a text.
+  -- The presence of `other` that conn has, as a text.
   local function seen(conn, other)
     local p = presence.of(conn, other:jid())
     return p and ("%s|%s|%s"):format(p.show or "", p.status or "", p.priority) or "gone"
@@ -75,7 +75,7 @@ server.each(function(s)
     assert(ok, ("%s; seen is %s, not %s"):format(tostring(err), seen(conn, other), text))
   end
 
-  it("is seen by who is subscribed, after a lost session, too, and when it ends", function()
+  it("is seen by subscribers, also after a lost session and at its end", function()
     local alice, bob = login "alice", login "bob"
     local resets = 0
     presence.keep(alice, bare(bob))
@@ -89,7 +89,7 @@ server.each(function(s)
     presence.set(bob, { status = "back", priority = 1 })
     turn_until_seen(alice, bob, "|back|1")
 
-    s:restart(s.name:find "^prosody" ~= nil) -- the sessions are lost; ejabberd killed forgets whose friends they are
+    s:restart(s.name:find "^prosody" ~= nil) -- the sessions are lost; ejabberd forgets rosters when it is killed
     turn_until(function() return resets == 1 end)
     turn_until_seen(alice, bob, "|back|1")
     turn_until_seen(bob, alice, "||0")
@@ -104,7 +104,7 @@ server.each(function(s)
     turn_until_seen(alice, bob, "gone")
   end)
 
-  it("goes to who isn't in the roster, and no further than this session", function()
+  it("can be sent to a stranger, for this session only", function()
     local carol, dave = login "carol", login "alice"
     presence.set(carol)
     presence.set(dave)
@@ -116,7 +116,7 @@ server.each(function(s)
     turn_until_seen(dave, carol, "gone")
   end)
 
-  it("needs no word in a session that goes on in another process", function()
+  it("isn't sent again if the session continues in another process", function()
     local carol, dave = login "carol", login "alice"
     presence.keep(dave, bare(carol))
     presence.set(dave)
@@ -125,12 +125,12 @@ server.each(function(s)
     turn_until_seen(dave, carol, "|directed|0")
     local told = 0
     ext.use(dave, presence):on("presence", function() told = told + 1 end)
-    assert(carol:ping()) -- what she has said has come back to her by now
+    assert(carol:ping()) -- by now her own presences have come back to her
     local kept = ext.save(carol)
     local saved = assert(carol:save())
     local again = keep_conn(assert(xmpp.resume(saved, s.users.carol, options())))
     assert.equal(1, again:info().resumed)
-    local reflected = 0 -- what is said comes back (RFC 6121 4.2.2)
+    local reflected = 0 -- a presence that is sent comes back (RFC 6121 4.2.2)
     again:tap(function() reflected = reflected + 1 end, { name = "presence", from = bare(again) })
     ext.load(again, kept)
     ext.use(again, presence)

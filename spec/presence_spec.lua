@@ -1,5 +1,5 @@
--- presence: what is said, in new sessions too, and what is kept of what others say; with a server that does as it is
--- told and peers that do not.
+-- presence: what is sent, also in new sessions, and what is kept of others' presences; with a server that does what it
+-- is told, and peers that don't.
 
 local caps = require "xmpp.caps"
 local disco = require "xmpp.disco"
@@ -31,7 +31,7 @@ local function come(t, from, kind, children)
     children or ""))
 end
 
--- Its resources, in order.
+-- The resources of an address, sorted.
 local function resources(t, bare)
   local out = {}
   for resource in pairs(presence.of(t.conn, bare)) do out[#out + 1] = resource end
@@ -40,7 +40,7 @@ local function resources(t, bare)
 end
 
 describe("presence.set", function()
-  it("says what it is given", testing.around(function(t)
+  it("sends what it is given", testing.around(function(t)
     assert.is_nil(presence.last(t.conn))
     assert.is_true(presence.set(t.conn))
     assert.same({ "presence", {} }, t:expect { "presence" })
@@ -55,7 +55,7 @@ describe("presence.set", function()
     assert.equal("away", presence.last(t.conn).show)
   end))
 
-  it("refuses what no presence can say", testing.around(function(t)
+  it("refuses invalid fields", testing.around(function(t)
     local conn = t.conn
     for text, p in pairs {
       ["bad option 'show' of 'set' (away, chat, dnd or xa expected, got online)"] = { show = "online" },
@@ -78,7 +78,7 @@ describe("presence.set", function()
     t:expect { "presence", {}, { "priority", {}, "-128" } }
   end))
 
-  it("is said again in a new session, once, and not in one that is resumed", testing.around(function(t)
+  it("is sent again in a new session, once, but not in a resumed one", testing.around(function(t)
     presence.set(t.conn, { status = "one" })
     t:expect { "presence", {}, { "status", {}, "one" } }
     t:cut()
@@ -89,7 +89,7 @@ describe("presence.set", function()
     t:nothing()
   end))
 
-  it("is said when there is a link again, the last of all, and no older one behind it", testing.around(function(t)
+  it("sends only the last of several when the link is back", testing.around(function(t)
     presence.set(t.conn, { status = "one" })
     t:expect { "presence", {}, { "status", {}, "one" } }
     presence.set(t.conn, { status = "two" })
@@ -107,7 +107,7 @@ describe("presence.set", function()
     t:nothing()
   end))
 
-  it("has caps, which announces in a new session what changes in it", testing.around(function(t)
+  it("includes caps, which are announced again when they change", testing.around(function(t)
     local C = { "c", { xmlns = "urn:xmpp:caps" } }
     ext.use(t.conn, presence)
     ext.use(t.conn, caps)
@@ -122,9 +122,9 @@ describe("presence.set", function()
     t:nothing()
   end))
 
-  it("is over when it is cleared", testing.around(function(t)
+  it("is undone by clear", testing.around(function(t)
     assert.is_true(presence.clear(t.conn))
-    t:nothing() -- nobody knows that we are there
+    t:nothing() -- nobody knows that we are online
     presence.set(t.conn, {})
     t:expect { "presence" }
     assert.is_true(presence.clear(t.conn))
@@ -153,14 +153,14 @@ describe("presence.set", function()
     assert.is_false(presence.keep(t.conn, ANNA)())
   end))
 
-  it("is nothing for a component", testing.around(function(t)
+  it("is refused for a component", testing.around(function(t)
     local conn = t.conn
     stage.refuses("a component has no presence of its own", function() presence.set(conn, {}) end)
   end, { component = "echo.example.net" }))
 end)
 
 describe("presence.before", function()
-  it("goes before the first one in each session, all at once", testing.around(function(t)
+  it("runs before the first presence of each session, all functions at once", testing.around(function(t)
     local order = {}
     local function slow(name, seconds)
       return function()
@@ -174,7 +174,7 @@ describe("presence.before", function()
     t:nothing()
     assert.same({}, order)
     local began = t:now()
-    assert.is_true(presence.set(t.conn, { status = "one" })) -- waits
+    assert.is_true(presence.set(t.conn, { status = "one" })) -- it waits
     assert.equal(2, t:now() - began)
     t:expect { "presence" }
     assert.same({ "roster begins", "carbons begins", "carbons", "roster" }, order)
@@ -193,7 +193,7 @@ describe("presence.before", function()
     assert.is_nil(order[7])
   end))
 
-  it("is begun once for several who set, and the last is what is said", testing.around(function(t)
+  it("runs once for several calls of set, and the last presence is sent", testing.around(function(t)
     local n, said = 0, {}
     presence.before(t.conn, function() n = n + 1 xmpp.sleep(1) end)
     for _, status in ipairs { "one", "two", "three" } do
@@ -210,7 +210,7 @@ describe("presence.before", function()
     assert.equal(1, n)
   end))
 
-  it("holds a presence up for a minute at most, and by no error", testing.around(function(t)
+  it("delays a presence by a minute at most, and an error doesn't", testing.around(function(t)
     presence.before(t.conn, function() xmpp.sleep(1000) end)
     presence.before(t.conn, function() error "no roster" end)
     xmpp.spawn(presence.set, t.conn, {})
@@ -223,7 +223,7 @@ describe("presence.before", function()
     t:advance(1000)
   end))
 
-  it("says nothing into a session that has ended meanwhile", testing.around(function(t)
+  it("sends nothing for a session that has ended meanwhile", testing.around(function(t)
     local n = 0
     presence.before(t.conn, function() n = n + 1 xmpp.sleep(5) end)
     xmpp.spawn(presence.set, t.conn, {})
@@ -235,7 +235,7 @@ describe("presence.before", function()
     assert.equal(2, n)
   end))
 
-  it("is for nothing where it is cleared meanwhile", testing.around(function(t)
+  it("leads to no presence if it is cleared meanwhile", testing.around(function(t)
     presence.before(t.conn, function() xmpp.sleep(1) end)
     xmpp.spawn(presence.set, t.conn, {})
     t:nothing()
@@ -246,7 +246,7 @@ describe("presence.before", function()
     t:expect { "presence", {}, { "show", {}, "chat" } }
   end))
 
-  it("doesn't hang with who came first", function()
+  it("doesn't hang if the first caller's coroutine is closed", function()
     if not coroutine.close then return end -- luacheck: ignore
     testing.around(function(t)
       presence.before(t.conn, function() xmpp.sleep(1) end)
@@ -261,7 +261,7 @@ describe("presence.before", function()
 end)
 
 describe("presence.send", function()
-  it("goes to one address, in this session", testing.around(function(t)
+  it("sends to one address, in this session", testing.around(function(t)
     assert.is_true(presence.send(t.conn, "Anna@example.net/pc", { show = "away", status = "hi" }))
     assert.same({ "presence", { to = "anna@example.net/pc" }, { "show", {}, "away" }, { "status", {}, "hi" } },
       t:expect { "presence" })
@@ -278,7 +278,7 @@ describe("presence.send", function()
     t:nothing()
   end))
 
-  it("refuses what it can't say", testing.around(function(t)
+  it("refuses invalid arguments", testing.around(function(t)
     local conn = t.conn
     for text, p in pairs {
       ["bad option 'type' of 'send' (subscribe, subscribed, unavailable, unsubscribe or unsubscribed expected, got p"] =
@@ -293,7 +293,7 @@ describe("presence.send", function()
     assert.truthy(err.text)
   end))
 
-  it("has presences from there kept until it is taken back, or the session ends", testing.around(function(t)
+  it("keeps presences from there until it is revoked, or the session ends", testing.around(function(t)
     local told = heard(t)
     presence.send(t.conn, ANNA .. "/pc")
     come(t, ANNA .. "/pc")
@@ -312,7 +312,7 @@ describe("presence.send", function()
     assert.same({}, told())
   end))
 
-  it("lets those know what we are who know that we are there", testing.around(function(t)
+  it("lets the addressee query us by disco", testing.around(function(t)
     ext.use(t.conn, disco)
     local function ask(from)
       t:receive { "iq", { type = "get", id = "1", from = from },
@@ -332,7 +332,7 @@ describe("presence.send", function()
     assert.equal("error", ask(ANNA .. "/pc"))
   end))
 
-  it("has no more than so many addresses kept", testing.around(function(t)
+  it("keeps at most max_directed addresses", testing.around(function(t)
     ext.use(t.conn, presence, { max_directed = 2 })
     for i = 1, 3 do
       presence.send(t.conn, ("a%d@example.net"):format(i))
@@ -349,7 +349,7 @@ describe("presence.send", function()
 end)
 
 describe("presence keeps", function()
-  it("what those say who are wanted", testing.around(function(t)
+  it("those of wanted addresses", testing.around(function(t)
     local told = heard(t, "Anna@Example.net")
     come(t, ANNA .. "/pc", nil, [[<show>dnd</show><status>busy</status><priority>7</priority>
       <c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='http://psi-im.org' ver='abc='/>
@@ -365,12 +365,12 @@ describe("presence keeps", function()
     come(t, ANNA .. "/pc", "unavailable", "<status>gone</status>")
     assert.same({ ANNA .. "/pc unavailable" }, told())
     assert.equal("Phone", resources(t, ANNA))
-    come(t, ANNA .. "/pc", "unavailable") -- it wasn't there
+    come(t, ANNA .. "/pc", "unavailable") -- that resource wasn't online
     assert.same({}, told())
     assert.is_nil((presence.of(t.conn, "@")))
   end))
 
-  it("nothing of strangers, whatever they say", testing.around(function(t)
+  it("none of strangers", testing.around(function(t)
     local told = heard(t, ANNA)
     for _, from in ipairs { EVE, EVE .. "/x", "anna@example.net.evil.example/pc", "example.net",
       "room@rooms.example.net/anna", "anna%40example.net@evil.example/x" } do
@@ -389,7 +389,7 @@ describe("presence keeps", function()
     assert.equal("", resources(t, EVE))
   end))
 
-  it("our own account's other resources, not our own", testing.around(function(t)
+  it("those of our account's other resources, not our own", testing.around(function(t)
     local told = heard(t)
     come(t, "bot@example.net/other", nil, "<show>away</show>")
     come(t, "bot@example.net/test")
@@ -399,7 +399,7 @@ describe("presence keeps", function()
     assert.same({}, told())
   end))
 
-  it("no more than 64 resources of an address", testing.around(function(t)
+  it("those of at most 64 resources of an address", testing.around(function(t)
     local told = heard(t, ANNA)
     for i = 1, 70 do come(t, ("%s/%d"):format(ANNA, i)) end
     assert.equal(64, #told())
@@ -409,13 +409,13 @@ describe("presence keeps", function()
     assert.is_nil(presence.of(t.conn, ANNA .. "/65"))
     come(t, ANNA .. "/65", "unavailable")
     assert.same({}, told())
-    come(t, ANNA .. "/1", nil, "<show>xa</show>") -- one that is known
+    come(t, ANNA .. "/1", nil, "<show>xa</show>") -- a resource that is known already
     come(t, ANNA .. "/2", "unavailable")
     come(t, ANNA .. "/66")
     assert.same({ ANNA .. "/1 xa", ANNA .. "/2 unavailable", ANNA .. "/66 online" }, told())
   end))
 
-  it("numbers, words and times within their bounds", testing.around(function(t)
+  it("their fields within bounds", testing.around(function(t)
     heard(t, ANNA)
     local function of(children)
       come(t, ANNA .. "/pc", nil, children)
@@ -433,7 +433,7 @@ describe("presence keeps", function()
     assert.equal("b", of("<status xml:lang='de'>a</status><status>b</status>").status)
     assert.equal(4096, #of("<status>" .. ("a"):rep(5000) .. "</status>").status)
     local status = of("<status>a" .. ("\226\130\172"):rep(2000) .. "</status>").status
-    assert.equal("a" .. ("\226\130\172"):rep(1365), status) -- no half of a character
+    assert.equal("a" .. ("\226\130\172"):rep(1365), status) -- no character is cut in two
     assert.is_nil(of(("<c xmlns='http://jabber.org/protocol/caps' node='x' ver='%s'/>"):format(("n"):rep(129))).caps)
     assert.is_nil(of("<c xmlns='urn:x' node='x' ver='x'/>").caps)
     assert.equal(t:now(), of("<delay xmlns='urn:xmpp:delay' stamp='2099-01-01T00:00:00Z'/>").since)
@@ -441,7 +441,7 @@ describe("presence keeps", function()
     assert.is_nil(of("<idle xmlns='urn:xmpp:idle:1' since='x'/>").idle_since)
   end))
 
-  it("nothing of an address whose presence is an error, and tells", testing.around(function(t)
+  it("none of an address whose presence is an error, which is reported", testing.around(function(t)
     local told = heard(t, ANNA)
     local gone = "<error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
     come(t, ANNA .. "/pc")
@@ -455,7 +455,7 @@ describe("presence keeps", function()
     assert.equal("", resources(t, ANNA))
   end))
 
-  it("nothing of one that is away as a whole", testing.around(function(t)
+  it("none of an address that is unavailable as a whole", testing.around(function(t)
     local told = heard(t, ANNA)
     come(t, ANNA .. "/pc")
     come(t, ANNA .. "/phone")
@@ -465,7 +465,7 @@ describe("presence keeps", function()
     assert.equal("", resources(t, ANNA))
   end))
 
-  it("a gateway, which has no resource", testing.around(function(t)
+  it("that of a gateway, which has no resource", testing.around(function(t)
     local told = heard(t, "icq.example.net")
     come(t, "icq.example.net", nil, "<show>away</show>")
     assert.equal("away", presence.of(t.conn, "icq.example.net")[""].show)
@@ -474,7 +474,7 @@ describe("presence keeps", function()
     assert.equal(2, #told())
   end))
 
-  it("whom the server spells otherwise, never the other way round", testing.around(function(t)
+  it("those of addresses that the server folds, never the other way round", testing.around(function(t)
     local told = heard(t)
     local off = presence.keep(t.conn, "straße@example.net")
     come(t, "strasse@example.net/x", nil, "<show>away</show>")
@@ -496,7 +496,7 @@ describe("presence keeps", function()
     t:sent()
   end))
 
-  it("for as long as somebody wants it", testing.around(function(t)
+  it("them as long as somebody wants them", testing.around(function(t)
     local one, two = presence.keep(t.conn, ANNA), presence.keep(t.conn, ANNA .. "/pc")
     come(t, ANNA .. "/pc")
     assert.is_true(one())
@@ -510,14 +510,14 @@ describe("presence keeps", function()
     stage.refuses("bad argument #2 to 'keep' (", function() presence.keep(t.conn, "@") end)
   end))
 
-  it("whom a function wants", testing.around(function(t)
+  it("those that a function wants", testing.around(function(t)
     local contacts = { [ANNA] = true, ["bert@example.net"] = true }
     local off = presence.keep(t.conn, function(bare) return contacts[bare] end)
     come(t, ANNA .. "/pc")
     come(t, "bert@example.net/pc")
     come(t, EVE .. "/pc")
     assert.same({ "pc", "pc", "" }, { resources(t, ANNA), resources(t, "bert@example.net"), resources(t, EVE) })
-    presence.forget(t.conn, ANNA) -- it is still wanted
+    presence.forget(t.conn, ANNA) -- the other filter still keeps her
     assert.equal("pc", resources(t, ANNA))
     contacts[ANNA] = nil
     presence.forget(t.conn, ANNA)
@@ -528,7 +528,7 @@ describe("presence keeps", function()
     assert.same({ "", "other" }, { resources(t, "bert@example.net"), resources(t, "bot@example.net") })
   end))
 
-  it("nothing of an old session, and says so", testing.around(function(t)
+  it("none of an old session, and reports the reset", testing.around(function(t)
     local told = heard(t, ANNA)
     presence.set(t.conn, {})
     come(t, ANNA .. "/pc")
@@ -547,7 +547,7 @@ describe("presence keeps", function()
     t:sent()
   end))
 
-  it("on, whatever its listeners do", testing.around(function(t)
+  it("working, whatever its listeners do", testing.around(function(t)
     local st, n = ext.use(t.conn, presence), 0
     presence.keep(t.conn, ANNA)
     st:on("presence", function() error "mine" end)
@@ -568,7 +568,7 @@ describe("presence keeps", function()
   end))
 end)
 
-describe("presence's options and what it keeps", function()
+describe("presence's options and saved data", function()
   it("are checked", testing.around(function(t)
     local conn = t.conn
     stage.refuses("there is no option 'most'", function() ext.use(conn, presence, { most = 1 }) end)
@@ -581,7 +581,7 @@ describe("presence's options and what it keeps", function()
     assert.equal("a", resources(t, ANNA))
   end))
 
-  it("are loaded in a new session as what is to be said", function()
+  it("are loaded in a new session, and the presence is sent", function()
     local saved
     testing.around(function(t)
       presence.set(t.conn, { status = "one" })
@@ -610,13 +610,13 @@ describe("presence's options and what it keeps", function()
 end)
 
 describe("presence in another process", function()
-  it("needs no word where the session goes on", testing.around(function(t)
+  it("isn't sent again if the session is resumed", testing.around(function(t)
     presence.set(t.conn, { status = "one" })
     t:expect { "presence" }
     presence.keep(t.conn, ANNA)
     come(t, ANNA .. "/pc", nil, "<show>away</show>")
     local kept, saved = ext.save(t.conn), assert(t.conn:save())
-    t.intercept = true -- what goes on with it is another connection of this test's
+    t.intercept = true -- the session continues in another connection of this test
     local conn = assert(xmpp.resume(saved, "secret", { reconnect = true }))
     assert.equal(1, conn:info().resumed)
     ext.load(conn, kept)
@@ -633,7 +633,7 @@ describe("presence in another process", function()
 end)
 
 describe("presence.stanza", function()
-  it("is for those who add to it", function()
+  it("makes a stanza to add to", function()
     local x = presence.stanza({ show = "away" }, "tea@rooms.example.net/kettle")
     assert.same({ "presence", { to = "tea@rooms.example.net/kettle" }, { "show", {}, "away" } }, x)
     assert.equal("<presence/>", xexpr.to_xml(presence.stanza()))

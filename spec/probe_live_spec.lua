@@ -1,5 +1,5 @@
--- probe with Prosody and ejabberd: a component's messages to itself, where it is alone and where others have its
--- domain, and who gets none.
+-- probe with Prosody and ejabberd: a component's messages to itself, with one connection and with several of the same
+-- domain, and connections that can't do it.
 local opened = require "spec.support.opened"
 local server = require "spec.support.server"
 local stage = require "spec.support.stage"
@@ -15,7 +15,7 @@ server.each(function(s)
   end
 
   describe("probes", function()
-    it("come back through the server, in no time", function()
+    it("come back through the server, in time", function()
       local c, shown = connect(), 0
       c:set_handler(function() shown = shown + 1 end)
       c:tap(function() shown = shown + 1 end)
@@ -25,7 +25,7 @@ server.each(function(s)
       assert.equal("closed", select(2, c:probe()).layer)
     end)
 
-    it("keep a connection that nobody writes to", function()
+    it("keep an idle connection", function()
       local c = connect { keepalive_probe = true, keepalive = 0.2, ack_timeout = 20 }
       xmpp.sleep(1)
       assert.equal("ready", c:state())
@@ -34,8 +34,8 @@ server.each(function(s)
   end)
 end)
 
--- Several connections of one domain: who gets another's probe sends it on, and where the server goes by an address, one
--- that leads home is found.
+-- Several connections of one domain: one that gets another's probe forwards it, and if the server chooses by address,
+-- an address that leads to the sender is found.
 for _, type in ipairs { "none", "random", "bare_destination" } do
   server.each(function(s)
     after_each(opened.stop_all)
@@ -44,7 +44,7 @@ for _, type in ipairs { "none", "random", "bare_destination" } do
       return opened.keep(assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret, opts)))
     end
 
-    it("probes of three connections come home, balanced by " .. type, function()
+    it("probes of three connections come back, balanced by " .. type, function()
       local conns, shown = {}, 0
       for i = 1, 3 do
         conns[i] = connect()
@@ -52,7 +52,7 @@ for _, type in ipairs { "none", "random", "bare_destination" } do
       end
       for _ = 1, 4 do
         for i = 1, 3 do
-          local took = conns[i]:probe(5) or conns[i]:probe(5) or assert(conns[i]:probe(5)) -- 32 hops may not do
+          local took = conns[i]:probe(5) or conns[i]:probe(5) or assert(conns[i]:probe(5)) -- 32 hops may not be enough
           assert.is_true(took < 5)
         end
       end
@@ -62,7 +62,7 @@ for _, type in ipairs { "none", "random", "bare_destination" } do
 
     if type == "none" then return end
 
-    it("a spare that gets nothing is found out, balanced by " .. type, function()
+    it("a spare connection that gets nothing is ended, balanced by " .. type, function()
       for _ = 1, 3 do connect() end
       local spare = connect { keepalive_probe = true, keepalive = 0.5, ack_timeout = 0.5 }
       assert.equal("timeout", select(2, spare:probe(1)).layer)

@@ -1,5 +1,5 @@
--- conn:probe, and what stands on it: a component's messages to itself, which prove the route. On fed connections, by a
--- clock of the test's.
+-- conn:probe, and what uses it: a component's messages to itself, which prove that the route works. On fed connections,
+-- with a clock of the test's.
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
 local stage = require "spec.support.stage"
@@ -14,7 +14,7 @@ local f, conn
 
 local function set(...) f, conn = ... end
 
--- What was sent, each a probe.
+-- What was sent, all of which must be probes.
 local function probes()
   local all = stage.sent(f)
   for _, x in ipairs(all) do
@@ -33,7 +33,7 @@ local function comes_back(x, changes)
   f:feed(xmpp.xexpr.to_xml(copy))
 end
 
--- In a task.
+-- Calls probe in a task.
 local function probing(timeout)
   local got = {}
   xmpp.spawn(function()
@@ -56,7 +56,7 @@ describe("a probe", function()
 
   after_each(function() core.clock(false) end)
 
-  it("gives the time that it took, and nobody else sees it", function()
+  it("returns the time that it took, and isn't seen by handlers", function()
     conn:tap(hears "tap")
     conn:set_handler(hears "handler")
     local got = probing()
@@ -67,12 +67,12 @@ describe("a probe", function()
     assert.is_true(math.abs(got[1] - 0.25) < 1e-6)
     expect ""
     conn:stop_handler()
-    comes_back(x) -- once more: a server that repeats itself
+    comes_back(x) -- the same again, from a server that repeats itself
     assert.is_nil(conn:receive())
     expect ""
   end)
 
-  it("is one's own, each of those who wait", function()
+  it("is matched to its caller if several wait", function()
     local got = { probing(), probing(), probing() }
     local all = probes()
     comes_back(all[2])
@@ -83,7 +83,7 @@ describe("a probe", function()
     assert.is_true(got[1].done and got[3].done)
   end)
 
-  it("that doesn't come back in time is an error, and late it is nobody's", function()
+  it("that doesn't come back in time is an error, and is ignored later", function()
     conn:set_handler(hears "handler")
     local got = probing(5)
     local x = probes()[1]
@@ -96,7 +96,7 @@ describe("a probe", function()
     expect ""
   end)
 
-  it("that is refused is not routed", function()
+  it("that comes back as an error doesn't count", function()
     conn:set_handler(hears "handler")
     local got = probing(5)
     comes_back(probes()[1], { type = "error" })
@@ -106,7 +106,7 @@ describe("a probe", function()
     expect ""
   end)
 
-  it("can't be forged by a stranger", function()
+  it("can't be forged", function()
     conn:set_handler(hears "handler")
     local got = probing(5)
     local x = probes()[1]
@@ -119,14 +119,14 @@ describe("a probe", function()
     assert.is_true(got.done)
   end)
 
-  it("is told of the connection's end", function()
+  it("fails at the connection's end", function()
     local got = probing()
     f:feed "</stream:stream>"
     assert.equal("closed", got[2].layer)
     assert.equal("closed", select(2, conn:probe()).layer)
   end)
 
-  it("is read for while nothing else is taken", function()
+  it("works while drain takes no other stanzas", function()
     conn:set_handler(function()
       note(tostring(conn:probe()))
     end)
@@ -141,13 +141,13 @@ describe("a probe", function()
     assert.equal(1, drained:wait().unread)
   end)
 
-  it("is a component's", function()
+  it("is refused for a client", function()
     local client = stage.open().conn
     refuses("a component's connection expected: a client has conn:ping()", function() return (client:probe()) end)
     refuses("#1 to 'probe' (connection expected, got nil)", function() return (xmpp.probe()) end)
     refuses("#1 to 'probe' (seconds expected, got string)", function() return (conn:probe "x") end)
     assert.is_true(conn:info().lossy)
-    assert.is_true(client:info().lossy) -- there is no stream management
+    assert.is_true(client:info().lossy) -- without stream management
   end)
 end)
 
@@ -169,7 +169,7 @@ describe("keepalive_probe", function()
     return function() return n end
   end
 
-  it("ends a link by which nothing is routed, and connects again at once", function()
+  it("ends a link on which nothing is routed, and reconnects at once", function()
     begin { reconnect = true, keepalive_probe = true }
     local states = {}
     t.conn:on("state", function(state, err) states[#states + 1] = state .. (err and "!" .. err.layer or "") end)
@@ -183,7 +183,7 @@ describe("keepalive_probe", function()
     assert.equal("ready", states[#states])
   end)
 
-  it("ends it for good without reconnect", function()
+  it("ends the connection without reconnect", function()
     begin { keepalive_probe = true, keepalive = 10, ack_timeout = 2 }
     refuse_to_route()
     t:advance(16.1)
@@ -194,7 +194,7 @@ describe("keepalive_probe", function()
     assert.matches("3 messages to ourselves have not come back, nor has anything else come, for 6 s", err.text)
   end)
 
-  it("asks nothing as long as something comes", function()
+  it("sends nothing as long as stanzas arrive", function()
     begin { keepalive_probe = true, keepalive = 10 }
     t.conn:set_handler(function() end)
     local asked = refuse_to_route()
@@ -205,7 +205,7 @@ describe("keepalive_probe", function()
     assert.equal(0, asked())
   end)
 
-  it("is not there where it isn't asked for", function()
+  it("is off by default", function()
     begin { reconnect = true }
     local asked = refuse_to_route()
     t:advance(3600)
@@ -222,8 +222,8 @@ describe("keepalive_probe", function()
   end)
 end)
 
-describe("what a component has lost", function()
-  it("is dialled again at once, the first time, and then with pauses", function()
+describe("a component's lost link", function()
+  it("is dialled again at once, then with pauses", function()
     local t = testing.new { component = "echo.example.net", opts = { reconnect = { min = 100, max = 100 } } }
     finally(function() t:finish() end)
     local states = {}
@@ -234,13 +234,13 @@ describe("what a component has lost", function()
     end
     t:advance(40)
     t.conn:on("state", function(state) states[#states + 1] = state end)
-    assert.equal("ready", break_it()) -- behind a session that has lasted
+    assert.equal("ready", break_it()) -- reconnects at once after a session that has lasted
     assert.equal("waiting", states[1])
     assert.equal("waiting", break_it())
     t:advance(100)
     assert.equal("ready", t.conn:state())
     t:advance(40)
-    t:cut(false) -- to where nobody is
+    t:cut(false) -- while the server can't be reached
     t.server.up = true
     t:advance(0)
     assert.equal("waiting", t.conn:state())

@@ -1,5 +1,5 @@
--- promise: what a program waits for itself, by promises and channels: on the main thread, in coroutines, and on the
--- loops of others (see loops_spec, too).
+-- promise: a program's own waiting, by promises and channels: on the main thread, in coroutines, and on other loops
+-- (see loops_spec as well).
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
@@ -11,7 +11,7 @@ local xmpp = require "xmpp"
 local close = rawget(coroutine, "close")
 local expect, note, refuses = stage.expect, stage.note, stage.refuses
 
--- What a wait came to, on one line.
+-- The results of a wait, on one line.
 local function show(...)
   local out = {}
   for i = 1, select("#", ...) do
@@ -33,7 +33,7 @@ local function noting(name, f, ...)
   return function() note(name .. "=" .. show(f((table.unpack or unpack)(arguments, 1, n)))) end -- luacheck: ignore
 end
 
--- Of weak values: are they gone?
+-- Is this table with weak values empty after a collection?
 local function is_collected(weak)
   collectgarbage()
   collectgarbage()
@@ -44,7 +44,7 @@ describe("a promise", function()
   before_each(function() stage.begin() end)
   after_each(stage.finish)
 
-  it("is waited for on the main thread, which turns the loop", function()
+  it("can be waited for on the main thread, which turns the loop", function()
     local p = xmpp.promise()
     xmpp.after(0.01, function() p:resolve(1, nil, "three", nil) end)
     assert.equal("1,nil,three,nil", show(p:wait()))
@@ -52,13 +52,13 @@ describe("a promise", function()
     assert.equal("1,nil,three,nil", show(p:wait(0)))
   end)
 
-  it("is waited for in coroutines, any number of them, who go on in the order in which they have come", function()
+  it("can be waited for in any number of coroutines, which are resumed in order", function()
     local p = xmpp.promise()
     for i = 1, 5 do xmpp.spawn(noting(i, p.wait, p, i % 2 == 0 and 60 or nil)) end
     fed.settle()
     expect ""
     assert.is_true(p:resolve "x")
-    expect "" -- by the loop, not here
+    expect "" -- the loop resumes them, not resolve()
     fed.settle()
     expect "1=x 2=x 3=x 4=x 5=x"
     xmpp.spawn(noting("late", p.wait, p))
@@ -66,7 +66,7 @@ describe("a promise", function()
     expect "late=x"
   end)
 
-  it("comes to nothing, to a result of none, or to its reason", function()
+  it("may resolve to no value, or fail with any reason", function()
     local none, bad, object = xmpp.promise(), xmpp.promise(), {}
     xmpp.spawn(function()
       assert.equal(0, select("#", none:wait()))
@@ -85,7 +85,7 @@ describe("a promise", function()
     assert.equal("nil,false", show(bad:wait()))
   end)
 
-  it("is settled once: what comes later is ignored, and told so", function()
+  it("is settled once: later calls are ignored, and return false", function()
     local p = xmpp.promise()
     assert.is_true(p:resolve "first")
     assert.is_false(p:resolve "second")
@@ -97,7 +97,7 @@ describe("a promise", function()
     assert.equal("nil,first", show(p:wait()))
   end)
 
-  it("is waited for no longer than asked, and goes on to be one", function()
+  it("can be waited for with a timeout, and stays pending", function()
     local p = xmpp.promise()
     local ok, err = p:wait(0.01)
     assert.is_nil(ok)
@@ -115,7 +115,7 @@ describe("a promise", function()
     assert.is_false(core.is_busy())
   end)
 
-  it("is settled by who comes first, when its time comes in the same turn", function()
+  it("may be settled and time out in the same turn", function()
     local p = xmpp.promise()
     xmpp.after(0.01, function() p:resolve "in time" end)
     xmpp.spawn(noting("w", p.wait, p, 0.01))
@@ -126,7 +126,7 @@ describe("a promise", function()
     assert.truthy(heard == "w=in time" or heard == "w=nil,timeout/timeout", heard)
   end)
 
-  it("is settled though its waits' time passes before the loop turns", function()
+  it("stays settled even if a timeout passes before the loop turns", function()
     local p = xmpp.promise()
     for i = 1, 3 do xmpp.spawn(noting(i, p.wait, p, i == 1 and 0.01 or nil)) end
     fed.settle()
@@ -138,7 +138,7 @@ describe("a promise", function()
     assert.is_false(core.is_busy())
   end)
 
-  it("that nobody can settle any more says so on the main thread, instead of hanging", function()
+  it("that nobody can settle is an error on the main thread, instead of hanging", function()
     local p = xmpp.promise()
     local ok, err = p:wait()
     assert.is_nil(ok)
@@ -189,7 +189,7 @@ describe("a promise", function()
     expect "last=gone"
   end)
 
-  it("grows no stack: a chain of a thousand that settle each other", function()
+  it("uses no stack in a chain of a thousand that settle each other", function()
     local all = {}
     for i = 1, 1000 do all[i] = xmpp.promise() end
     for i = 1, 999 do
@@ -200,7 +200,7 @@ describe("a promise", function()
     assert.equal(1000, all[1000]:wait())
   end)
 
-  it("is bounded by a step's bound, as all that it calls", function()
+  it("resumes only as many as a step's bound allows", function()
     local p, n = xmpp.promise(), 0
     for _ = 1, 100 do
       xmpp.spawn(function()
@@ -216,7 +216,7 @@ describe("a promise", function()
     assert.equal(100, n)
   end)
 
-  it("is collected, and who waits for it, when nobody can settle it", function()
+  it("is collected, with its waiting coroutines, when nobody can settle it", function()
     local weak = setmetatable({}, { __mode = "v" })
     local p = xmpp.promise()
     weak[1] = p
@@ -230,7 +230,7 @@ describe("a promise", function()
     assert.is_false(core.is_busy())
   end)
 
-  it("can't be waited for where nothing can wait", function()
+  it("can't be waited for in code that can't wait", function()
     local f = stage.open()
     local p, said = xmpp.promise(), nil
     f.conn:set_handler(function()
@@ -252,7 +252,7 @@ describe("a promise", function()
     assert.truthy(stage.heard():find "^there")
   end)
 
-  it("is waited for in a generator, by who runs that", function()
+  it("can be waited for in a generator", function()
     local p = xmpp.promise()
     xmpp.spawn(function()
       local items = xmpp.wrap(function()
@@ -269,7 +269,7 @@ describe("a promise", function()
     expect "two"
   end)
 
-  luas.it("coroutine.close", "leaves nothing behind of a wait whose coroutine is closed", function()
+  luas.it("coroutine.close", "keeps nothing of a wait whose coroutine was closed", function()
     local p, cos, weak = xmpp.promise(), {}, setmetatable({}, { __mode = "v" })
     for i = 1, 3 do
       xmpp.spawn(function()
@@ -285,13 +285,13 @@ describe("a promise", function()
     collectgarbage()
     assert.is_nil(weak[2])
     p:resolve "x"
-    close(cos[1]) -- woken, but not yet there
+    close(cos[1]) -- it was woken, but hasn't run yet
     fed.settle()
     expect "3=x"
     assert.is_false(core.is_busy())
   end)
 
-  it("says what it is, and hides the rest", function()
+  it("has its state in its text form, and hides the rest", function()
     local p = xmpp.promise()
     assert.equal("xmpp.Promise (pending)", tostring(p))
     p:resolve(nil)
@@ -303,7 +303,7 @@ describe("a promise", function()
     assert.is_nil(p.__index)
   end)
 
-  it("takes what it can do something with, from who has one", function()
+  it("raises for wrong arguments", function()
     local p = xmpp.promise()
     refuses("seconds expected, got string", function() p:wait "1" end)
     refuses("bad argument #1 to 'wait' (seconds expected, got -1", function() p:wait(-1) end)
@@ -320,7 +320,7 @@ describe("spawn", function()
   before_each(function() stage.begin() end)
   after_each(stage.finish)
 
-  it("gives a promise of what its function returns", function()
+  it("returns a promise of what its function returns", function()
     assert.equal("1,nil,3,nil", show(xmpp.spawn(function(...)
       xmpp.sleep(0)
       return ...
@@ -331,7 +331,7 @@ describe("spawn", function()
     assert.equal("at once", p:wait())
   end)
 
-  it("tells what its function throws to who waits, and to nobody else", function()
+  it("passes an error to those that wait, and to nobody else", function()
     local object = {}
     local function throws(wait)
       return function()
@@ -349,12 +349,12 @@ describe("spawn", function()
     end
     fed.settle()
     stage.heard()
-    local told = stage.take_errors() -- of the one that had thrown before anybody waited
+    local told = stage.take_errors() -- reports the one that threw before anything waited for it
     assert.equal(1, #told)
     assert.equal(object, told[1].object)
   end)
 
-  it("tells on_error, where nobody waits, and then who comes later", function()
+  it("passes an error to on_error if nobody waits, and to later waits", function()
     local p = xmpp.spawn(function() error("boom", 0) end)
     xmpp.run()
     local got = stage.take_errors()
@@ -369,7 +369,7 @@ describe("spawn", function()
     assert.truthy(select(2, q:wait()))
   end)
 
-  it("keeps nothing of a task that is gone", function()
+  it("keeps no reference to a task that is gone", function()
     local weak = setmetatable({}, { __mode = "v" })
     weak[1] = xmpp.spawn(function()
       weak[2] = coroutine.running()
@@ -382,7 +382,7 @@ describe("spawn", function()
     assert.is_true(is_collected(weak))
   end)
 
-  luas.it("coroutine.close", "tells who waits that its coroutine was closed, or thrown away by a stranger", function()
+  luas.it("coroutine.close", "tells waiting tasks that its coroutine was closed by other code", function()
     local co
     local p = xmpp.spawn(function()
       co = coroutine.running()
@@ -411,7 +411,7 @@ describe("a channel", function()
   before_each(function() stage.begin() end)
   after_each(stage.finish)
 
-  it("gives what was put in, in order, to a main thread and a task", function()
+  it("passes values in order, to the main thread and to a task", function()
     local c = xmpp.channel(2)
     xmpp.spawn(function()
       for i = 1, 5 do note("put " .. show(c:put(i))) end
@@ -425,7 +425,7 @@ describe("a channel", function()
     assert.equal(5, select(2, stage.heard():gsub("put true", "")))
   end)
 
-  it("takes false, and what is put by the main thread while a task gets", function()
+  it("accepts false, and values from the main thread", function()
     local c, got = xmpp.channel(1), {}
     xmpp.spawn(function()
       for i = 1, 4 do got[i] = c:get() end
@@ -435,13 +435,13 @@ describe("a channel", function()
     assert.same({ false, "a", 7, true }, got)
   end)
 
-  it("holds up who puts while it is full, and lets them in in their order", function()
+  it("makes put wait while it is full, and serves the waiting in order", function()
     local c = xmpp.channel(2)
     for i = 1, 5 do xmpp.spawn(function() note(i .. show(c:put(i))) end) end
     fed.settle()
     expect "1true 2true"
     assert.equal(1, c:get())
-    xmpp.spawn(function() note(6 .. show(c:put(6))) end) -- behind those who wait
+    xmpp.spawn(function() note(6 .. show(c:put(6))) end) -- after those that already wait
     fed.settle()
     expect "3true"
     for i = 2, 6 do assert.equal(i, c:get()) end
@@ -449,20 +449,20 @@ describe("a channel", function()
     expect "4true 5true 6true"
   end)
 
-  it("is fair to who gets", function()
+  it("serves waiting gets in order", function()
     local c = xmpp.channel()
     for i = 1, 3 do xmpp.spawn(noting(i, c.get, c)) end
     fed.settle()
     c:put "a"
     c:put "b"
-    xmpp.spawn(noting(4, c.get, c)) -- gets nothing of those who came before it
+    xmpp.spawn(noting(4, c.get, c)) -- doesn't overtake those before it
     c:put "c"
     c:put "d"
     fed.settle()
     expect "1=a 2=b 4=d 3=c"
   end)
 
-  it("of no places hands over", function()
+  it("of size 0 hands values over directly", function()
     local c = xmpp.channel(0)
     xmpp.spawn(function()
       c:put "a"
@@ -483,7 +483,7 @@ describe("a channel", function()
     assert.equal("nil,timeout/timeout", show(c:get(0.01)))
   end)
 
-  it("is waited for no longer than asked, and what was not put in isn't in it", function()
+  it("has timeouts; a put that timed out has put nothing", function()
     local c = xmpp.channel(1)
     local _, err = c:get(0.01)
     assert.equal("gave up waiting for a value of a channel", err.text)
@@ -502,7 +502,7 @@ describe("a channel", function()
     assert.is_false(core.is_busy())
   end)
 
-  it("wakes all when it is closed, gives what is left, and refuses what waits to be put in", function()
+  it("that is closed wakes everybody, returns what is left, and refuses puts", function()
     local c, d = xmpp.channel(1), xmpp.channel(1)
     for i = 1, 2 do xmpp.spawn(noting(i, c.get, c)) end
     d:put "in"
@@ -516,7 +516,7 @@ describe("a channel", function()
     assert.equal("nil,closed/closed", show(d:get()))
   end)
 
-  it("of which nobody is left says so on the main thread, instead of hanging", function()
+  it("that nobody else uses is an error on the main thread, instead of hanging", function()
     local c = xmpp.channel(1)
     assert.equal("nil,closed/nobody-left", show(c:get()))
     c:put(1)
@@ -529,7 +529,7 @@ describe("a channel", function()
     local c = xmpp.channel(1)
     local step = core.step
     finally(function() core.step = step end)
-    core.step = function() error("interrupted!", 0) end -- as Ctrl-C does it
+    core.step = function() error("interrupted!", 0) end -- as Ctrl-C does
     assert.equal("interrupted!", select(2, pcall(c.get, c, 60)))
     core.step = step
     assert.is_false(core.is_busy())
@@ -537,7 +537,7 @@ describe("a channel", function()
     assert.equal("kept", c:get(0.01))
   end)
 
-  luas.it("coroutine.close", "loses no value that went to who was closed, and leaves nothing behind", function()
+  luas.it("coroutine.close", "loses no value if the receiving coroutine is closed", function()
     local c, cos = xmpp.channel(2), {}
     for i = 1, 3 do
       xmpp.spawn(function()
@@ -547,7 +547,7 @@ describe("a channel", function()
     end
     fed.settle()
     close(cos[1])
-    c:put "a" -- to 2, who is closed before he has it
+    c:put "a" -- goes to 2, which is closed before it runs
     close(cos[2])
     fed.settle()
     expect "3=a"
@@ -573,7 +573,7 @@ describe("a channel", function()
     assert.is_false(core.is_busy())
   end)
 
-  it("takes a million values through a hundred places", function()
+  it("passes 20,000 values through 100 places", function()
     local c, sum = xmpp.channel(100), 0
     local n = 20000
     xmpp.spawn(function()
@@ -587,7 +587,7 @@ describe("a channel", function()
     assert.is_true(held < 20)
   end)
 
-  it("takes what it can do something with, from who has one", function()
+  it("raises for wrong arguments", function()
     local c = xmpp.channel(1)
     for _, most in ipairs { -1, 1.5, 0 / 0 } do
       refuses("bad argument #1 to 'channel' (whole number from 0 expected", function() xmpp.channel(most) end)
@@ -601,7 +601,7 @@ describe("a channel", function()
     assert.equal("string", type(getmetatable(c)))
   end)
 
-  it("is loaded when it is asked for", function()
+  it("is loaded on first use", function()
     local output = program [[
       print(package.loaded["xmpp.channel"])
       xmpp.channel()

@@ -1,5 +1,5 @@
--- proxy on real servers: each kind of real proxy in front of each, by STARTTLS and by direct TLS: a login, what is
--- sent, a room, and the session after a cut.
+-- proxy on real servers: each real proxy in front of each server, with STARTTLS and with direct TLS: a login, messages,
+-- a room, and resuming the session after a cut.
 local exchange = require "spec.support.exchange"
 local link = require "spec.support.proxy"
 local managed = require "spec.support.managed"
@@ -15,13 +15,13 @@ local SOON = { min = 0.01, max = 0.1 }
 teardown(relay.stop)
 after_each(exchange.stop)
 
--- alice, whose server the proxy finds by the name "localhost"
+-- Logs alice in; the proxy finds the server by the name "localhost".
 local function login(s, opts)
   return keep(assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, "localhost",
     opts.tls == "direct" and s.tls_port or s.port, s.opts(opts))))
 end
 
--- It says something to itself, and hears it.
+-- Sends a message to itself, and receives it.
 local function echo(conn, text)
   assert(conn:send { "message", { to = tostring(conn:jid()), type = "chat" }, { "body", text } })
   local heard
@@ -29,7 +29,7 @@ local function echo(conn, text)
   assert.equal(text, xmpp.xexpr.text(heard, "body"))
 end
 
--- Enters a room -> say(text), which waits until the room has said it.
+-- Enters a room. Returns say(text), which waits until the room has reflected it.
 local function enter(conn, address)
   local room = assert(muc.join(conn, address, "alice", { create = "default", timeout = 30 }))
   local heard
@@ -54,7 +54,7 @@ server.each(function(s)
         say "three"
         local info = conn:info()
         assert.equal((r.bare:gsub(":%d+$", ":" .. p.port)), info.proxy)
-        assert.is_nil(info.address) -- that is the proxy's business
+        assert.is_nil(info.address) -- only the proxy knows it
         assert.is_number(info.took.proxy)
         assert.matches("^TLSv1", info.tls_version)
         p:tell "cut rst"

@@ -1,6 +1,6 @@
 -- proxy: connections through real proxies (SOCKS5: microsocks, dante, tor; CONNECT: tinyproxy, squid): what a name
--- server is asked; what is remembered, and of whom; which way a session goes; and proxies that fail. Each proxy in
--- front of each server is proxy_live_spec's, what hostile ones may do is in spec/support/hostile/rows/proxy.txt.
+-- server is asked; what is remembered, and for which proxy; which way a session is resumed; and proxies that fail.
+-- proxy_live_spec has each proxy with each server, and spec/support/hostile/rows/proxy.txt hostile ones.
 local child = require "spec.support.child"
 local exchange = require "spec.support.exchange"
 local json = require("spec.support.luas").json "proxy"
@@ -34,7 +34,7 @@ end)
 before_each(function() xmpp.forget() end)
 after_each(exchange.stop)
 
--- A name server that knows `zone`; see nameserver.py.
+-- Starts a name server with this `zone`; see nameserver.py.
 local function name_server(zone)
   local pipe = child.open("nameserver.py", { json.encode(zone) })
   local ns = assert(child.variables(pipe), "the name server did not start; it said why on stderr")
@@ -43,7 +43,7 @@ local function name_server(zone)
   return keep(ns)
 end
 
--- The questions that were put to it, sorted. It ends with that.
+-- The questions that it was asked, sorted. This ends it.
 local function questions(ns)
   local asked = {}
   os.execute("kill -USR1 " .. ns.PID)
@@ -54,7 +54,7 @@ end
 
 local function srv(priority, port, host) return { priority, 0, port, host or "localhost" } end
 
--- alice, whose server the proxy finds by the name "localhost" -> conn; or nil, err
+-- Logs alice in; the proxy finds the server by the name "localhost". Returns conn; or nil, err.
 local function try(s, opts)
   local o = s.opts { host = "localhost", port = opts.tls == "direct" and s.tls_port or s.port }
   for name, value in pairs(opts) do
@@ -79,14 +79,14 @@ server.each(function(s)
     local SRV_ALONE = { "SRV " .. CLIENT, "SRV " .. DIRECT }
 
     for _, kind in ipairs { "microsocks", "squid" } do
-      it("of SRV records are asked for here, and their targets' addresses are not: " .. kind, function()
+      it("of SRV records are resolved here, but not their targets' addresses: " .. kind, function()
         local ns = name_server { [CLIENT] = { SRV = { srv(2, s.port) } } }
         local conn = login(s, { proxy = relay.get(kind).url, nameservers = ns.ADDRESS, host = "none", port = "none" })
         assert.equal("TLSv1.3", conn:info().tls_version)
         assert.same(SRV_ALONE, questions(ns))
       end)
 
-      it("of several targets are tried, one after the other: " .. kind, function()
+      it("of several targets are tried in turn: " .. kind, function()
         local ns = name_server { [CLIENT] = { SRV = { srv(1, NOBODY), srv(2, s.component_port), srv(4, NOBODY) } },
           [DIRECT] = { SRV = { srv(3, s.tls_port) } } }
         local conn = login(s, { proxy = relay.get(kind).url, nameservers = ns.ADDRESS, host = "none", port = "none",
@@ -96,7 +96,7 @@ server.each(function(s)
       end)
     end
 
-    it("that lead nowhere: the last target's error is told", function()
+    it("whose targets all fail return the last target's error", function()
       local ns = name_server { [CLIENT] = { SRV = { srv(1, NOBODY), srv(2, NOBODY + 1) } } }
       local text = is_told({ layer = "proxy", condition = "connection-refused", retry = true },
         try(s, { proxy = relay.get "dante".url, nameservers = ns.ADDRESS, host = "none", port = "none" }))
@@ -112,8 +112,8 @@ server.each(function(s)
     end)
   end)
 
-  describe("what is remembered", function()
-    -- Is the TLS session an earlier login's, and is something said ahead?
+  describe("what is remembered of a server", function()
+    -- Was an earlier login's TLS session resumed, and was something sent ahead?
     local function is_known(proxy)
       local conn = login(s, { proxy = proxy })
       local info = conn:info()
@@ -121,7 +121,7 @@ server.each(function(s)
       return { info.tls_resumed, info.pipelined ~= nil }
     end
 
-    it("of a server is not told by another way to it", function()
+    it("isn't used by another way to it", function()
       local r, other = relay.get "microsocks", relay.get "tinyproxy"
       for _, proxy in ipairs { false, r.url, other.url, "socks5://ann:x@127.0.0.1:" .. r.port,
         "socks5://bob:x@127.0.0.1:" .. r.port, "socks5://bob:y@127.0.0.1:" .. r.port } do
@@ -131,14 +131,14 @@ server.each(function(s)
     end)
   end)
 
-  describe("a session that another process goes on with", function()
+  describe("a session that continues in another process", function()
     local function saved(proxy)
       local conn = login(s, { proxy = proxy, resume = true })
       turn_until(function() return conn:info().resumable end, "a session")
       return assert(conn:save())
     end
 
-    it("goes the same way", function()
+    it("uses the same proxy", function()
       local r = relay.get "squid"
       local session = saved(r.url)
       assert.equal(r.bare, session.proxy)
@@ -147,7 +147,7 @@ server.each(function(s)
       assert.equal(r.bare, conn:info().proxy)
     end)
 
-    it("doesn't know the proxy's password, and goes no other way instead", function()
+    it("doesn't know the proxy's password, and fails without it", function()
       local r = relay.get "microsocks+auth"
       local session = saved(r.url)
       assert.is_nil(json.encode(session):find("p:", 1, true))
@@ -157,7 +157,7 @@ server.each(function(s)
       assert.equal(1, conn:info().resumed)
     end)
 
-    it("goes directly where that is said", function()
+    it("connects directly with proxy = false", function()
       local conn = keep(assert(xmpp.resume(saved(relay.get "dante".url), s.users.alice, s.opts { proxy = false })))
       assert.is_nil(conn:info().proxy)
       assert.equal(1, conn:info().resumed)
@@ -212,13 +212,13 @@ server.each(function(s)
     shell.remove(folder)
   end)
 
-  it("TLS is wanted, wherever the proxy is", function()
+  it("TLS is required, wherever the proxy is", function()
     local text = is_told({ layer = "tls", condition = "tls-required", retry = false },
       try(s, { proxy = relay.get "microsocks".url, tls = "none", host = "127.0.0.1" }))
     assert.matches("proxy", text)
   end)
 
-  it("the certificate is still the JID's domain's", function()
+  it("the certificate is still checked against the JID's domain", function()
     is_told({ layer = "tls", condition = "certificate-name-mismatch", retry = false },
       try(s, { proxy = relay.get "microsocks".url, tls_name = "other.example" }))
   end)
@@ -249,7 +249,7 @@ server.each(function(s)
       assert.matches("the proxy socks5://127.0.0.1:1: could not connect to 127.0.0.1 port 1", text, 1, true)
     end)
 
-    it("has trouble of its own isn't asked for the next target, too", function()
+    it("fails itself isn't asked for the next target", function()
       local ns = name_server { [CLIENT] = { SRV = { srv(1, NOBODY), srv(2, s.port) } } }
       local r = relay.get "microsocks+auth"
       local p = keep(link.start(r.host, r.port))
@@ -258,7 +258,7 @@ server.each(function(s)
       assert.equal(1, p:stats().connections)
     end)
 
-    it("has no address", function()
+    it("has a name that can't be resolved", function()
       local ns = name_server {}
       local text = is_told({ layer = "dns", condition = "NXDOMAIN", retry = true },
         try(s, { proxy = "http://proxy.example:3128", nameservers = ns.ADDRESS }))
@@ -282,20 +282,20 @@ describe("tor's SOCKS side", function()
     return xmpp.connect_client("alice@xmpp.test", "secret", host, 5222, o)
   end
 
-  it("is asked by names, and never for an address", function()
-    is_told({ layer = "proxy", condition = "not-allowed", retry = false }, ask "127.0.0.1") -- SafeSocks
+  it("accepts names only, no addresses", function()
+    is_told({ layer = "proxy", condition = "not-allowed", retry = false }, ask "127.0.0.1") -- because of SafeSocks
     is_told({ layer = "proxy", condition = "general-failure", retry = true }, ask "localhost")
     assert.matches("xmpp.example port 5222",
       is_told({ layer = "proxy", condition = "ttl-expired", retry = true }, ask "xmpp.example"), 1, true)
   end)
 
-  it("takes any user and password", function()
+  it("accepts any user and password", function()
     is_told({ layer = "proxy", condition = "ttl-expired", retry = true },
       ask("xmpp.example", { proxy = (relay.get "tor".url:gsub("//", "//alice:x@")) }))
   end)
 end)
 
--- Proxies that say what a play says.
+-- Scripted proxies.
 describe("a play:", function()
   local function play(...)
     return keep(peer.play(table.concat({ ... }, "\n"), { certs = certs, timeout = 15, grace = 2 }))
@@ -318,7 +318,7 @@ describe("a play:", function()
   end
 
   for tls, port in pairs { starttls = 5222, direct = 5223 } do
-    it("with socks5h the JID's domain is asked for, at the usual port: " .. tls, function()
+    it("with socks5h the JID's domain is requested, at the usual port: " .. tls, function()
       local ns = name_server { ["*"] = { A = { "127.0.0.1" } } }
       local p = play(GREETING, asks_for("xmpp.test", port), "raw \\x05\\x04")
       is_told({ layer = "proxy", condition = "host-unreachable", retry = true },
@@ -328,7 +328,7 @@ describe("a play:", function()
     end)
   end
 
-  it("a domain beyond ASCII is asked for as DNS has it", function()
+  it("a domain beyond ASCII is requested in its ASCII form", function()
     local p = play(GREETING, asks_for("xn--bcher-kva.example", 5222), "raw \\x05\\x04")
     is_told({ layer = "proxy", condition = "host-unreachable", retry = true },
       xmpp.connect_client("alice@bücher.example", "x", { proxy = "socks5h://127.0.0.1:" .. p.port }))
@@ -345,7 +345,7 @@ describe("a play:", function()
     p:check()
   end)
 
-  it("where the session is kept (XEP-0198 5) it is gone back to through the same proxy", function()
+  it("the session's location (XEP-0198 5) is reached through the same proxy", function()
     local p = play(GREETING, asks_for("xmpp.test", 5222), GRANTED, managed.asked,
       managed.enabled("one", "location='node2.example:7777'"), managed.says_message "here", "cut", "accept", GREETING,
       asks_for("node2.example", 7777), GRANTED, managed.resume(1), managed.resumed(0), managed.says_message "there",
@@ -358,7 +358,7 @@ describe("a play:", function()
     p:check()
   end)
 
-  it("what was said ahead, and may be to blame, isn't said again, and the same is asked for", function()
+  it("after an objection to pipelining the same target is requested again", function()
     local cut = { GREETING, asks_for("xmpp.test", 5222), GRANTED, "C: <stream:stream ...>",
       "S: <stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' id='1' version='1.0'>",
       "S: <stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",
@@ -374,7 +374,7 @@ describe("a play:", function()
 end)
 
 server.each(function(s)
-  it("a token is shown on the way only that it has come by", function()
+  it("a token is used only by the way that it has come by", function()
     local agent, r = exchange.agent(), relay.get "microsocks"
     local function is_by_token(proxy)
       local conn = login(s, { proxy = proxy, tls = "direct", bind2 = true, user_agent = { id = agent } })

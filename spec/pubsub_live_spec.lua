@@ -1,4 +1,4 @@
--- pubsub_live: nodes, avatars, vCards and bookmarks on real servers: two of ours with each other, and with another
+-- pubsub_live: nodes, avatars, vCards and bookmarks on real servers: between two of our clients, and with another
 -- library's client (slixmpp).
 local avatar = require "xmpp.avatar"
 local bookmark = require "xmpp.bookmark"
@@ -45,7 +45,7 @@ local function body(s)
     end
   end
 
-  -- Two who see each other's presence.
+  -- Logs two accounts in, and subscribes them to each other's presence.
   local function befriend(a, b, more)
     local first, at_first = login(a, "a")
     local second, at_second = login(b, "b")
@@ -313,7 +313,7 @@ local function body(s)
       assert(r:fetched(30))
       assert(r:subscribe(at_slix))
       turn_until(function() return r.items[at_slix] and r.items[at_slix].subscription == "both" end)
-      -- ejabberd notes what somebody wants to know when his presence reaches whom he may see.
+      -- ejabberd learns which events somebody wants when his presence reaches somebody who may see it.
       local heard = 0
       r:on("presence", function(jid) heard = heard + (jid:sub(1, #at_slix) == at_slix and 1 or 0) end)
       assert(presence.set(bob, { status = "here" }))

@@ -1,5 +1,5 @@
--- pubsub: nodes asked, published to, subscribed to and heard of, by xmpp.testing; an account's own (pep); and whoever
--- would have us believe what he hasn't got to say, or have private things published for all.
+-- pubsub: nodes are queried, published to, subscribed to, and send events, with xmpp.testing; an account's own (pep);
+-- and attempts to send events for others' nodes, or to have private items published for everybody.
 
 local caps = require "xmpp.caps"
 local ext = require "xmpp.ext"
@@ -26,17 +26,17 @@ local function field(var, ...)
 end
 local function form(kind, ...) return { "x", { xmlns = DATA, type = kind }, ... } end
 
--- An iq that asks so.
+-- The pattern of such an iq.
 local function asks(kind, ...) return { "iq", { type = kind }, service(...) } end
 
--- f runs in a task; what it returns is in the list that comes back.
+-- Runs f in a task. The list that is returned gets its results.
 local function task(f)
   local results = {}
   xmpp.spawn(function() results[1], results[2], results[3] = f() end)
   return results
 end
 
--- What service, nil: our account, answers to disco#info.
+-- The features that a service, or our account (nil), has in disco#info.
 local function offer(t, to, ...)
   local identity = { "identity", { category = "pubsub", type = to and "service" or "pep" } }
   local query = { "query", { xmlns = INFO }, identity }
@@ -73,7 +73,7 @@ end
 local function items(node, ...) return { "items", { node = node }, ... } end
 local function item(id, ...) return { "item", { id = id }, ... } end
 
--- What listeners are told, as texts.
+-- A listener, and the events that it got, as texts.
 local function ear()
   local heard = {}
   return heard, function(e)
@@ -82,15 +82,15 @@ local function ear()
   end
 end
 
-describe("asking a service", function()
-  it("publishes an item, and gives the id that the service has made", testing.around(function(t)
+describe("a request to a service", function()
+  it("publishes an item, and returns the id that the service has made", testing.around(function(t)
     local got = task(function() return pubsub.publish(t.conn, SERVICE, NODE, TUNE) end)
     t:expect({ "iq", { type = "set", to = SERVICE }, service(PUBSUB, { "publish", { node = NODE }, { "item", TUNE } })
       }, service(PUBSUB, { "publish", { node = NODE }, item "made" }))
     assert.same({ "made" }, got)
   end))
 
-  it("gives the id that was asked for, and says where the service tells none", testing.around(function(t)
+  it("returns the requested id, or true if there is no id", testing.around(function(t)
     local got = task(function() return pubsub.publish(t.conn, SERVICE, NODE, TUNE, { id = "a" }) end)
     t:expect(asks("set", PUBSUB, { "publish", { node = NODE }, item("a", TUNE) }))
     assert.same({ "a" }, got)
@@ -100,7 +100,7 @@ describe("asking a service", function()
     assert.same({ true }, got)
   end))
 
-  it("takes no answer about another node or item", testing.around(function(t)
+  it("refuses an answer about another node or item", testing.around(function(t)
     for _, answer in ipairs { { "publish", { node = "other" }, item "a" }, { "publish", { node = NODE }, item "b" } } do
       local got = task(function() return pubsub.publish(t.conn, SERVICE, NODE, TUNE, { id = "a" }) end)
       t:expect(asks("set", PUBSUB), service(PUBSUB, answer))
@@ -125,7 +125,7 @@ describe("asking a service", function()
     assert.is_nil(list.next)
   end))
 
-  it("asks for the last ones, and for some by their ids", testing.around(function(t)
+  it("reads the last items, or some by their ids", testing.around(function(t)
     local got = task(function() return pubsub.items(t.conn, SERVICE, NODE, { max = 2 }) end)
     t:expect(asks("get", PUBSUB, { "items", { node = NODE, max_items = "2" } }), service(PUBSUB, items(NODE)))
     assert.same({ {} }, got)
@@ -134,7 +134,7 @@ describe("asking a service", function()
     assert.same({ { { id = "b" } } }, got)
   end))
 
-  it("takes no item that wasn't asked for, none without an id, and none of another node", testing.around(function(t)
+  it("refuses items that weren't requested, have no id, or are of another node", testing.around(function(t)
     local answers = { items(NODE, item "c"), items(NODE, { "item", {} }), items("other", item "a"),
       items(NODE, item(("x"):rep(5000))) }
     for i, answer in ipairs(answers) do
@@ -165,14 +165,14 @@ describe("asking a service", function()
     assert.is_nil(got[2].next)
   end))
 
-  it("goes nowhere where a page doesn't move", testing.around(function(t)
+  it("fails if a page doesn't advance", testing.around(function(t)
     local got = task(function() return pubsub.items(t.conn, SERVICE, NODE, { after = "b" }) end)
     t:expect(asks("get", PUBSUB), service(PUBSUB, items(NODE, item "a"),
       { "set", { xmlns = RSM }, { "first", {}, "a" }, { "last", {}, "b" } }))
     assert.equal("bad-format", got[2].condition)
   end))
 
-  it("makes, sets, empties and deletes nodes, and takes items out", testing.around(function(t)
+  it("creates, configures, purges and deletes nodes, and retracts items", testing.around(function(t)
     local values = { access_model = "open", max_items = 3 }
     local got = task(function() return pubsub.create(t.conn, SERVICE, nil, values) end)
     local sent = t:expect(asks("set", PUBSUB, { "create" }, { "configure", form "submit" }),
@@ -203,7 +203,7 @@ describe("asking a service", function()
     assert.same({ true }, got)
   end))
 
-  it("subscribes, and says what comes of it", testing.around(function(t)
+  it("subscribes and unsubscribes, and lists subscriptions", testing.around(function(t)
     local got = task(function() return pubsub.subscribe(t.conn, SERVICE, NODE, { options = { digest = true } }) end)
     t:expect(asks("set", PUBSUB, { "subscribe", { node = NODE, jid = ME } },
       { "options", {}, form("submit", field("pubsub#digest", "1")) }),
@@ -225,7 +225,7 @@ describe("asking a service", function()
     assert.same({ { { node = NODE, jid = "anna@example.net", subscription = "subscribed" } } }, got)
   end))
 
-  it("tells who may what, and gives it", testing.around(function(t)
+  it("lists and sets affiliations, and lists nodes", testing.around(function(t)
     local got = task(function() return pubsub.affiliations(t.conn, SERVICE) end)
     t:expect(asks("get", PUBSUB, { "affiliations" }), service(PUBSUB, { "affiliations", {},
       { "affiliation", { node = NODE, affiliation = "owner" } } }))
@@ -249,7 +249,7 @@ describe("asking a service", function()
     assert.same({ { { jid = SERVICE, node = NODE } } }, got)
   end))
 
-  it("blames the caller for what can't be", testing.around(function(t)
+  it("raises for wrong arguments at the caller's line", testing.around(function(t)
     local conn = t.conn
     local function blames(text, f)
       local ok, why = pcall(f)
@@ -283,7 +283,7 @@ describe("publishing with options", function()
   local PRIVATE = { options = { access_model = "whitelist" } }
   local FIXED = { options = { access_model = "whitelist" }, fix = true }
 
-  it("says them as a precondition", testing.around(function(t)
+  it("sends them as a precondition", testing.around(function(t)
     local asked = offer(t, SERVICE, "publish-options")
     local got = task(function()
       pubsub.publish(t.conn, SERVICE, NODE, TUNE, PRIVATE)
@@ -298,21 +298,21 @@ describe("publishing with options", function()
     assert.equal(1, asked[1])
   end))
 
-  it("publishes nothing where the service would pass over them", testing.around(function(t)
+  it("publishes nothing if the service would ignore them", testing.around(function(t)
     offer(t, SERVICE, "access-whitelist")
     local got = task(function() return pubsub.publish(t.conn, SERVICE, NODE, TUNE, PRIVATE) end)
     t:nothing()
     assert.equal("feature-not-implemented", got[2].condition)
   end))
 
-  it("publishes nothing where nobody knows what the service can", testing.around(function(t)
+  it("publishes nothing if the service's features are unknown", testing.around(function(t)
     local got = task(function() return pubsub.publish(t.conn, SERVICE, NODE, TUNE, PRIVATE) end)
     t:expect({ "iq", { to = SERVICE }, { "query", { xmlns = INFO } } }, refusal "service-unavailable")
     t:nothing()
     assert.equal("service-unavailable", got[2].condition)
   end))
 
-  it("is refused by a node that is otherwise, and leaves it so", testing.around(function(t)
+  it("fails if the node's configuration differs, and leaves it so", testing.around(function(t)
     offer(t, SERVICE, "publish-options")
     local got = task(function() return pubsub.publish(t.conn, SERVICE, NODE, TUNE, PRIVATE) end)
     t:expect(asks("set", PUBSUB, { "publish-options" }), NOT_MET)
@@ -320,7 +320,7 @@ describe("publishing with options", function()
     assert.same({ "conflict", "precondition-not-met" }, { got[2].condition, got[2].app })
   end))
 
-  it("sets the node with fix, and publishes once more, with the same precondition", testing.around(function(t)
+  it("with fix configures the node, and publishes again with the same precondition", testing.around(function(t)
     offer(t, SERVICE, "publish-options")
     local got = task(function() return pubsub.publish(t.conn, SERVICE, NODE, TUNE, FIXED) end)
     t:expect(asks("set", PUBSUB, { "publish-options" }), NOT_MET)
@@ -333,7 +333,7 @@ describe("publishing with options", function()
     assert.equal("precondition-not-met", got[2].app)
   end))
 
-  it("doesn't set a node for another refusal, nor publish where it may not set it", testing.around(function(t)
+  it("with fix doesn't configure after another error, nor publish if it may not configure", testing.around(function(t)
     offer(t, SERVICE, "publish-options")
     local got = task(function() return pubsub.publish(t.conn, SERVICE, NODE, TUNE, FIXED) end)
     t:expect(asks("set", PUBSUB, { "publish-options" }), refusal "forbidden")
@@ -346,7 +346,7 @@ describe("publishing with options", function()
     assert.equal("forbidden", got[2].condition)
   end))
 
-  it("makes the node with fix where there are no such options, and looks at it first", testing.around(function(t)
+  it("with fix creates and checks the node if there are no such options", testing.around(function(t)
     offer(t, SERVICE)
     local function run(conflict, access)
       local got = task(function() return pubsub.publish(t.conn, SERVICE, NODE, TUNE, FIXED) end)
@@ -364,15 +364,15 @@ describe("publishing with options", function()
     got = run(true, "whitelist")
     t:expect(asks("set", PUBSUB, { "publish" }))
     assert.same({ true }, got)
-    got = run(true, "open") -- it has said that it is set
+    got = run(true, "open") -- the node is known to be configured otherwise
     t:nothing()
     assert.equal("precondition-not-met", got[2].app)
-    got = run(true, nil) -- it doesn't say
+    got = run(true, nil) -- its configuration isn't known
     t:nothing()
     assert.equal("precondition-not-met", got[2].app)
   end))
 
-  it("makes the node with fix where one of them is unknown; access stays a condition", testing.around(function(t)
+  it("with fix creates the node if one of them is unknown; access stays a precondition", testing.around(function(t)
     offer(t, SERVICE, "publish-options")
     local values = { access_model = "whitelist", max_items = 5 }
     local fixed = { options = values, fix = true }
@@ -386,7 +386,7 @@ describe("publishing with options", function()
     assert.same({ "i" }, got)
   end))
 
-  it("asks for a large number where 'max' is unknown", testing.around(function(t)
+  it("sends a large number if 'max' is unknown", testing.around(function(t)
     local node_max = PUBSUB .. "#config-node-max"
     assert.equal(node_max, require "xmpp.pubsub.words".MAX)
     offer(t, SERVICE, "publish-options")
@@ -401,7 +401,7 @@ describe("publishing with options", function()
 end)
 
 describe("events", function()
-  it("are told by kind, in their order", testing.around(function(t)
+  it("are reported by kind, in order", testing.around(function(t)
     local heard, listen = ear()
     local all = {}
     pubsub.on(t.conn, { service = SERVICE }, function(e) listen(e) all[#all + 1] = e end)
@@ -422,7 +422,7 @@ describe("events", function()
     assert.same({ false, false, ME .. "/test" }, { all[1].own, all[1].delayed, all[1].to })
   end))
 
-  it("say that they were held back", testing.around(function(t)
+  it("have their delay's stamp", testing.around(function(t)
     local got
     pubsub.on(t.conn, { service = SERVICE }, function(e) got = e end)
     local x = event(SERVICE, items(NODE, item "a"))
@@ -431,7 +431,7 @@ describe("events", function()
     assert.same({ true, 1700000000 }, { got.delayed, got.stamp })
   end))
 
-  it("count from the service that is named, by its bare address, and from nobody else", testing.around(function(t)
+  it("are accepted from the named service's bare address only", testing.around(function(t)
     local heard, listen = ear()
     pubsub.on(t.conn, { service = SERVICE, node = NODE }, listen)
     for _, from in ipairs { "evil.example", SERVICE .. "/x", "mallory@evil.example", "mallory@evil.example/x", ME,
@@ -443,7 +443,7 @@ describe("events", function()
     assert.same({ SERVICE .. " item news true -" }, heard)
   end))
 
-  it("don't count as errors or from rooms, nor in another namespace", testing.around(function(t)
+  it("are ignored as errors, from rooms, and in another namespace", testing.around(function(t)
     local heard, listen = ear()
     pubsub.on(t.conn, { service = SERVICE }, listen)
     for _, kind in ipairs { "error", "groupchat" } do
@@ -458,7 +458,7 @@ describe("events", function()
     assert.same({}, heard)
   end))
 
-  it("count without a named service from those subscribed to, contacts and ourselves", testing.around(function(t)
+  it("without a named service are accepted from subscribed ones, contacts and ourselves", testing.around(function(t)
     local heard, listen = ear()
     t:contact("anna@example.net", { subscription = "both" })
     pubsub.on(t.conn, nil, listen)
@@ -467,7 +467,7 @@ describe("events", function()
     t:receive(event(SERVICE, items(NODE, item "1")))
     t:receive(event("mallory@evil.example", items(NODE, item "2")))
     task(function() return pubsub.subscribe(t.conn, "PubSub.example.net", NODE) end)
-    t:receive(event(SERVICE, items(NODE, item "3"))) -- may come before the answer
+    t:receive(event(SERVICE, items(NODE, item "3"))) -- the event may come before the response
     t:expect(asks("set", PUBSUB), service(PUBSUB, { "subscription", { node = NODE, jid = ME,
       subscription = "subscribed" } }))
     t:receive(event(SERVICE, items(NODE, item "4")))
@@ -482,7 +482,7 @@ describe("events", function()
     assert.same({ "3", "4", "6", "8", "9" }, ids)
   end))
 
-  it("don't count from a service that has refused us", testing.around(function(t)
+  it("are ignored from a service that has refused us", testing.around(function(t)
     local heard, listen = ear()
     pubsub.on(t.conn, nil, listen)
     local got = task(function() return pubsub.subscribe(t.conn, SERVICE, NODE) end)
@@ -492,7 +492,7 @@ describe("events", function()
     assert.same({}, heard)
   end))
 
-  it("without a payload are asked for it", testing.around(function(t)
+  it("without a payload can be completed by fetch", testing.around(function(t)
     local got
     pubsub.on(t.conn, { service = SERVICE }, function(e) got = { e:fetch() } end)
     t:receive(event(SERVICE, items(NODE, item "a")))
@@ -507,7 +507,7 @@ describe("events", function()
     t:nothing()
   end))
 
-  it("reach no listener that has gone, and all others whatever one does", testing.around(function(t)
+  it("reach no removed listener, and all others whatever one does", testing.around(function(t)
     local heard, listen = ear()
     local off, last
     off = pubsub.on(t.conn, { service = SERVICE }, function()
@@ -547,7 +547,7 @@ end)
 describe("an account's own nodes", function()
   local WATCH = "urn:example:tune"
 
-  it("are published to with the access that is asked for, always", testing.around(function(t)
+  it("are always published to with the requested access", testing.around(function(t)
     local asked = offer(t, nil, "publish-options")
     local got = task(function() return pep.publish(t.conn, WATCH, TUNE) end)
     local sent = t:expect(asks("set", PUBSUB, { "publish", { node = WATCH }, item("current", TUNE) }))
@@ -562,19 +562,19 @@ describe("an account's own nodes", function()
       options_of(sent))
     assert.is_nil(xexpr.find(sent, "pubsub", "publish", "item")[2].id)
     assert.same({ "made" }, got)
-    assert.equal(1, asked[1]) -- what the account can, once a session
+    assert.equal(1, asked[1]) -- the account's features are asked for once a session
   end))
 
-  it("that are private stay so", testing.around(function(t)
+  it("that are to be private are never published otherwise", testing.around(function(t)
     local got = task(function() return pep.publish(t.conn, WATCH, TUNE, { access = "whitelist" }) end)
-    t:nothing() -- the test's server has no publish-options
+    t:nothing() -- the test's server doesn't have publish-options
     assert.equal("feature-not-implemented", got[2].condition)
-    got = task(function() return pep.publish(t.conn, WATCH, TUNE) end) -- nor for all, where contacts were meant
+    got = task(function() return pep.publish(t.conn, WATCH, TUNE) end) -- nor for everybody if it is for contacts
     t:nothing()
     assert.equal("feature-not-implemented", got[2].condition)
   end))
 
-  it("and others' are read", testing.around(function(t)
+  it("can be read, as can others'", testing.around(function(t)
     local got = task(function() return pep.get(t.conn, "Anna@example.net/pc", WATCH) end)
     t:expect({ "iq", { to = "anna@example.net" }, service(PUBSUB, { "items", { node = WATCH, max_items = "1" } }) },
       service(PUBSUB, items(WATCH, item("a", TUNE))))
@@ -593,7 +593,7 @@ describe("an account's own nodes", function()
     assert.same({ true }, got)
   end))
 
-  -- What our presence says of us: does it want to be told of that node?
+  -- Do our caps announce that we want this node's events?
   local function wants(t, node)
     local info = require "xmpp.disco".own_info(t.conn)
     return info.features[node .. "+notify"] == true
@@ -625,7 +625,7 @@ describe("an account's own nodes", function()
     assert.is_truthy(ext.of(t.conn, caps))
   end))
 
-  it("tell of contacts and of ourselves, never of a stranger or a client", testing.around(function(t)
+  it("report contacts and ourselves, never a stranger or a client", testing.around(function(t)
     t:contact("anna@example.net", { subscription = "both" })
     local heard = {}
     pep.watch(t.conn, WATCH, function(jid, payload, id, e)
@@ -642,7 +642,7 @@ describe("an account's own nodes", function()
       { "anna@example.net", nil, "a", "retract", false }, { "anna@example.net", nil, nil, "delete", false } }, heard)
   end))
 
-  it("wait for the roster, and keep their order", testing.around(function(t)
+  it("have events that wait for the roster, in order", testing.around(function(t)
     local heard = {}
     pep.watch(t.conn, WATCH, function(jid, _, id) heard[#heard + 1] = jid .. " " .. id end)
     t:receive(event("anna@example.net", items(WATCH, item("a", TUNE))))
@@ -654,7 +654,7 @@ describe("an account's own nodes", function()
     assert.same({ "anna@example.net a", "anna@example.net c" }, heard)
   end, { answers = false }))
 
-  it("wait in no endless row", testing.around(function(t)
+  it("have at most 1,000 waiting events", testing.around(function(t)
     local n = 0
     pep.watch(t.conn, WATCH, function() n = n + 1 end)
     for i = 1, 1010 do t:receive(event("anna@example.net", items(WATCH, item("i" .. i, TUNE)))) end
@@ -665,7 +665,7 @@ describe("an account's own nodes", function()
     assert.equal(1001, n)
   end, { answers = false }))
 
-  it("are told of as the program says", testing.around(function(t)
+  it("are reported from the senders that the program chooses", testing.around(function(t)
     local own, all, chosen = {}, {}, {}
     pep.watch(t.conn, WATCH, function(jid) own[#own + 1] = jid end, { from = "self" })
     pep.watch(t.conn, WATCH, function(jid) all[#all + 1] = jid end, { from = "all" })

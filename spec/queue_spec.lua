@@ -1,4 +1,4 @@
--- queue: the receive queue: where stanzas go while there is no handler, and how they leave it. On fed bytes.
+-- queue: the receive queue: stanzas go there while there is no handler, and leave it in several ways. On fed bytes.
 
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
@@ -13,14 +13,14 @@ local function come(...)
   stage.come(f, ...)
 end
 
--- Everything that the queue has, by n.
+-- All that is in the queue, as the values of n.
 local function drain()
   local all = {}
   for stanza in function() return (conn:receive()) end do all[#all + 1] = stanza[2].n end
   return table.concat(all, " ")
 end
 
--- A coroutine that takes one stanza, and notes what came.
+-- A coroutine that receives one stanza, and notes it.
 local function takes(name, seconds)
   coroutine.wrap(function()
     local stanza, err = conn:receive_blocking(seconds)
@@ -33,7 +33,7 @@ local function set(...) f, conn = ... end
 describe("receive", function()
   stage.around(set)
 
-  it("gives what came, in order, and nil alone when nothing is there", function()
+  it("returns stanzas in order, and nil alone when there are none", function()
     assert.equal(1, select("#", conn:receive()))
     assert.is_nil(conn:receive())
     come(1, 2)
@@ -45,14 +45,14 @@ describe("receive", function()
     assert.equal("4", drain())
   end)
 
-  it("holds every kind of stanza, and no other element", function()
+  it("returns every kind of stanza, and no other element", function()
     f:feed "<message n='1'/><presence n='2'/><iq n='3' type='result'/>"
     f:feed "<r xmlns='urn:x' n='4'/><iq n='5' type='get' id='q'/>"
     assert.equal("1 2 3 5", drain())
-    assert.equal("", f:sent()) -- who takes a question from the queue answers it
+    assert.equal("", f:sent()) -- one that takes an iq from the queue must answer it
   end)
 
-  it("calls no callback", function()
+  it("doesn't call callbacks", function()
     conn:stop_handler()
     conn:set_callback(hears "never")
     come(1)
@@ -60,7 +60,7 @@ describe("receive", function()
     assert.equal("1", drain())
   end)
 
-  it("gives thousands, in order", function()
+  it("returns thousands, in order", function()
     local expected = {}
     for i = 1, 5000 do
       expected[i] = tostring(i)
@@ -70,7 +70,7 @@ describe("receive", function()
     assert.equal(table.concat(expected, " "), drain())
   end)
 
-  it("first gives what had arrived when the connection is closed, then the reason, for ever", function()
+  it("returns what had arrived before the end, and then always its reason", function()
     come(1, 2)
     f:feed "<message n='3'/></stream:stream><message n='4'/>"
     assert.equal("closed", conn:state())
@@ -90,7 +90,7 @@ describe("receive", function()
     end
   end)
 
-  it("gives what comes while the connection closes", function()
+  it("returns what comes while the connection closes", function()
     coroutine.wrap(function() note(tostring(conn:stop())) end)()
     come(1)
     assert.equal("1", drain())
@@ -102,7 +102,7 @@ describe("receive", function()
     assert.equal("stopped", err.condition)
   end)
 
-  it("gives what came before the stream broke", function()
+  it("returns what came before the stream broke", function()
     f:feed "<message n='1'/><message n='2'/><message n='3'></presence>"
     assert.equal("closed", conn:state())
     assert.equal("1 2", drain())
@@ -111,7 +111,7 @@ describe("receive", function()
     assert.equal("not-well-formed", err.condition)
   end)
 
-  it("is asked of a connection", function()
+  it("requires a connection", function()
     refuses("bad argument #1 to 'receive'", function() xmpp.receive {} end)
     refuses("#1 to 'receive_blocking' (connection expected, got nil)", function() xmpp.receive_blocking() end)
   end)
@@ -120,19 +120,19 @@ end)
 describe("receive_blocking", function()
   stage.around(set)
 
-  it("takes what is there already", function()
+  it("returns what is there already", function()
     come(1, 2)
     assert.equal("1", conn:receive_blocking()[2].n)
     assert.equal("2", conn:receive_blocking(0)[2].n)
   end)
 
-  it("waits for what is not, on the main thread", function()
+  it("waits on the main thread", function()
     xmpp.after(0, function() core.conn.feed(conn, "<message n='1'/><message n='2'/>") end)
     assert.equal("1", conn:receive_blocking(20)[2].n)
     assert.equal("2", drain())
   end)
 
-  it("waits for what is not, in coroutines: who came first is served first", function()
+  it("waits in coroutines, which are served in order", function()
     takes "a"
     takes "b"
     takes "c"
@@ -155,7 +155,7 @@ describe("receive_blocking", function()
     expect "1 2 3 4 closed"
   end)
 
-  it("gives up after its time, and leaves the next stanza to others", function()
+  it("gives up after its timeout, and leaves the next stanza to others", function()
     takes("a", 0)
     takes "b"
     fed.settle()
@@ -170,14 +170,14 @@ describe("receive_blocking", function()
     assert.equal("3", drain())
   end)
 
-  it("with no time at all still makes a turn: who polls with it gets what comes", function()
+  it("with a timeout of 0 still makes a turn, so it can poll", function()
     core.conn.feed(conn, "<message n='1'/>")
     local stanza
     for _ = 1, 3 do stanza = stanza or conn:receive_blocking(0) end
     assert.equal("1", stanza[2].n)
   end)
 
-  it("waits without end for a time without end, and no longer than the connection stands", function()
+  it("with an infinite timeout waits until the connection ends", function()
     takes("a", math.huge)
     takes("b", math.huge)
     come(1)
@@ -185,7 +185,7 @@ describe("receive_blocking", function()
     expect "a1 b!closed"
   end)
 
-  it("waits inside a callback for what comes after the handler is taken away", function()
+  it("inside a callback waits for what comes after the handler is removed", function()
     conn:set_handler(hears("own", function(_, c)
       note("took" .. c:receive_blocking()[2].n)
     end))
@@ -196,7 +196,7 @@ describe("receive_blocking", function()
     assert.equal("3", drain())
   end)
 
-  it("was first, and is served before a callback that waits for the same", function()
+  it("is served before a callback that began to wait later", function()
     conn:set_handler(hears("own", function(_, c)
       c:stop_handler()
       note("took" .. c:receive_blocking()[2].n)
@@ -219,7 +219,7 @@ describe("receive_blocking", function()
     expect "cb1"
   end)
 
-  it("refuses what is no time", function()
+  it("refuses an invalid timeout", function()
     refuses("seconds expected, got string", function() conn:receive_blocking("1") end)
     refuses("seconds expected, got -0.5", function() conn:receive_blocking(-0.5) end)
     refuses("seconds expected, got ", function() conn:receive_blocking(0 / 0) end)
@@ -233,14 +233,14 @@ describe("a handler that is set later", function()
     come(1, 2)
     core.conn.feed(conn, "<message n='3'/><message n='4'/>") -- not read yet
     conn:set_handler(hears "own")
-    expect "" -- not before the loop turns
+    expect "" -- only when the loop turns
     fed.settle()
     come(5)
     expect "own1 own2 own3 own4 own5"
     assert.is_nil(conn:receive())
   end)
 
-  it("as the default one gives it to the callbacks, with their filters", function()
+  it("passes it to the callbacks, with their filters, if it is the default one", function()
     conn:set_callback(hears "all")
     conn:set_callback(hears "message", { name = "message" })
     conn:set_callback_once(hears("once", function() return true end))
@@ -251,7 +251,7 @@ describe("a handler that is set later", function()
     expect "all1 message1 once1 all2 all3 message3"
   end)
 
-  it("gets what receive has left, and leaves it nothing", function()
+  it("gets what receive has left, and leaves nothing to it", function()
     come(1, 2, 3)
     assert.equal("1", conn:receive()[2].n)
     conn:set_handler(hears "own")
@@ -260,7 +260,7 @@ describe("a handler that is set later", function()
     expect "own2 own3"
   end)
 
-  it("gets a question from the queue, which is answered when nobody does", function()
+  it("gets an iq from the queue, which is answered if no callback does", function()
     f:feed "<iq type='get' id='q1' from='bob@xmpp.test/pc'/><iq type='set' id='q2' from='bob@xmpp.test/pc'/>"
     assert.equal("", f:sent())
     conn:set_handler(function(stanza, c)
@@ -273,7 +273,7 @@ describe("a handler that is set later", function()
     assert.same({ type = "result", id = "q2", to = "bob@xmpp.test/pc" }, all[2][2])
   end)
 
-  it("may take itself away in the middle: the rest stays queued", function()
+  it("may remove itself in the middle: the rest stays queued", function()
     come(1, 2, 3)
     conn:set_handler(hears("own", function(stanza, c)
       if stanza[2].n == "2" then c:stop_handler() end
@@ -284,7 +284,7 @@ describe("a handler that is set later", function()
     assert.equal("3 4", drain())
   end)
 
-  it("may wait: the rest is given meanwhile", function()
+  it("may wait: the rest is dispatched meanwhile", function()
     come(1, 2)
     conn:set_handler(hears("own", function(stanza)
       stage.wait()
@@ -296,7 +296,7 @@ describe("a handler that is set later", function()
     expect "over1 over2"
   end)
 
-  it("may throw: the rest is given all the same", function()
+  it("may throw: the rest is dispatched all the same", function()
     come(1, 2)
     conn:set_handler(hears("own", function() error "boom" end))
     fed.settle()
@@ -304,7 +304,7 @@ describe("a handler that is set later", function()
     assert.equal(2, #stage.take_errors())
   end)
 
-  it("gets what is queued though the connection has closed, and xmpp.run sees to it", function()
+  it("gets what is queued even if the connection has closed, by xmpp.run", function()
     come(1, 2)
     f:feed "</stream:stream>"
     conn:set_handler(hears "own")
@@ -315,7 +315,7 @@ describe("a handler that is set later", function()
     assert.equal("closed", err.layer)
   end)
 
-  it("counts in steps, and as many at a time as are asked for", function()
+  it("is bounded by the count of xmpp.step", function()
     come(1, 2, 3)
     conn:set_handler(hears "own")
     assert.equal(2, xmpp.step(0, 2))
@@ -325,7 +325,7 @@ describe("a handler that is set later", function()
     expect "own3"
   end)
 
-  it("does not get what somebody waits for in receive_blocking", function()
+  it("does not get what receive_blocking waits for", function()
     takes "a"
     come(1, 2)
     conn:set_handler(hears "own")
@@ -334,7 +334,7 @@ describe("a handler that is set later", function()
   end)
 end)
 
-describe("a handler that is taken away", function()
+describe("a handler that is removed", function()
   stage.around(set)
 
   it("leaves what comes to the queue, until there is one again", function()
@@ -365,7 +365,7 @@ describe("a full receive queue", function()
 
   local N = 200
 
-  -- The stanzas come in pieces, as from a network.
+  -- The stanzas come in separate pieces, as from a network.
   local function flood()
     for i = 1, N do f:feed(("<message n='%d'><body>%s</body></message>"):format(i, ("x"):rep(100))) end
   end
@@ -373,7 +373,7 @@ describe("a full receive queue", function()
   it("stops reading; nothing is lost, and order is kept", function()
     local expected, got, most = {}, {}, 0
     flood()
-    repeat -- now and then the loop turns
+    repeat -- turns the loop sometimes
       local n = 0
       for stanza in function() return (conn:receive()) end do
         n = n + 1
@@ -387,7 +387,7 @@ describe("a full receive queue", function()
     assert.truthy(most > 1 and most < N / 2, most)
   end)
 
-  it("goes on reading for a handler", function()
+  it("continues reading for a handler", function()
     flood()
     local n = 0
     conn:set_handler(function() n = n + 1 end)
@@ -395,7 +395,7 @@ describe("a full receive queue", function()
     assert.equal(N, n)
   end)
 
-  it("goes on reading for a response that somebody waits for behind it", function()
+  it("continues reading for a response that is waited for", function()
     flood()
     f:feed "<iq type='result' id='a1' n='7'/>"
     local response = conn:send_await({ "iq", { type = "get", id = "a1" } }, 20)
@@ -403,10 +403,10 @@ describe("a full receive queue", function()
     assert.equal(tostring(N), drain():match "%d+$")
   end)
 
-  it("goes on reading for the end that somebody waits for behind it", function()
+  it("continues reading for the end of the stream that stop waits for", function()
     flood()
     f:feed "</stream:stream>"
-    assert.equal("ready", conn:state()) -- the end has not been read
+    assert.equal("ready", conn:state()) -- the stream's end hasn't been read yet
     assert.is_true(conn:stop(20))
     assert.equal("closed", conn:state())
     assert.equal(tostring(N), drain():match "%d+$")

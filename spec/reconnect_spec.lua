@@ -1,5 +1,5 @@
--- reconnect: links that break, stall and come back, with Prosody and ejabberd behind a proxy; and servers that say
--- where to go instead, which no real one here does. Alice is for those (her PLAIN would be refused after a SCRAM).
+-- reconnect: links that break, stall and come back, with Prosody and ejabberd behind a proxy; and redirections, by
+-- scripted servers, as no real one here sends them. Those are Alice's (after a SCRAM login her PLAIN wouldn't be sent).
 local child = require "spec.support.child"
 local json = require("spec.support.luas").json "reconnect"
 local managed = require "spec.support.managed"
@@ -58,7 +58,7 @@ local function say(from, to, text, opts)
   return from:send({ "message", { to = tostring(to), type = "chat" }, { "body", text } }, opts)
 end
 
--- The link's end and the proxy in front of `s`; where: another port of it.
+-- A proxy in front of `s`, which can break the link; `where`: the name of another port of it.
 local function bad_link(s, where) return keep(proxy.start(s.host, s[where or "port"])) end
 
 local function login(s, name, opts, at)
@@ -68,8 +68,8 @@ local function login(s, name, opts, at)
   return conn, managed.states(conn)
 end
 
--- The states that are told when a link has broken and the session goes on: it is resumed behind a login by RFC 6120's
--- SASL, but within one by SASL2.
+-- The states after a link has broken, when the session is resumed: after a login by RFC 6120's SASL, but within a login
+-- by SASL2.
 local function way_back(conn)
   local states = { "waiting", "connecting", "securing", "authenticating" }
   if conn:info().profile == "sasl" then states[#states + 1] = "resuming" end
@@ -88,7 +88,7 @@ end
 server.each(function(s)
   describe("a link that breaks", function()
     for _, how in ipairs { "fin", "rst" } do
-      it("is made anew, and the states are told: " .. how, function()
+      it("is replaced, and the states are reported: " .. how, function()
         local p = bad_link(s)
         local carol, states = login(s, "carol", { reconnect = SOON }, p)
         local jid = tostring(carol:jid())
@@ -104,7 +104,7 @@ server.each(function(s)
       end)
     end
 
-    it("keeps who waits: the response comes on the next one", function()
+    it("keeps waits for responses, which come on the next one", function()
       local p = bad_link(s)
       local carol, bob = login(s, "carol", { reconnect = SOON }, p), login(s, "bob")
       local response
@@ -119,7 +119,7 @@ server.each(function(s)
       assert.equal(1, carol:info().resumed)
     end)
 
-    it("keeps what is sent meanwhile, up to max_queue", function()
+    it("keeps stanzas sent meanwhile, up to max_queue", function()
       local p, note = bad_link(s), managed.notebook()
       local carol, bob = login(s, "carol", { reconnect = SOON, max_queue = 4096 }, p), login(s, "bob")
       p:tell "refuse"
@@ -143,7 +143,7 @@ server.each(function(s)
       assert.same({ 0, 0 }, { carol:pending() })
     end)
 
-    it("is the end without reconnect and resume", function()
+    it("ends the connection without reconnect and resume", function()
       local p = bad_link(s)
       local carol, states = login(s, "carol", nil, p)
       p:tell "cut fin"
@@ -155,7 +155,7 @@ server.each(function(s)
       assert.equal(1, p:stats().connections)
     end)
 
-    it("is made anew with resume = true for as long as the session is there, no longer", function()
+    it("is replaced with resume = true only as long as the session exists", function()
       local p = bad_link(s)
       local carol, states = login(s, "carol", { resume = true }, p)
       p:tell "cut rst"
@@ -168,7 +168,7 @@ server.each(function(s)
       assert.equal(0, carol:info().rebound)
     end)
 
-    it("is made anew so often as attempts says", function()
+    it("is replaced at most `attempts` times", function()
       local p = bad_link(s)
       local carol, states = login(s, "carol", { reconnect = { min = 0, max = 0.01, attempts = 4 } }, p)
       p:tell "refuse"
@@ -181,18 +181,18 @@ server.each(function(s)
       check_error({ layer = "tcp", condition = "ECONNREFUSED", retry = true }, states.why.closed)
     end)
 
-    it("counts its attempts anew when a session has lasted", function()
+    it("counts attempts from zero again after a session that has lasted", function()
       local p = bad_link(s)
       local carol = login(s, "carol", { reconnect = { min = 0, max = 0.01, attempts = 2 } }, p)
       for i = 1, 3 do
         xmpp.sleep(2.2)
         p:tell "cut rst"
         goes_on(carol, i)
-        assert(carol:ping(30)) -- Prosody may have to be left twice, if it has half a stanza
+        assert(carol:ping(30)) -- if it has half a stanza, Prosody may need a second new link
       end
     end)
 
-    it("counts its attempts on when each session is cut again", function()
+    it("continues the count of attempts if each session is soon cut", function()
       local p = bad_link(s)
       local carol, states = login(s, "carol", { reconnect = { min = 0, max = 0.01, attempts = 3 } }, p)
       for _ = 1, 4 do
@@ -209,8 +209,8 @@ server.each(function(s)
     end)
   end)
 
-  describe("an error that trying again can't help", function()
-    it("ends it: somebody else has the resource", function()
+  describe("a permanent error", function()
+    it("ends the connection: another client has taken the resource", function()
       local p = bad_link(s)
       local carol, states = login(s, "carol", { reconnect = SOON, resource = "desk" }, p)
       login(s, "carol", { resource = "desk" })
@@ -220,7 +220,7 @@ server.each(function(s)
       check_error({ layer = "stream", condition = "conflict", retry = false }, states.why.closed)
     end)
 
-    it("ends it: the password is another one now", function()
+    it("ends the connection: the password was changed", function()
       local p = bad_link(s)
       local dave, states = login(s, "dave", { reconnect = SOON }, p)
       local other = login(s, "dave")
@@ -238,7 +238,7 @@ server.each(function(s)
   end)
 
   describe("a server that is killed", function()
-    it("and is there again has a new session: the rest is sent in it, or comes back", function()
+    it("and restarted gets a new session: the rest is sent in it, or fails", function()
       local note = managed.notebook()
       local carol, states = login(s, "carol", { reconnect = SOON })
       local failed
@@ -257,7 +257,7 @@ server.each(function(s)
   end)
 
   describe("a listener to a new session", function()
-    it("asks and is answered before what was queued leaves", function()
+    it("can send and receive before queued stanzas are sent", function()
       local carol = login(s, "carol", { reconnect = SOON })
       local answered
       carol:on("session", function()
@@ -289,14 +289,14 @@ server.each(function(s)
       return carol, p
     end
 
-    it("while it waits, with nothing to send, is at once", function()
+    it("while waiting, with nothing to send, returns at once", function()
       local carol = down()
       assert.is_true(carol:stop())
       assert.equal("closed", carol:state())
       assert.is_true(carol:stop())
     end)
 
-    it("while it waits tells how much is not known to have arrived", function()
+    it("while waiting reports how much is not known to have arrived", function()
       local carol, note = down(), managed.notebook()
       for i = 1, 2 do assert(say(carol, "bob@" .. s.domain, "lost", note.of(i))) end
       local ok, err = carol:stop(0.2)
@@ -308,7 +308,7 @@ server.each(function(s)
       assert.equal(err.text, same.text)
     end)
 
-    it("while it dials who doesn't answer is bounded, and tells what is not known to have arrived", function()
+    it("while dialling a silent host is bounded, and reports what isn't known to have arrived", function()
       local p, note = bad_link(s), managed.notebook()
       local pipe = child.open("nameserver.py", { json.encode {
         ["_xmpp-client._tcp." .. s.domain] = { SRV = { { 1, 0, p.port, "one.example" },
@@ -331,7 +331,7 @@ server.each(function(s)
       assert.equal("closed", carol:state())
     end)
 
-    it("while it waits delivers what it can", function()
+    it("while waiting delivers what it can", function()
       local carol, p = down()
       local bob, note = login(s, "bob"), managed.notebook()
       assert(say(carol, bob:jid(), "last words", note.of "last"))
@@ -341,7 +341,7 @@ server.each(function(s)
       assert.equal("last words", body(assert(bob:receive_blocking(30))))
     end)
 
-    it("twice at once, and again, has one result", function()
+    it("called twice at once, and again, has one result", function()
       local carol = login(s, "carol")
       local results = {}
       for i = 1, 2 do xmpp.spawn(function() results[i] = { carol:stop(30) } end) end
@@ -350,7 +350,7 @@ server.each(function(s)
       assert.is_true(carol:stop())
     end)
 
-    it("is bounded, when nothing comes any more", function()
+    it("is bounded if nothing arrives any more", function()
       local p = bad_link(s)
       local carol = login(s, "carol", nil, p)
       p:tell "stall both"
@@ -380,7 +380,7 @@ server.each(function(s)
       assert.same({ 0, 0 }, { carol:pending() })
     end)
 
-    it("ping tells how long it took, or gives up", function()
+    it("ping returns how long it took, or times out", function()
       local p = bad_link(s)
       local carol = login(s, "carol", nil, p)
       local seconds = assert(carol:ping(30))
@@ -394,7 +394,7 @@ server.each(function(s)
     end)
 
     for _, how in ipairs { "hole", "stall both", "stall down" } do
-      it("that is dead it notices, and makes another: " .. how, function()
+      it("a dead one is noticed and replaced: " .. how, function()
         local p = bad_link(s)
         local carol, states = login(s, "carol", { reconnect = SOON, ack_timeout = 0.5, keepalive = 0.1 }, p)
         p:tell(how)
@@ -407,14 +407,14 @@ server.each(function(s)
   end)
 
   describe("a full receive queue", function()
-    it("stops reading, which is no reason to call the link dead", function()
+    it("stops reading, which doesn't make the link count as dead", function()
       local heard = 0
       local carol, states = login(s, "carol", { max_queue = 4096, ack_timeout = 5, keepalive = 0, reconnect = SOON,
         log = function(direction, text) heard = heard + (direction == "in" and #text or 0) end })
       local bob = login(s, "bob")
       for i = 1, 200 do assert(say(bob, carol:jid(), i .. " " .. ("."):rep(1000))) end
-      assert(bob:flush(30)) -- what comes for Carol from now on comes behind these
-      local taken = 1 -- by one who takes what comes, only slowly
+      assert(bob:flush(30)) -- so that what comes for Carol from now on follows these
+      local taken = 1 -- she does take them, only slowly
       assert.equal(1, tonumber(body(assert(carol:receive_blocking(30))):match "^%d+"))
       assert(say(carol, bob:jid(), "to be acknowledged"))
       for i = 2, 12 do
@@ -432,12 +432,12 @@ server.each(function(s)
   end)
 
   describe("a full receive queue and a link that breaks", function()
-    -- Carol has more in her queue than fits, and nobody takes it.
+    -- Carol has more in her queue than fits, and doesn't take it.
     local function full(opts)
       local p = bad_link(s)
       opts.max_queue = 4096
       local carol, states = login(s, "carol", opts, p)
-      carol:receive() -- it is one that takes what comes, if not now
+      carol:receive() -- one that does take stanzas, though not now
       local bob = login(s, "bob")
       for i = 1, 30 do assert(say(bob, carol:jid(), i .. " " .. ("."):rep(1000))) end
       assert(bob:flush(30))
@@ -453,7 +453,7 @@ server.each(function(s)
     end
 
     for _, how in ipairs { "fin", "rst" } do
-      it("is noticed, and the session goes on, before anything is taken from the queue: " .. how, function()
+      it("resume the session before anything is taken from the queue: " .. how, function()
         local p, carol, states = full { reconnect = SOON, keepalive = 0 }
         p:tell("cut " .. how)
         goes_on(carol)
@@ -463,7 +463,7 @@ server.each(function(s)
       end)
     end
 
-    it("is told as its end, where it isn't to be made anew", function()
+    it("end the connection without reconnect", function()
       local p, carol, states = full {}
       p:tell "cut fin"
       is_in(carol, "closed")
@@ -473,7 +473,7 @@ server.each(function(s)
   end)
 
   describe("a component", function()
-    it("connects again, and what was queued is sent", function()
+    it("reconnects, and queued stanzas are sent", function()
       local p, note = bad_link(s, "component_port"), managed.notebook()
       local bob = login(s, "bob")
       local conn = keep(assert(xmpp.connect_component(p.host, p.port, s.component, s.secret, { reconnect = SOON })))
@@ -495,8 +495,8 @@ server.each(function(s)
       assert.equal("and back", body(assert(conn:receive_blocking(30))))
     end)
 
-    -- To the server, who has its name meanwhile is its own old link.
-    it("comes back where the server believes in its old link still", function()
+    -- The server still has the old link, so for it the name is taken.
+    it("comes back even if the server still considers its old link alive", function()
       local p = bad_link(s, "component_port")
       local bob = login(s, "bob")
       local conn = keep(assert(xmpp.connect_component(p.host, p.port, s.component, s.secret, { reconnect = SOON })))
@@ -519,10 +519,10 @@ server.each(function(s)
       is_in(conn, "ready")
       assert(say(bob, s.component, "back"))
       assert.equal("back", body(assert(conn:receive_blocking(30))))
-      assert.equal(s.name == "prosody", refused > 0) -- ejabberd lets several have one name
+      assert.equal(s.name == "prosody", refused > 0) -- ejabberd lets several have the same name
     end)
 
-    it("is asked as its users are written, and who asked knows the answer in the server's spelling", function()
+    it("has its answers recognized in the server's spelling of its address", function()
       local conn = keep(assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret)))
       local bob, asked = login(s, "bob"), {}
       conn:set_handler(function(x)
@@ -558,8 +558,8 @@ local function dialled(p, opts)
   return conn, managed.states(conn)
 end
 
--- What a server says at once behind a login may be read together with it, and be over before the program listens. With
--- LISTENS in its play it waits for the word that `listening` gives.
+-- What a server sends right after a login may be read together with it, and be over before the program listens. With
+-- LISTENS in its play, the server waits for a message, which `listening` sends.
 local LISTENS = message "1" .. r .. a(1)
 
 local function listening(p, opts)
@@ -579,7 +579,7 @@ describe("a first connection", function()
   end)
 end)
 
-describe("an error that trying again can't help", function()
+describe("a permanent error", function()
   local ERROR = "S: <stream:error><%s xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>\n"
 
   local function check_end(wanted, ...)
@@ -593,18 +593,18 @@ describe("an error that trying again can't help", function()
   end
 
   for _, condition in ipairs { "policy-violation", "conflict", "not-authorized" } do
-    it("ends it, said in a session: " .. condition, function()
+    it("in a session ends the connection: " .. condition, function()
       check_end({ layer = "stream", condition = condition, retry = false }, ERROR:format(condition))
     end)
   end
 
-  it("ends it, said to the next login", function()
+  it("at the next login ends the connection", function()
     check_end({ layer = "sasl", condition = "not-authorized", retry = false }, "cut\naccept\n", peer.starttls,
       (peer.plain:gsub("S: <success xmlns='urn:ietf:params:xml:ns:xmpp%-sasl'/>",
         "S: <failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>")))
   end)
 
-  it("is not a server that is shut down", function()
+  it("isn't a server's shutdown", function()
     local p = play(managed.session(), LISTENS, told "now", ERROR:format "system-shutdown", "accept\n",
       managed.resume(1), managed.resumed(1), bye(1))
     local conn, states = listening(p, { reconnect = AT_ONCE })
@@ -615,10 +615,10 @@ describe("an error that trying again can't help", function()
   end)
 end)
 
-describe("who answers when a connection that had been ready is dialled again", function()
+describe("the host that answers a reconnect", function()
   local HTTP = "raw HTTP/1.1 302 Found\\r\\nLocation: http://portal.example/\\r\\n\\r\\n<html></html>\n"
 
-  -- It is told why, and tried again until the server is there.
+  -- The program is told why, and it is tried again until the server accepts it.
   local function passes(wanted, ...)
     local p = play(managed.session(), LISTENS, told "now", "cut\naccept\n", table.concat { ... }, "accept\n",
       managed.resume(1), managed.resumed(1), bye(1))
@@ -659,7 +659,7 @@ describe("who answers when a connection that had been ready is dialled again", f
     is_final({ layer = "tls", condition = "starttls-not-offered", retry = false }, nil, bare)
   end)
 
-  it("is believed about the password, once its certificate was seen", function()
+  it("is believed about the password, since its certificate was checked", function()
     local p = play(managed.session(), told "now", "cut\naccept\n", peer.starttls, (peer.plain:gsub(
       "S: <success xmlns='urn:ietf:params:xml:ns:xmpp%-sasl'/>",
       "S: <failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>")))
@@ -674,7 +674,7 @@ describe("a conflict", function()
   local CONFLICT = "S: <stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
     .. "</stream:stream>\n"
 
-  it("with our own last link, which the server believes in still, passes", function()
+  it("with our own last link, which the server considers alive, is temporary", function()
     local p = play(managed.session(), told "now", "cut\naccept\n", managed.resume(1), CONFLICT, "accept\n",
       managed.resume(1), CONFLICT, "accept\n", managed.resume(1), managed.resumed(0), bye(1))
     local conn, states = dialled(p, { reconnect = AT_ONCE })
@@ -684,7 +684,7 @@ describe("a conflict", function()
     p:check()
   end)
 
-  it("with somebody else, later, is final", function()
+  it("with another client, later, is final", function()
     local p = play(managed.session(), told "now", "cut\naccept\n", managed.resume(1), CONFLICT, "accept\n",
       managed.resume(1), managed.resumed(0), told "then", CONFLICT)
     local conn, states = dialled(p, { reconnect = AT_ONCE })
@@ -721,7 +721,7 @@ describe("a server that ends each session soon", function()
     assert.equal(4, conn:info().resumed)
   end)
 
-  it("by what is no XML is come back to, and for the third time waited for", function()
+  it("by malformed XML is dialled again, and after the third time with a long pause", function()
     local poison = "raw <message><body>\\x01</body></message>\n"
       .. "C: <stream:error>...</stream:error></stream:stream>\ncut\n"
     local fresh = managed.login() .. "match <resume[^>]*>\nS: <failed xmlns='urn:xmpp:sm:3'/>\n" .. managed.binding
@@ -739,7 +739,7 @@ describe("a server that ends each session soon", function()
     for i = 1, 3 do check_error({ layer = "stream", condition = "not-well-formed", retry = true }, why[i]) end
     assert.not_matches("reconnect.max", why[2].text, 1, true)
     assert.matches("reconnect.max", why[3].text, 1, true)
-    -- Half a pause of room on both sides: a busy machine tells of a state late.
+    -- With a margin of half a pause on both sides, since a busy machine reports a state late.
     assert.is_true(pauses[3] > 1.5, pauses[3])
     assert.is_true(pauses[1] < 1.5 and pauses[2] < 1.5)
     assert.is_true(conn:stop(30))
@@ -748,7 +748,7 @@ describe("a server that ends each session soon", function()
 end)
 
 describe("stop", function()
-  -- The first link breaks with a message unacknowledged, on the next one nothing comes after `until_then`.
+  -- The first link breaks with a message unacknowledged; on the next one nothing comes after `until_then`.
   local function check_stop(state, until_then)
     local p = play(managed.session(), message "1", told "now", "cut\naccept\n", until_then, "eof\n")
     local conn = dialled(p, { reconnect = AT_ONCE })
@@ -764,13 +764,13 @@ describe("stop", function()
     p:check()
   end
 
-  it("while it connects", function() -- to a server that it has met
+  it("while connecting", function() -- to a server that is known
     check_stop("securing", "C: <stream:stream ...>\nC: <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\n")
   end)
 
-  it("while it resumes", function() check_stop("resuming", managed.resume(1)) end)
+  it("while resuming", function() check_stop("resuming", managed.resume(1)) end)
 
-  it("while it binds", function()
+  it("while binding", function()
     check_stop("binding", managed.resume(1) .. "S: <failed xmlns='urn:xmpp:sm:3'/>\nC: <iq ...>...</iq>\n")
   end)
 end)
@@ -784,7 +784,7 @@ describe("see-other-host", function()
       .. "</stream:error></stream:stream>\n"):format(target)
   end
 
-  -- The beginning of a play that sends its client elsewhere.
+  -- The beginning of a play that redirects its client.
   local function sends_to(target)
     return "C: <stream:stream ...>\n" .. HEADER .. elsewhere(target) .. "C: </stream:stream>\n"
   end
@@ -807,7 +807,7 @@ describe("see-other-host", function()
 
   local SESSION = managed.session() .. told "here" .. bye(1)
 
-  it("is reported, and not followed, unless that is wanted", function()
+  it("is reported, and not followed, by default", function()
     local err = is_reported(play(sends_to "localhost:5"))
     assert.matches("localhost:5", err.text)
     assert.matches("see_other_host = true", err.text, 1, true)
@@ -829,13 +829,13 @@ describe("see-other-host", function()
     reaches(play(sends_to("[::1]:" .. keep(six).port)), six)
   end)
 
-  it("is followed three times, and no more", function()
+  it("is followed at most three times", function()
     local hop = sends_to "localhost" .. "accept\n"
     reaches(play(hop:rep(3), SESSION))
     is_reported(play(hop:rep(3), sends_to "localhost", "eof\n"), { see_other_host = true })
   end)
 
-  it("needs the domain's certificate there, whatever name it has", function()
+  it("requires the domain's certificate at the other host", function()
     local other = play((peer.starttls:gsub("tls\n", "tls cert=wrongname refused\n")))
     local p = play(sends_to("localhost:" .. other.port))
     local conn, err = dial(p, { see_other_host = true })
@@ -844,7 +844,7 @@ describe("see-other-host", function()
     other:check()
   end)
 
-  it("that is no host is reported", function()
+  it("with an invalid host is reported", function()
     for _, target in ipairs { "", "localhost:0", "localhost:65536", "localhost:", "localhost:5222x", "localhost:-1",
       ":5222", ("x"):rep(300), ("x"):rep(300) .. ":5222", ("x"):rep(9000) .. ":5222", "[::1",
       "[]:5222", "[::1]5222", "a b", "a@b", "a/b", "[a b]:5222", "[a/b]", "[a%lo]:5222", "[127.0.0.1%lo]:5222",
@@ -853,7 +853,7 @@ describe("see-other-host", function()
     end
   end)
 
-  it("in a session is followed, too, and a new one begins there", function()
+  it("in a session is followed, too, to a new session", function()
     local other = play(managed.login(), managed.binding, "C: <enable xmlns='urn:xmpp:sm:3'/>\n",
       managed.enabled "two", told "there", message "2", r, a(1), bye(1))
     local p = play(sends_to "localhost", "accept\n", managed.asked,
@@ -868,7 +868,7 @@ describe("see-other-host", function()
     other:check()
   end)
 
-  it("after each login is followed three times, and no more", function()
+  it("after each login is followed at most three times", function()
     local hop = managed.session() .. elsewhere "localhost" .. "accept\n"
     local again = managed.asked:gsub("C: <iq", "C: <resume .../>\nS: <failed xmlns='urn:xmpp:sm:3'/>\nC: <iq", 1)
       .. managed.enabled "one" .. elsewhere "localhost"
@@ -881,7 +881,7 @@ describe("see-other-host", function()
     p:check()
   end)
 
-  it("in a session ends it, unless it is wanted", function()
+  it("in a session ends the connection by default", function()
     local p = play(managed.session(), LISTENS, told "now", elsewhere "localhost:5")
     local conn, states = listening(p, { reconnect = AT_ONCE })
     is_in(conn, "closed")
@@ -892,7 +892,7 @@ describe("see-other-host", function()
 end)
 
 describe("one of two servers", function()
-  it("that takes connections and drops them is passed over", function()
+  it("that accepts connections and drops them is skipped", function()
     local first = play(managed.session(), message "1", r, a(1), "cut\naccept\ncut\n")
     local second = play(managed.resume(0), managed.resumed(1), message "2", r, a(2), bye())
     local pipe = child.open("nameserver.py", { json.encode {

@@ -1,5 +1,5 @@
--- reference: doc/reference is what the comments in the source say, and these name every public function, method, event
--- and field that there is, and no other; each has an example, which does what it says.
+-- reference: doc/reference says what the comments in the source say, and these name every public function, method,
+-- event and field that exists, and no other; each has an example, which does what it says.
 package.path = "doc/make/?.lua;" .. package.path
 local reference = require "reference"
 local handles = require "spec.support.handles"
@@ -13,7 +13,7 @@ local function sorted(set)
   return list
 end
 
--- The names of functions in a table, but for those that are for the library's own files.
+-- The names of the functions in a table, except those in `except` and `hooks`, which are for the library's own files.
 local function functions_in(t, except, hooks)
   local found = {}
   for name, value in pairs(t) do
@@ -28,7 +28,7 @@ local function set(list)
   return found
 end
 
--- A module of the library, nil where what it needs isn't here.
+-- A module of the library; nil if what it needs isn't installed.
 local function module_of(page, section)
   local name = section.module or page.module
   if not name then return nil end
@@ -36,7 +36,7 @@ local function module_of(page, section)
   return ok and module or nil
 end
 
--- What the sections with this prefix document.
+-- The names that the sections with this prefix document.
 local function documented(page, prefix)
   local found = {}
   for _, section in ipairs(page.sections) do
@@ -62,8 +62,9 @@ describe("doc/reference", function()
   end)
 
   it("is about every module that programs load", function()
-    local own = set { "channel", "contract", "guard", "handle", "load", "logout", "misfit", "nearest", "options",
-      "proxy", "rsm", "saved", "types", "uuid", "version", "wait", "init" } -- for the library's own files
+    local own = set { "beside", "channel", "client", "contract", "guard", "handle", "load", "logout", "misfit",
+      "nearest", "options", "promise", "proxy", "rsm", "saved", "types", "uuid", "version", "wait",
+      "init" } -- the library's own
     local there = {}
     for _, page in ipairs(reference.list) do there[page.file] = true end
     local pipe = assert(io.popen "ls lua/xmpp/*.lua")
@@ -74,7 +75,7 @@ describe("doc/reference", function()
     pipe:close()
   end)
 
-  it("says of every function what it does", function()
+  it("describes every function", function()
     for _, page in ipairs(reference.list) do
       for _, section in ipairs(page.sections) do
         for _, f in ipairs(reference.functions_of(section)) do
@@ -94,12 +95,12 @@ describe("doc/reference", function()
           local except = set(section.internal)
           local there = functions_in(module, except, hooks)
           local said = documented(page, section.prefix)
-          for name in pairs(said) do -- a hook that is for programs as well
+          for name in pairs(said) do -- a hook that programs may use, too
             if type(module[name]) == "function" then there[name] = true end
           end
           if section.prefix == "xmpp." then
             for _, name in ipairs(handles.conn_methods()) do there[name] = name == "jid" or nil end
-            there.connection_jid = nil -- conn:jid
+            there.connection_jid = nil -- it is conn:jid
           end
           assert.same(sorted(there), sorted(said))
           for name in pairs(except) do assert.is_function(module[name], name) end
@@ -109,7 +110,7 @@ describe("doc/reference", function()
   end
 end)
 
-describe("doc/reference, of what lives,", function()
+describe("doc/reference, of handles and events,", function()
   local living
   setup(function() living = handles.open() end)
   teardown(function() living.close() end)
@@ -146,7 +147,7 @@ describe("doc/reference, of what lives,", function()
     end
   end)
 
-  it("has every field of what it describes", function()
+  it("has every field of each type", function()
     local _, by = reference.all_types()
     local unknown = {}
     for class, value in pairs(living.values()) do
@@ -164,10 +165,10 @@ describe("doc/reference, of what lives,", function()
       end
     end
     table.sort(unknown)
-    assert.same({}, unknown) -- fields of which the annotations know nothing
+    assert.same({}, unknown) -- fields that aren't annotated
   end)
 
-  it("says of no field that it is always there, if it may be missing", function()
+  it("marks every field that may be missing", function()
     local _, by = reference.all_types()
     local missing = {}
     for class, value in pairs(living.values()) do
@@ -191,10 +192,10 @@ describe("doc/reference, of what lives,", function()
 end)
 
 describe("an example", function()
-  local RUN = not jit -- once is enough
+  local RUN = not jit -- to run them once is enough
   for _, page in ipairs(reference.list) do
     local by, list = reference.examples_of(page)
-    it(("is there for each function of the page %s, and for no other"):format(page.file), function()
+    it(("exists for each function of the page %s, and for no other"):format(page.file), function()
       local there = {}
       for _, section in ipairs(page.sections) do
         for _, f in ipairs(reference.functions_of(section)) do
@@ -205,7 +206,7 @@ describe("an example", function()
       for name in pairs(by) do assert.is_true(there[name] or false, name) end
     end)
     for _, chunk in ipairs(RUN and list or {}) do
-      it(("does what it says: %s"):format(chunk.title), function() manual.run(chunk) end)
+      it(("works: %s"):format(chunk.title), function() manual.run(chunk) end)
     end
   end
 end)

@@ -1,5 +1,5 @@
--- What is no stanza is refused before a byte of it leaves, by a reason that names the place; tables are read raw; what
--- is received is plain and canonical.
+-- What isn't a valid stanza is refused before a byte of it is sent, with a reason that names the place; tables are read
+-- raw; what is received is plain and canonical.
 local fed = require "spec.support.fed"
 local luas = require "spec.support.luas"
 local xmpp = require "xmpp"
@@ -9,7 +9,7 @@ local FORBIDDEN = "%s, which XML 1.0 forbids"
 
 local f
 
--- By contract.stanza with just this reason; by everything that sends, at the caller's line, with nothing sent.
+-- contract.stanza refuses it with exactly this reason; what sends raises it at the caller's line, and sends nothing.
 local function refused(x, reason)
   local ok, why = xmpp.contract.stanza(x)
   assert.is_false(ok)
@@ -47,7 +47,7 @@ end
 before_each(function() f = fed.open { jid = "alice@xmpp.test/here" } end)
 
 describe("refused", function()
-  it("is what is no table", function()
+  it("is a stanza that isn't a table", function()
     for _, v in ipairs { 42, "<message/>", true, print, io.stdout, coroutine.create(function() end) } do
       refused(v, "stanza: table expected, got " .. type(v))
     end
@@ -64,7 +64,7 @@ describe("refused", function()
     refused({ "message", {}, "text", { "body", {}, { true } } }, "stanza[4][3][1]: string expected, got boolean")
   end)
 
-  it("is a name that is none in XML", function()
+  it("is a name that is invalid in XML", function()
     for _, name in ipairs { "a b", "a:b", ":", "1a", "-a", ".a", "a>", "a='1'", "a/", "a\0", "a\n", "\195\151",
       "a\194\160", "{urn:a}b", "!--a", "?a", "a\240\159\152\128" } do
       refused({ "message", {}, { name } }, "stanza[3][1]: not an XML name")
@@ -72,7 +72,7 @@ describe("refused", function()
     refused({ "message", {}, { "" } }, "stanza[3][1]: an empty name")
   end)
 
-  it("is an attribute's name that is none", function()
+  it("is an invalid attribute name", function()
     for _, name in ipairs { "a b", "a:b", "xmlns:a", "xml:space", "1a", "a=", "\195\151" } do
       refused({ "iq", {}, { "a", { [name] = "v" } } }, "stanza[3][2]." .. name .. ": not an XML name")
     end
@@ -102,14 +102,14 @@ describe("refused", function()
     end
   end)
 
-  it("is a number that has no text", function()
+  it("is a number without a finite value", function()
     for _, v in ipairs { 0 / 0, 1 / 0, -1 / 0 } do
       refused({ "iq", {}, v }, "stanza[3]: a finite number expected, got number")
       refused({ "iq", { id = v } }, "stanza[2].id: a finite number expected, got number")
     end
   end)
 
-  it("is what is not UTF-8", function()
+  it("is text that isn't UTF-8", function()
     for _, s in ipairs { "\128", "\255", "a\192\128", "\193\191", "\224\128\175", "\237\160\128", "\237\191\191",
       "\240\128\128\128", "\244\144\128\128", "\245\128\128\128", "\195", "\226\130", "\240\159\152", "\195a" } do
       refused({ "iq", {}, s }, "stanza[3]: bytes that are not UTF-8")
@@ -137,13 +137,13 @@ describe("refused", function()
     end
   end)
 
-  it("is another element at the top", function()
+  it("is a top element that isn't a stanza", function()
     for _, name in ipairs { "query", "Message", "IQ", "stream", "stream:error", "message ", "message\0", "r", "a" } do
       refused({ name }, ("stanza: a stanza is a message, a presence or an iq, not '%s'"):format((name:gsub("%z", "?"))))
     end
   end)
 
-  it("is a namespace that is not the element's to have", function()
+  it("is a namespace that the element may not have", function()
     local own = "stanza[2].xmlns: a stanza has the stream's own namespace: leave xmlns out"
     for _, ns in ipairs { "", "jabber:server", "jabber:component:accept", "jabber:client ", "jabber:client\0" } do
       refused({ "message", { xmlns = ns } }, own)
@@ -161,24 +161,24 @@ describe("refused", function()
   end)
 
   it("is a hole among the children", function()
-    local x = { "iq", {}, nil, "text" } -- whose length is 4 or 2, as Lua likes
+    local x = { "iq", {}, nil, "text" } -- its length is 4 or 2, depending on the Lua
     refused(x, #x == 4 and "stanza[3]: element or text expected, got nil"
       or "stanza: a hole in the list of children, before index 4")
     refused({ "iq", {}, "text", [7] = "more" }, "stanza: a hole in the list of children, before index 7")
     refused({ "iq", {}, { "a", [5] = "b" } }, "stanza[3]: a hole in the list of children, before index 5")
   end)
 
-  it("is a key that has no place", function()
+  it("is an unknown key", function()
     refused({ "iq", {}, to = "a@b" }, "stanza: stray key 'to' (attributes go into slot 2)")
     refused({ "iq", {}, { "a", n = 1 } }, "stanza[3]: stray key 'n' (attributes go into slot 2)")
-    refused({ "iq", ["2"] = {} }, "stanza: stray key '2' (attributes go into slot 2)") -- a text, not the place
+    refused({ "iq", ["2"] = {} }, "stanza: stray key '2' (attributes go into slot 2)") -- a text "2" is no position
     refused({ "iq", {}, ["3"] = { "a" } }, "stanza: stray key '3' (attributes go into slot 2)")
     for _, key in ipairs { 0, -1, 1.5, true } do
       refused({ "iq", {}, [key] = "x" }, "stanza: stray key, a " .. type(key) .. " that is no place in a list")
     end
   end)
 
-  -- What is in a table's hash part is walked in any order: the last of the list may come before the stray one.
+  -- A table's hash part has no defined order: the last of the list may come before the key that doesn't belong there.
   it("is each of these, however the table was built", function()
     local seed, strange = 7, 0
     local function chance(n)
@@ -202,8 +202,8 @@ describe("refused", function()
     assert.is_true(strange > 1000 and strange < 3000)
   end)
 
-  -- RFC 6120 8.2.3. A message's and a presence's types are the program's own business, as are unknown ones of theirs.
-  it("is an iq without a type, or of none that there is", function()
+  -- RFC 6120 8.2.3. A message's or presence's type is the program's choice, even if no RFC defines it.
+  it("is an iq without a type, or with an unknown one", function()
     local none = "stanza[2].type: an iq needs a type: get, set, result or error"
     for _, x in ipairs { { "iq" }, { "iq", {} }, { "iq", { id = "1" } }, { "iq", { "query" } }, { "iq", "text" },
       { "iq", { id = "1" }, { "query", { type = "get" } } }, { "iq", { Type = "get" } } } do
@@ -220,7 +220,7 @@ describe("refused", function()
     for _, name in ipairs { "message", "presence" } do accepted({ name }, "<" .. name .. "/>") end
   end)
 
-  it("is an answer that doesn't say what it answers", function()
+  it("is an iq response without an id", function()
     for _, t in ipairs { "result", "error" } do
       refused({ "iq", { type = t, to = "bob@xmpp.test/x" }, { "q", { xmlns = "urn:q", id = "1" } } },
         ("stanza[2].id: an iq of type %s needs the id of the iq that it answers"):format(t))
@@ -230,7 +230,7 @@ describe("refused", function()
     end
   end)
 
-  it("is what is deeper than 128 elements", function()
+  it("is a tree deeper than 128 elements", function()
     local x = nested(128)
     accepted(x, "<message>" .. ("<a>"):rep(126) .. "<a/>" .. ("</a>"):rep(126) .. "</message>")
     refused(nested(129), "stanza" .. ("[3]"):rep(128) .. ": elements deeper than 128 (or a table that contains itself)")
@@ -261,7 +261,7 @@ describe("refused", function()
     assert.equal("<presence/><presence/>", f:sent())
   end)
 
-  it("is it inside a handler, too, and the connection goes on", function()
+  it("is a bad stanza inside a handler, too, and the connection continues", function()
     local told = {}
     xmpp.on_error(function(text) told[#told + 1] = text end)
     f.conn:set_handler(function(x, conn)
@@ -291,7 +291,7 @@ describe("accepted", function()
     accepted({ "message", { id = 7 }, -1, 1.5, { "a", 0 } }, "<message id='7'>-11.5<a>0</a></message>")
   end)
 
-  it("keeps an id that is a number, with however many other numbers beside it", function()
+  it("is an id that is a number, among many other numbers", function()
     for i = 1, 30 do
       local attrs = { id = 1000 + i, to = 1, type = 2, from = 3 }
       for k = 1, i do attrs["n" .. k] = k end
@@ -300,7 +300,7 @@ describe("accepted", function()
     end
   end)
 
-  it("is a million texts that are one; more than may wait to be sent is refused as the limit it is", function()
+  it("is a million references to one text; too much for the queue is a limit error", function()
     local x = { "message", {} }
     for i = 3, 1000002 do x[i] = "x" end
     assert.is_true(f.conn:send(x))
@@ -340,7 +340,7 @@ describe("tables", function()
     assert.same({}, calls)
   end)
 
-  it("have nothing that only a metamethod would say", function()
+  it("aren't asked through their metamethods", function()
     refused(setmetatable({}, { __index = { "message" } }), "stanza[1]: string expected, got nil")
     refused(spied {}, "stanza[1]: string expected, got nil")
     refused({ "iq", {}, spied {} }, "stanza[3][1]: string expected, got nil")

@@ -1,4 +1,4 @@
--- register: accounts with servers and services (XEP-0077), by xmpp.testing.
+-- register: accounts with servers and services (XEP-0077), with xmpp.testing.
 
 local form = require "xmpp.form"
 local register = require "xmpp.register"
@@ -29,7 +29,7 @@ end
 local function told(got) return { got.err.condition, got.err.app, got.err.text } end
 
 describe("the form", function()
-  it("is a data form, or elements that stand for one", testing.around(function(t)
+  it("is a data form, or elements that replace one", testing.around(function(t)
     local got = task(register.form, t.conn, IRC)
     t:expect(GET, query({ "instructions", {}, "old" }, { "username" }, { "password" },
       data({ var = "nick", required = true, label = "Nick" })))
@@ -47,13 +47,13 @@ describe("the form", function()
       f.fields[2].var, f.fields[2].kind })
   end))
 
-  it("is our own server's where nobody else is named", testing.around(function(t)
+  it("is our own server's by default", testing.around(function(t)
     local got = task(register.form, t.conn)
     t:expect({ "iq", { type = "get", to = "example.net" }, { "query", { xmlns = REGISTER } } }, query { "registered" })
     assert.is_true(got.ok.registered)
   end))
 
-  it("must hold together", testing.around(function(t)
+  it("must be well formed", testing.around(function(t)
     for why, answer in pairs {
       ["the answer of irc.example.net: query: missing"] = { "query", { xmlns = "urn:x" } },
       ["the answer of irc.example.net: query.x.type: form, submit, cancel or result expected"] =
@@ -82,7 +82,7 @@ describe("submit", function()
     assert.is_true(got.ok)
   end))
 
-  it("fills in all elements where there is none", testing.around(function(t)
+  it("fills in the elements if there is no data form", testing.around(function(t)
     local got = task(register.submit, t.conn, IRC, { username = "kettle", password = "1234" }, PLAIN)
     t:expect(GET, query({ "username" }, { "key", {}, "k" }, { "password" }))
     local x = t:expect({ "iq", { type = "set", to = IRC } })[3]
@@ -91,13 +91,13 @@ describe("submit", function()
     assert.is_true(got.ok)
   end))
 
-  it("sends nothing that isn't what was asked for", testing.around(function(t)
+  it("sends nothing that doesn't match the form", testing.around(function(t)
     for _, case in ipairs {
-      { {}, query(data({ var = "nick", required = true })), "missing", "'nick' is asked for, and there is no answer" },
+      { {}, query(data({ var = "nick", required = true })), "missing", "'nick' is required, and there is no value" },
       { { a = "1" }, query { "username", {}, "x" }, "unknown", "the form has no field 'a'" },
       { { username = 5 }, query { "username" }, "invalid",
         "bad value of field 'username' (string expected, got number)" },
-      { {}, query { "username" }, "missing", "'username' is asked for, and there is no answer" },
+      { {}, query { "username" }, "missing", "'username' is required, and there is no value" },
       { { l = "z" }, query(data({ var = "l", kind = "list-single", options = { "x" } })), "invalid",
         "bad value of field 'l' ('z' is no option)" },
     } do
@@ -108,7 +108,7 @@ describe("submit", function()
     t:nothing()
   end))
 
-  it("lets no password leave by a stream that everybody can read", testing.around(function(t)
+  it("sends no password over an unencrypted stream", testing.around(function(t)
     for _, answer in ipairs { query({ "username" }, { "password" }),
       query(data({ var = "username" }, { var = "password" })),
       query(data({ var = "username", kind = "text-private" }, { var = "password" })) } do
@@ -123,7 +123,7 @@ describe("submit", function()
     t:nothing()
   end))
 
-  it("answers what a refusal wants to know besides", testing.around(function(t)
+  it("can answer the form in a refusal", testing.around(function(t)
     local got = task(register.password, t.conn, "new", PLAIN)
     local asked = t:expect({ "iq", { type = "set", to = "example.net" } }, false)
     assert.same({ "username", "bot", "password", "new" }, { asked[3][3][1], asked[3][3][3], asked[3][4][1],
@@ -154,18 +154,18 @@ describe("password", function()
 end)
 
 describe("cancel", function()
-  it("ends what was registered", testing.around(function(t)
+  it("ends a registration", testing.around(function(t)
     local got = task(register.cancel, t.conn, IRC)
     local x = t:expect({ "iq", { type = "set", to = IRC }, { "query", { xmlns = REGISTER }, { "remove" } } })
     assert.equal(3, #x[3])
     assert.is_true(got.ok)
   end))
 
-  it("doesn't end our own account unless that is meant", testing.around(function(t)
+  it("doesn't end our own account without opts.account", testing.around(function(t)
     for _, jid in ipairs { "example.net", "EXAMPLE.net", "bot@example.net", "bot@example.net/x" } do
       local ok, err = pcall(register.cancel, t.conn, jid)
       assert.is_false(ok)
-      assert.truthy(err:find "opts.account = true ends it")
+      assert.truthy(err:find "opts.account = true deletes it")
     end
     t:nothing()
     local got = task(register.cancel, t.conn, "example.net", { account = true })
@@ -176,7 +176,7 @@ describe("cancel", function()
 end)
 
 describe("mistakes", function()
-  it("are told at their line", testing.around(function(t)
+  it("raise at the caller's line", testing.around(function(t)
     local conn = t.conn
     for why, mistake in pairs {
       ["bad argument #1 to 'form' (connection expected, got nil)"] = function() register.form() end,

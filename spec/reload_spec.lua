@@ -1,13 +1,13 @@
--- reload: the library loaded again in the Lua state where it is at work already, as editors do with a changed plugin,
--- and busted with every file of specs. There is one core in a state: what was begun goes on, by old functions
--- and by new ones.
+-- reload: the library is loaded again in a Lua state where it is already in use, as editors do with a changed plugin,
+-- and busted for every file of specs. There is only one core in a state: what was begun goes on, with old functions and
+-- with new ones.
 local fed = require "spec.support.fed"
 local shell = require "spec.support.shell"
 
 local old, old_core = require "xmpp", require "xmpp.core"
 local LUA = os.getenv "LUA" or "lua5.4"
 
--- What connections have while this file's load is the last.
+-- The methods that connections have after this file has loaded the library.
 local methods, close
 do
   local f = fed.open { jid = "me@xmpp.test/here" }
@@ -16,7 +16,7 @@ do
   f:feed "</stream:stream>"
 end
 
--- Takes the modules out of package.loaded, for the time of f(load); load() loads them again -> xmpp, xmpp.core
+-- Runs f(load) with the modules removed from package.loaded; load() loads them again. Returns xmpp, xmpp.core.
 local function with_reload(f)
   local kept = {}
   for name, module in pairs(package.loaded) do
@@ -151,7 +151,7 @@ describe("A host's loop, when the library is loaded again,", function()
     assert.truthy(why:find("the loop is a host's", 1, true), why)
     local second = driver.begin("another host")
     assert.is_true(first.stopped)
-    first:stop() -- once more: nothing
+    first:stop() -- a second time it does nothing
     ok, why = pcall(driver.begin, "a third")
     assert.is_false(ok)
     assert.truthy(why:find("another host drives the library already", 1, true), why)
@@ -188,8 +188,8 @@ it("Another copy of the module in one Lua state has the same core", function()
   end)
 end)
 
--- Each of its files has package.loaded as it was before the file.
-it("busted, which loads it anew for each file, leaves what an earlier file has opened at work", function()
+-- busted restores package.loaded after each of its files.
+it("busted loads it again for each file; connections of earlier files still work", function()
   shell.in_folder(function(folder)
     local function write(name, text)
       local file = assert(io.open(folder .. "/" .. name, "w"))

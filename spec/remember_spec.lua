@@ -1,5 +1,5 @@
--- remember: what a login leaves for the next one: a TLS session, which Prosody gives to who may have it when it is told
--- to, and SCRAM's keys. What such a session may be used for is in c/test/t_tls_session.c; the keys are in t_keyring.c.
+-- remember: what a login leaves for the next one: a TLS session, which Prosody gives if it is configured to, and
+-- SCRAM's keys. c/test/t_tls_session.c tests when such a session may be used, and t_keyring.c the keys.
 local offer = require "spec.support.offer"
 local proxy = require "spec.support.proxy"
 local server = require "spec.support.server"
@@ -15,7 +15,7 @@ local function login(s, opts, who, password)
   return xmpp.connect_client(who .. "@" .. s.domain, password or s.users[who], s.host, port, s.opts(opts))
 end
 
--- Logs in and out: was the TLS session resumed? And by which mechanism was it.
+-- Logs in and out. Returns whether the TLS session was resumed, and the info, with the mechanism.
 local function is_resumed(s, opts, who)
   local conn, err = login(s, opts, who)
   if not conn then error(tostring(err), 2) end
@@ -45,7 +45,7 @@ server.each(function(s)
     assert.is_true(is_resumed(s, direct))
   end)
 
-  it("for another account, too, but not for one that wants none or asks for other certificates", function()
+  it("for another account, too, but not with remember = false or other certificates", function()
     assert.is_false(is_resumed(s))
     assert.is_true(is_resumed(s, nil, "bob"))
     assert.is_false(is_resumed(s, { remember = false }))
@@ -64,24 +64,24 @@ server.each(function(s)
     assert.is_true(is_resumed(s))
   end)
 
-  it("not when all was forgotten", function()
+  it("not after forget", function()
     assert.is_false(is_resumed(s))
     xmpp.forget()
     assert.is_false(is_resumed(s))
   end)
 
-  it("what is known of the server goes with the rest, and isn't used or left where that is not wanted", function()
+  it("what is known of the server is forgotten, too, and with remember = false unused", function()
     local function is_pipelined(opts) return select(2, is_resumed(s, opts)).pipelined ~= nil end
     assert.is_false(is_pipelined { remember = false })
-    assert.is_false(is_pipelined()) -- that one has left nothing
+    assert.is_false(is_pipelined()) -- the first login has left nothing
     assert.is_true(is_pipelined())
-    assert.is_false(is_pipelined { remember = false }) -- nor does it use anything
+    assert.is_false(is_pipelined { remember = false }) -- and it uses nothing that is there
     assert.is_true(is_pipelined())
     xmpp.forget()
     assert.is_false(is_pipelined())
   end)
 
-  it("a wrong password is wrong, however often the right one has logged in", function()
+  it("a wrong password is refused, however often the right one has logged in", function()
     for _ = 1, 2 do
       assert.is_string(select(2, is_resumed(s)).mechanism)
       for _, wrong in ipairs { "alicep", "alicepw ", "bobpw" } do
@@ -92,20 +92,20 @@ server.each(function(s)
     end
   end)
 
-  it("a link that is cut comes back with the session of the last one", function()
+  it("a reconnect resumes the last link's TLS session", function()
     local p = proxy.start(s.host, s.port)
     local conn = assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, p.host, p.port,
       s.opts { reconnect = { min = 0 } }))
     finally(function() conn:stop() p:stop() end)
     assert.is_false(conn:info().tls_resumed)
-    assert(conn:ping(30)) -- the server has said how it is to be resumed
+    assert(conn:ping(30)) -- now the server has said how the session can be resumed
     p:tell "cut rst"
     assert(conn:ping(30))
     assert.equal(1, conn:info().resumed)
     assert.is_true(conn:info().tls_resumed)
   end)
 
-  it("a server that has forgotten the session is none the worse for it", function()
+  it("a server that has forgotten the session lets us log in", function()
     assert.is_false(is_resumed(s))
     s:restart()
     assert.is_false(is_resumed(s))
@@ -114,14 +114,14 @@ server.each(function(s)
 end, { extra_conf = TICKETS, auth = "SHA-1" }, { "prosody", "prosody13" })
 
 server.each(function(s)
-  it("a server that gives no sessions, or doesn't take them back, is none the worse for being asked", function()
+  it("a server that gives no sessions, or refuses them, lets us log in", function()
     for _ = 1, 3 do assert.is_false(is_resumed(s)) end
   end)
 end, nil, { "prosody", "ejabberd", "ejabberd24" })
 
--- Prosody gives sessions then and dies of what it gave (by OpenSSL's alert internal_error).
+-- This Prosody gives sessions, but fails when they are resumed (with OpenSSL's alert internal_error).
 server.each(function(s)
-  it("a server that chokes on a session is dialled again, and asked no more", function()
+  it("a server that fails on a session is dialled again, and offered none any more", function()
     local p = proxy.start(s.host, s.port)
     finally(function() p:stop() end)
     for connections = 1, 4 do
@@ -143,7 +143,7 @@ server.each(function(s)
   end)
 end, { extra_conf = TICKETS, tls_protocol = "1.2" }, { "prosody" })
 
-it("without TLS there is nothing to tell", function()
+it("without TLS info has no tls_resumed", function()
   local fed = require "spec.support.fed"
   assert.is_nil(fed.open { jid = "alice@xmpp.test/desk" }.conn:info().tls_resumed)
 end)

@@ -1,4 +1,4 @@
--- response: which stanza is the response to a request, and who gets it; what becomes of forged ones. On fed bytes.
+-- response: which stanza is the response to a request, and who gets it; what happens to forged ones. On fed bytes.
 
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
@@ -13,7 +13,7 @@ local function set(...) f, conn = ... end
 describe("a response", function()
   stage.around(set)
 
-  it("without a handler goes to who waits, and not to the queue", function()
+  it("without a handler goes to its waiter, and not to the queue", function()
     conn:stop_handler()
     conn:set_callback(hears "never")
     conn:send_callback(request "a1", notes "a")
@@ -24,7 +24,7 @@ describe("a response", function()
     assert.is_nil(conn:receive())
   end)
 
-  it("with a handler goes to who waits first, then to the callbacks", function()
+  it("with a handler goes to its waiter first, then to the callbacks", function()
     conn:set_callback(hears "cb")
     conn:set_handler()
     conn:send_callback(request "a1", notes "a")
@@ -36,7 +36,7 @@ describe("a response", function()
     expect "a=2 own2"
   end)
 
-  it("is the same table for all", function()
+  it("is the same table for the waiter and the callbacks", function()
     local got = {}
     local function take(s) got[#got + 1] = s end
     conn:set_callback(take)
@@ -55,7 +55,7 @@ describe("a response", function()
     expect "cb1 cb2 cb4"
   end)
 
-  it("is lost on a handler that its waiter takes away", function()
+  it("isn't dispatched if its waiter removes the handler", function()
     conn:set_callback(hears "cb")
     conn:set_handler()
     conn:send_callback(request "a1", function(_, c) c:stop_handler() end)
@@ -74,7 +74,7 @@ describe("a response", function()
   end)
 end)
 
--- Who may answer. T: who was asked; from: who may have answered then.
+-- From which addresses an answer may come: `to` is the address that was asked, `from` those that may answer.
 local B, F, D = "me@xmpp.test", "me@xmpp.test/here", "xmpp.test"
 local FROMS = { false, B, F, D, "me@xmpp.test/there", "bob@xmpp.test", "bob@xmpp.test/pc", "bob@xmpp.test/PC",
   "else.test", "else.test/res", "xmpp.test/me", "" }
@@ -91,7 +91,7 @@ local RULE = {
   { to = "xmpp.test/me", from = { ["xmpp.test/me"] = true } },
 }
 
--- Asks `to`, feeds `bytes`, and says whether that was the answer. If not, it was delivered, and the wait goes on.
+-- Asks `to`, feeds `bytes`, and returns whether they were the response. If not, they were delivered, and it waits on.
 local function is_answered(name, id, to, bytes, from)
   local answered, delivered = 0, 0
   conn:send_callback({ name, { type = name == "iq" and "get" or nil, id = id, to = to, from = from } },
@@ -105,17 +105,17 @@ local function is_answered(name, id, to, bytes, from)
   return answered == 1
 end
 
--- A connection of its own for each case: what still waits ends with it.
+-- A new connection for each case, with which what still waits ends.
 local function fresh(options)
   if f then stage.close(f) end
   f = stage.open(options)
   conn = f.conn
 end
 
-describe("who may answer", function()
+describe("the sender of a response", function()
   stage.around(set)
 
-  it("follows from who was asked", function()
+  it("must fit the address that was asked", function()
     for _, case in ipairs(RULE) do
       for _, from in ipairs(FROMS) do
         fresh()
@@ -125,7 +125,7 @@ describe("who may answer", function()
     end
   end)
 
-  it("is the same for messages and presences, whatever their type", function()
+  it("is checked in the same way for messages and presences of any type", function()
     for _, name in ipairs { "message", "presence" } do
       for _, case in ipairs(RULE) do
         for i, from in ipairs(FROMS) do
@@ -138,7 +138,7 @@ describe("who may answer", function()
     end
   end)
 
-  it("needs the same name, the same id and a type that answers", function()
+  it("must use the same name, the same id and a type that answers", function()
     local kinds = { { "result", true }, { "error", true }, { "get", false }, { "set", false }, { false, false },
       { "Result", false }, { "", false } }
     local ids = { { "a1", true }, { "A1", false }, { "a1 ", false }, { "a", false }, { "a11", false }, { "", false },
@@ -158,7 +158,7 @@ describe("who may answer", function()
     end
   end)
 
-  it("needs the same id byte for byte, though it is strange", function()
+  it("must use the same id byte for byte, even if it is strange", function()
     for _, id in ipairs { " ", "a'b&c<d>", "\195\164", "a\204\136", "x" .. ("y"):rep(5000) } do
       fresh()
       assert.is_true(is_answered("iq", id, nil, stanza("iq", { type = "result", id = id })))
@@ -167,7 +167,7 @@ describe("who may answer", function()
     assert.is_false(is_answered("iq", "\195\164", nil, stanza("iq", { type = "result", id = "a\204\136" })))
   end)
 
-  it("needs the stream's namespace, and another kind of stream's ends it", function()
+  it("must use the stream's namespace; another stream namespace ends the stream", function()
     for _, ns in ipairs { "jabber:server", "jabber:component:accept" } do
       fresh()
       conn:send_callback(request "a1", notes "a")
@@ -177,7 +177,7 @@ describe("who may answer", function()
     end
   end)
 
-  it("needs the stream's namespace", function()
+  it("must use the stream's namespace for the element itself", function()
     for _, bytes in ipairs {
       "<x:iq xmlns:x='urn:x' type='result' id='a1'/>",
       "<iq xmlns='urn:x' type='result' id='a1'/>",
@@ -195,7 +195,7 @@ describe("who may answer", function()
     end
   end)
 
-  it("compares addresses as prepared", function()
+  it("is compared in prepared form", function()
     local asked = { "Bob\195\132@B\195\156CHER.test./Res", "bob\195\164@xn--bcher-kva.test/Res" }
     local answers = { ["bob\195\164@b\195\188cher.test/Res"] = true, ["BOB\195\132@B\195\188cher.TEST/Res"] = true,
       ["boba\204\136@xn--bcher-kva.test/Res"] = true, ["bob\195\164@b\195\188cher.test/res"] = false,
@@ -224,7 +224,7 @@ describe("who may answer", function()
     end
   end)
 
-  it("compares as they are addresses that are none", function()
+  it("is compared byte for byte if the address is invalid", function()
     for _, to in ipairs { "@", "a@@b", "x/", "" } do
       fresh()
       assert.is_true(is_answered("iq", "a1", to, stanza("iq", { type = "result", id = "a1", from = to })))
@@ -235,7 +235,7 @@ describe("who may answer", function()
     end
   end)
 
-  it("lets a forged answer pass as an ordinary stanza, and waits on", function()
+  it("that is wrong makes it an ordinary stanza, and the wait continues", function()
     conn:set_callback(hears "cb")
     conn:set_handler()
     conn:send_callback(request("a1", "bob@xmpp.test/pc"), notes "a")
@@ -246,18 +246,18 @@ describe("who may answer", function()
     assert.equal("", f:sent())
     f:feed "<iq type='get' id='a1' n='4' from='bob@xmpp.test/pc'/>"
     expect "cb4"
-    assert.equal("error", stage.sent(f)[1][2].type) -- it is a question, which nobody has answered
+    assert.equal("error", stage.sent(f)[1][2].type) -- it was an iq get, which nobody has answered
     f:feed "<iq type='result' id='a1' n='5' from='bob@xmpp.test/pc'/>"
     expect "a=5 cb5"
   end)
 end)
 
-describe("who may answer a component", function()
+describe("the sender of a response to a component", function()
   stage.around(set, { jid = "echo.xmpp.test", component = true })
 
   local OURS = "echo.xmpp.test"
 
-  it("is who was asked, to the address that it was sent from", function()
+  it("must be the one asked, and answer to the address that has asked", function()
     local asked = { "bob@xmpp.test", "bob@xmpp.test/pc", "xmpp.test" }
     local senders = { false, OURS, "room@echo.xmpp.test", "room@echo.xmpp.test/x", "Room@ECHO.xmpp.test" }
     local tos = { false, OURS, "room@echo.xmpp.test", "room@echo.xmpp.test/x", "room@echo.xmpp.test/X", "xmpp.test",
@@ -277,7 +277,7 @@ describe("who may answer a component", function()
     end
   end)
 
-  it("is the server or the component itself where nobody was asked by name", function()
+  it("is the server or the component itself if the request had no address", function()
     for from, expected in pairs { [false] = true, [OURS] = true, ["xmpp.test"] = false, ["bob@xmpp.test"] = false } do
       fresh { jid = OURS, component = true }
       local bytes = stanza("iq", { type = "result", id = "a1", from = from, to = OURS })
@@ -285,7 +285,7 @@ describe("who may answer a component", function()
     end
   end)
 
-  it("is asked from the component's own address unless the stanza says from where", function()
+  it("is asked from the component's own address by default", function()
     conn:send_callback(request("a1", "bob@xmpp.test"), notes "a")
     assert.equal(OURS, stage.sent(f)[1][2].from)
     local mine = request("a2", "bob@xmpp.test")

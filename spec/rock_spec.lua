@@ -1,5 +1,5 @@
--- The rocks: LuaRocks makes one of a clean tree and one of the archive of `make dist`, with no server of rocks and,
--- where that can be had, no network at all; each has every Lua file, and works from where nothing of the project is.
+-- The rocks: LuaRocks makes one of a clean tree and one of the archive of `make dist`, without a server of rocks and,
+-- where possible, without any network; each contains every Lua file, and works outside of the project's folder.
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
 
@@ -8,19 +8,19 @@ local LUA_VERSION = _VERSION:match "%d%.%d"
 local VERSION = xmpp._VERSION:match "^xmpp (.+)$"
 local run, succeed = shell.run, shell.succeed
 
--- Debian's luarocks takes Lua 5.1 for it otherwise.
+-- Without this Debian's luarocks takes LuaJIT for Lua 5.1.
 local LUAJIT = jit and succeed [[printf 'LUA=%s LUA_INCDIR=%s' "$(command -v luajit)" \
   "$(pkg-config --variable=includedir luajit)"]] or ""
 
 local OFFLINE = run "unshare -n true 2>/dev/null && echo unshare -n":match "^unshare %-n" or ""
 
--- luarocks in a folder, with a tree of its own below that.
+-- The shell command for luarocks in a folder, with a tree of its own below it.
 local function luarocks(folder, arguments)
   return ("unset CFLAGS LDFLAGS; cd %s && %s luarocks --lua-version=%s --only-server=/nonexistent %s %s --tree=%s/tree")
     :format(folder, OFFLINE, LUA_VERSION, arguments, LUAJIT, folder)
 end
 
--- In a repository a clean tree is what git would keep.
+-- Copies the files that git has or would add; outside of a repository, all.
 local function copy_to(folder)
   return ("if git rev-parse 2>/dev/null; then git ls-files -z -co --exclude-standard | xargs -0 cp --parents -t %s "
     .. "2>/dev/null; else cp -r c lua rockspec spec Makefile %s; rm -f %s/lua/xmpp/core.so; fi\n")
@@ -44,7 +44,7 @@ local function works(folder)
   assert.truthy(run(("find %s/tree -name xmpp.1"):format(folder)):find "/doc/xmpp%.1\n")
 end
 
--- What a rockspec assigns.
+-- The values that a rockspec assigns.
 local function load_rockspec(path)
   local into = {}
   local chunk
@@ -59,14 +59,14 @@ local function load_rockspec(path)
 end
 
 describe("the rock", function()
-  it("of the tree is made without any server of rocks", function()
+  it("of the source tree is built without a rock server", function()
     shell.in_folder(function(folder)
       succeed(copy_to(folder) .. luarocks(folder, "make rockspec/xmpp-dev-1.rockspec"))
       works(folder)
     end)
   end)
 
-  it("of this version is made of the archive that 'make dist' makes", function()
+  it("of this version is built from the archive of 'make dist'", function()
     shell.in_folder(function(folder)
       succeed(copy_to(folder) .. ("cd %s && make -s dist BUILD=%s/made"):format(folder, folder))
       local text = succeed(("ls %s/made/dist"):format(folder))
@@ -76,7 +76,7 @@ describe("the rock", function()
     end)
   end)
 
-  it("takes a library from where LuaRocks is told that it is", function()
+  it("uses a library from the place that LuaRocks is given", function()
     shell.in_folder(function(folder)
       local made = copy_to(folder) .. ("mkdir %s/mine && echo '#error mine' >%s/mine/expat.h\n"):format(folder, folder)
       local text, status = run(made .. luarocks(folder, ("make rockspec/xmpp-dev-1.rockspec EXPAT_INCDIR=%s/mine")
@@ -89,7 +89,7 @@ describe("the rock", function()
     end)
   end)
 
-  it("names the packages of a library that is not there", function()
+  it("names the packages of a missing library", function()
     shell.in_folder(function(folder)
       local text, status = run(copy_to(folder) .. "export PKG_CONFIG_LIBDIR=/nonexistent; "
         .. luarocks(folder, "make rockspec/xmpp-dev-1.rockspec"))

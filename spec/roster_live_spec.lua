@@ -1,4 +1,4 @@
--- roster_live: rosters on real servers: two of ours with each other, and with another library's client (slixmpp).
+-- roster_live: rosters on real servers: between two of our clients, and with another library's client (slixmpp).
 local child = require "spec.support.child"
 local ext = require "xmpp.ext"
 local iq = require "xmpp.iq"
@@ -12,10 +12,10 @@ local USERS = "dave:davepw erin:erinpw frank:frankpw grace:gracepw heidi:heidipw
   .. "leo:leopw"
 local VERSIONING, PRE_APPROVAL = "urn:xmpp:features:rosterver", "urn:xmpp:features:pre-approval"
 
--- Prosody's line of a contact.
+-- A contact in Prosody's format.
 local LINE = '["contact%d@example.org"] = { subscription = "both", name = "Contact %d", groups = { g%d = true } };\n'
 
--- What happens, as texts: the event and the address.
+-- The events, as texts: name and address.
 local function ear(r, ...)
   local heard = {}
   for _, event in ipairs { ... } do
@@ -109,7 +109,7 @@ server.each(function(s)
     assert.same({ {}, {} }, { alice.requests, bob.requests })
   end)
 
-  it("has all, none or some approved by rule, and asked back", function()
+  it("approves all, none or some requests by rule, and requests back", function()
     local carol, _, at_carol = begin("carol", "c", { approve = function(jid) return jid:match "^dave@" ~= nil end,
       mutual = true })
     local dave, _, at_dave = begin("dave", "d", { approve = "all" })
@@ -126,7 +126,7 @@ server.each(function(s)
     turn_until(function() return subscription_of(dave, at_carol) == "none" end)
   end)
 
-  it("is changed by each of the account's clients, and all know", function()
+  it("is changed by each of the account's clients, and all get the push", function()
     local one, _, _ = begin("frank", "one")
     local two = begin("frank", "two")
     local heard = ear(two, "added", "changed", "removed")
@@ -150,7 +150,7 @@ server.each(function(s)
     assert.equal(s.name:match "^ejabberd" and "true" or "item-not-found", ok and "true" or err.condition)
   end)
 
-  it("is fetched by its version: what has changed is told, and nothing comes where nothing has", function()
+  it("is fetched by its version: only changes come", function()
     local first, conn = begin("grace", "first")
     assert.is_true(conn:info().offers[VERSIONING])
     for _, name in ipairs { "a", "b", "c" } do assert(first:add(name .. "@example.org", { name = name })) end
@@ -181,7 +181,7 @@ server.each(function(s)
     assert.same(ext.save(conn).roster, ext.save(again).roster)
   end)
 
-  it("is there in the session after the server was restarted, and what was missed is told", function()
+  it("is fetched again after the server's restart, and changes are reported", function()
     local r, conn = begin("heidi", "a")
     assert(r:add("a@example.org", { name = "A" }))
     local heard = ear(r, "added", "changed", "removed", "fetched")
@@ -193,7 +193,7 @@ server.each(function(s)
     assert(r:remove "a@example.org")
   end)
 
-  it("is written into by nobody else", function()
+  it("can't be changed by anybody else", function()
     local carol, conn = begin("carol", "c", { approve = "all" })
     local mallory = login("dave", "m")
     local forged = { "query", { xmlns = "jabber:iq:roster", ver = "66" },
@@ -205,7 +205,7 @@ server.each(function(s)
     assert.is_nil(carol.items["dave@" .. s.domain])
   end)
 
-  it("approves ahead where the server can", function()
+  it("pre-approves if the server supports it", function()
     local ivan, conn, at_ivan = begin("ivan", "a")
     local judy = begin("judy", "b")
     if not conn:info().offers[PRE_APPROVAL] then
@@ -216,14 +216,14 @@ server.each(function(s)
     local asked, approved = ear(ivan, "request"), ear(judy, "approved")
     assert(ivan:preapprove("judy@" .. s.domain))
     turn_until(function() return ivan.items["judy@" .. s.domain] end)
-    if not s.name:match "^prosody" then assert.is_true(ivan.items["judy@" .. s.domain].approved) end -- it doesn't say
+    if not s.name:match "^prosody" then assert.is_true(ivan.items["judy@" .. s.domain].approved) end -- not told there
     assert(judy:subscribe(at_ivan))
     turn_until(function() return approved[1] end)
     assert.same({}, asked)
     turn_until(function() return subscription_of(ivan, "judy@" .. s.domain) == "from" end)
   end)
 
-  it("knows a contact by the spelling that we have for it, and by the server's", function()
+  it("finds a contact by our spelling and by the server's", function()
     local r = begin("leo", "a")
     for _, localpart in ipairs { "straße", "οδυσσεύς", "Fuß", "ÀÉ", "plain" } do
       local jid = assert(xmpp.jid(localpart .. "@" .. s.domain))
@@ -241,7 +241,7 @@ server.each(function(s)
   end)
 
   it("has ten thousand contacts", function()
-    if not s.name:match "^prosody" then return end -- the others would have to be asked for each of them
+    if not s.name:match "^prosody" then return end -- in others they would have to be added one by one
     local folder = s.dir .. "/data/" .. s.domain:gsub("%.", "%%2e") .. "/roster"
     os.execute(("mkdir -p '%s' && chmod 777 '%s'"):format(folder, folder))
     local file = assert(io.open(folder .. "/kate.dat", "w"))
@@ -273,7 +273,7 @@ server.each(function(s)
   end)
 
   describe("slixmpp", function()
-    it("approves us and asks back, is renamed, and renames us", function()
+    it("approves us and requests back, is renamed, and renames us", function()
       local alice, conn, at_alice = begin("alice", "ours", { approve = "all" })
       local path, at_carol = os.tmpname(), "carol@" .. s.domain
       local command = "exec env -u LD_PRELOAD '%s/slix_roster.py' '%s' %d '%s' '%s/slix' '%s' >%s"

@@ -1,5 +1,5 @@
--- roster: the account's contacts, by xmpp.testing: fetched by version, pushed, asked for; and whoever would write into
--- them, or have himself let in.
+-- roster: the account's contacts, with xmpp.testing: fetched by version, pushed, changed; and attempts by others to
+-- change them, or to be accepted.
 
 local core = require "xmpp.core"
 local disco = require "xmpp.disco"
@@ -35,14 +35,14 @@ local function around(f, o)
   return testing.around(f, all)
 end
 
--- The roster, used and fetched.
+-- Uses the roster, and answers the request for it.
 local function use(t, opts, answer)
   local r = roster.use(t.conn, opts)
   t:expect(GET, answer or query("1", item(ANNA, "both", "Anna", "friends"), item(BERT, "none")))
   return r
 end
 
--- What happens, as a list: { event, argument... }, items as their addresses.
+-- The events, as a list: { event, argument... }, with items as their addresses.
 local function ear(r, ...)
   local heard = {}
   for _, event in ipairs { ... } do
@@ -76,7 +76,7 @@ local function lose_session(t)
   t:reconnect { new = true }
 end
 
--- A new session, whose roster is asked for by this version.
+-- A new session; the roster must be asked for with this version.
 local function new_session(t, ver, answer)
   lose_session(t)
   local got = t:expect(GET, answer)
@@ -94,7 +94,7 @@ local function says(t, from, kind, ...)
   t:receive { "presence", { from = from, to = ME, type = kind }, ... }
 end
 
--- In a task, which has begun: what f gives is in the table when it has ended.
+-- Starts f in a task. The table gets its results when it has ended.
 local function task(f, ...)
   local out, arguments = {}, { ... }
   coroutine.wrap(function() out.ok, out.err = f(unpack(arguments)) out.done = true end)()
@@ -123,13 +123,13 @@ describe("roster fetches", function()
     assert.same({ "items", "requests", "skipped" }, keys(r))
   end))
 
-  it("what is an address to the server and none to us, but for that one", around(function(t)
+  it("a roster with an address that we don't accept, without that contact", around(function(t)
     local r = use(t, nil, query(nil, item("\226\153\165@example.net", "both"), item(ANNA, "to"), item("a b@x", "both")))
     assert.same({ ANNA }, keys(r.items))
     assert.equal(2, r.skipped)
   end))
 
-  it("nothing of one that is larger than a stanza may be", around(function(t)
+  it("nothing if it is larger than a stanza may be", around(function(t)
     local r = roster.use(t.conn)
     local got, x = task(r.fetched, r), query "1"
     for i = 1, 60 do x[#x + 1] = item(("u%d@x"):format(i), "both") end
@@ -137,11 +137,11 @@ describe("roster fetches", function()
     assert.same({ "limit", {} }, { got.err.layer, r.items })
   end, { opts = { max_nodes = 100 } }))
 
-  it("nothing of what doesn't hold together", around(function(t)
+  it("nothing if it is malformed", around(function(t)
     local r = roster.use(t.conn)
     for why, answer in pairs {
       ["query.item[2].jid: missing"] = query("1", item(ANNA, "both"), item(nil, "both")),
-      ["query.item[2].jid: it is there twice"] = query("1", item(ANNA, "both"), item("ANNA@example.net", "to")),
+      ["query.item[2].jid: it occurs twice"] = query("1", item(ANNA, "both"), item("ANNA@example.net", "to")),
       ["query: missing"] = { "query", { xmlns = "urn:x" } },
     } do
       local got = task(r.fetched, r, 5)
@@ -152,11 +152,11 @@ describe("roster fetches", function()
     end
     local got = task(r.fetched, r, 5)
     local asked = t:expect(GET, query())
-    assert.equal("", asked[3][2].ver) -- no version was kept of those
+    assert.equal("", asked[3][2].ver) -- no version was kept of malformed ones
     assert.is_true(got.ok)
   end))
 
-  it("again where it has failed, when it is asked for", around(function(t)
+  it("again on request after a failure", around(function(t)
     local r = roster.use(t.conn)
     local first = task(r.fetched, r)
     t:expect(GET, function() return nil, "wait", "internal-server-error" end)
@@ -170,7 +170,7 @@ describe("roster fetches", function()
     assert.is_true(r:fetched(1))
   end))
 
-  it("for as long as somebody waits for it, and no longer than the connection is there", around(function(t)
+  it("until the caller's timeout or the connection's end", around(function(t)
     local r = roster.use(t.conn)
     local short, long = task(r.fetched, r, 1), task(r.fetched, r)
     t:expect(GET, false)
@@ -188,7 +188,7 @@ describe("roster fetches", function()
     end
   end))
 
-  it("nothing anew in a session that is resumed, but what hadn't come", around(function(t)
+  it("again in a resumed session only if the roster hadn't come", around(function(t)
     local r = use(t)
     t:cut()
     t:resume()
@@ -199,7 +199,7 @@ describe("roster fetches", function()
     t:expect(GET, false)
     local waits = task(r.fetched, r)
     t:cut()
-    t:advance(61) -- nobody waits any longer than that for the answer
+    t:advance(61) -- longer than any answer is waited for
     assert.is_nil(waits.done)
     t:resume()
     t:expect(GET, query(nil, item(ANNA, "both")))
@@ -208,13 +208,13 @@ describe("roster fetches", function()
 end)
 
 describe("roster's version", function()
-  it("is not asked by where the server doesn't offer it", around(function(t)
+  it("is not sent if the server doesn't support it", around(function(t)
     use(t)
     new_session(t, nil, query("2"))
     new_session(t, nil, query("3"))
   end, { features = {} }))
 
-  it("is asked by in each session; only what has changed is told", around(function(t)
+  it("is sent in each session; only changes are reported", around(function(t)
     local r = roster.use(t.conn)
     assert.equal("", t:expect(GET, query("1", item(ANNA, "both"), item(BERT, "none"), item("c@d", "to")))[3][2].ver)
     local heard = ear(r, "added", "changed", "removed", "approved", "fetched")
@@ -228,10 +228,10 @@ describe("roster's version", function()
     assert.same({}, r.items)
   end))
 
-  it("is right where the result is empty; an empty query is an empty roster", around(function(t)
+  it("is current if the result is empty; an empty query is an empty roster", around(function(t)
     local r = use(t)
     local heard = ear(r, "added", "changed", "removed", "fetched")
-    new_session(t, "1") -- an empty result
+    new_session(t, "1") -- the empty result
     assert.same({ ANNA, BERT }, keys(r.items))
     assert.same({ { "fetched" } }, heard)
     new_session(t, "1", query "7")
@@ -241,7 +241,7 @@ describe("roster's version", function()
     assert.same({}, r.items)
   end))
 
-  it("isn't right by an empty result where none was asked by", around(function(t)
+  it("isn't current by an empty result if none was sent", around(function(t)
     local r = use(t)
     lose_session(t)
     local got = task(r.fetched, r)
@@ -251,18 +251,18 @@ describe("roster's version", function()
     assert.is_nil(roster.subscription(t.conn, ANNA))
   end, { features = {} }))
 
-  it("goes on with pushes", around(function(t)
+  it("is updated by pushes", around(function(t)
     local r = use(t)
     push(t, nil, "2", item(BERT, "to"))
     t:expect(ACCEPTED)
     assert.equal("to", r.items[BERT].subscription)
     new_session(t, "2")
-    push(t, nil, nil, item(BERT, "both")) -- without one
+    push(t, nil, nil, item(BERT, "both")) -- without a version
     t:expect(ACCEPTED)
     new_session(t, "2")
   end))
 
-  it("stands still while the roster isn't here: what was missed before would never come", around(function(t)
+  it("isn't updated by pushes before the roster has come, so that nothing is missed", around(function(t)
     local r = use(t)
     lose_session(t)
     t:expect(GET, false)
@@ -274,7 +274,7 @@ describe("roster's version", function()
     new_session(t, "10")
   end))
 
-  it("is of what came last: a push right behind the roster, one in front of it", around(function(t)
+  it("is that of the last one if pushes come right before and after the roster", around(function(t)
     local r = roster.use(t.conn)
     local id = t:next()[2].id
     t:sent()
@@ -294,7 +294,7 @@ describe("roster's version", function()
 end)
 
 describe("roster's pushes", function()
-  it("are our account's, which changes, adds and removes", around(function(t)
+  it("from our account change, add and remove", around(function(t)
     local r = use(t)
     local heard = ear(r, "added", "changed", "removed", "approved")
     for i, from in ipairs { false, ME, "BOT@Example.NET" } do
@@ -302,7 +302,7 @@ describe("roster's pushes", function()
       t:expect(ACCEPTED)
       assert.equal("New", r.items[("new%d@x"):format(i)].name)
     end
-    push(t, nil, nil, item(BERT, "none")) -- as it was
+    push(t, nil, nil, item(BERT, "none")) -- unchanged
     t:expect(ACCEPTED)
     push(t, nil, nil, item(BERT, "none", "Bert"))
     t:expect(ACCEPTED)
@@ -317,7 +317,7 @@ describe("roster's pushes", function()
     assert.same({ ANNA, "new1@x", "new2@x", "new3@x" }, keys(r.items))
   end))
 
-  it("of anybody else are refused, and change nothing", around(function(t)
+  it("from anybody else are refused, and change nothing", around(function(t)
     local r = use(t)
     local heard = ear(r, "added", "changed", "removed", "approved")
     for _, from in ipairs { "example.net", "example.net/x", ME .. "/other", ME .. "/test", "mallory@evil.example/x",
@@ -339,20 +339,20 @@ describe("roster's pushes", function()
     new_session(t, "1")
   end))
 
-  it("are answered in their session, and nowhere else", around(function(t)
+  it("are answered in their session only", around(function(t)
     local failed = 0
     t.conn:on("failed", function() failed = failed + 1 end)
     use(t)
     push(t, nil, "2", item(BERT, "to"))
     push(t, "mallory@evil.example", "3", item(BERT, "both"))
     t:sent()
-    t:reconnect { new = true } -- the answers have not been acknowledged
+    t:reconnect { new = true } -- the answers weren't acknowledged
     assert.equal("2", t:expect(GET)[3][2].ver)
     t:nothing()
     assert.equal(0, failed)
   end))
 
-  it("have one contact, and else change nothing", around(function(t)
+  it("must have exactly one contact", around(function(t)
     local r = use(t)
     for _, wrong in ipairs {
       query("2", item(ANNA, "remove"), item(BERT, "remove")),
@@ -369,7 +369,7 @@ describe("roster's pushes", function()
     new_session(t, "1")
   end))
 
-  it("of contacts that others propose (XEP-0144) are not read", around(function(t)
+  it("aren't confused with roster item exchange (XEP-0144)", around(function(t)
     local r = use(t, { approve = "all", mutual = true })
     local x = { "x", { xmlns = "http://jabber.org/protocol/rosterx" }, { "item", { action = "add",
       jid = "mallory@evil.example", name = "The boss" }, { "group", {}, "Admins" } } }
@@ -385,7 +385,7 @@ describe("roster's pushes", function()
 end)
 
 describe("roster's requests", function()
-  it("come once for each address, as its bare one", around(function(t)
+  it("are reported once for each bare address", around(function(t)
     local r = use(t)
     local heard = ear(r, "request")
     says(t, "carl@example.org/pc", "subscribe")
@@ -396,12 +396,12 @@ describe("roster's requests", function()
     assert.equal(2, #heard)
     assert.same({ ["carl@example.org"] = true, ["dora@example.org"] = true }, r.requests)
     new_session(t, "1")
-    says(t, "carl@example.org", "subscribe") -- as a server tells again of what has no answer
+    says(t, "carl@example.org", "subscribe") -- servers send unanswered requests again
     assert.equal(2, #heard)
     t:nothing()
   end))
 
-  it("are told with what was sent", around(function(t)
+  it("are reported with their stanza", around(function(t)
     local r = use(t)
     local got
     r:on("request", function(_, stanza) got = xexpr.text(stanza, "status") end)
@@ -409,7 +409,7 @@ describe("roster's requests", function()
     assert.equal("please", got)
   end))
 
-  it("come again when they have been answered or taken back", around(function(t)
+  it("are reported again after they were answered or withdrawn", around(function(t)
     local r = use(t)
     local heard = ear(r, "request")
     local function ask()
@@ -424,7 +424,7 @@ describe("roster's requests", function()
     assert.is_true(r:deny "carl@example.org")
     t:expect { "presence", { type = "unsubscribed", to = "carl@example.org" } }
     ask()
-    says(t, "dora@example.org", "unsubscribe") -- not his to take back
+    says(t, "dora@example.org", "unsubscribe") -- dora's request was denied already
     assert.same({ ["carl@example.org"] = true }, r.requests)
     says(t, "carl@example.org/pc", "unsubscribe")
     assert.same({}, r.requests)
@@ -432,7 +432,7 @@ describe("roster's requests", function()
     assert.equal(4, #heard)
   end))
 
-  it("are nobody's where we ask ourselves, or nobody does", around(function(t)
+  it("from ourselves or without a valid address are ignored", around(function(t)
     local r = use(t, { approve = "all" })
     says(t, ME, "subscribe")
     says(t, ME .. "/other", "subscribe")
@@ -442,7 +442,7 @@ describe("roster's requests", function()
     assert.same({}, r.requests)
   end))
 
-  it("are so many and no more; those of an earlier session make room", around(function(t)
+  it("are bounded; those of an earlier session make room", around(function(t)
     local r = use(t, { max_requests = 3 })
     local heard = ear(r, "request")
     for i = 1, 5 do says(t, ("u%d@evil.example"):format(i), "subscribe") end
@@ -463,14 +463,14 @@ describe("roster's requests", function()
     assert.equal(6, #heard)
   end))
 
-  it("are at most 100 by themselves", around(function(t)
+  it("are at most 100 by default", around(function(t)
     local r = use(t)
     local heard = ear(r, "request")
     for i = 1, 102 do says(t, ("u%d@evil.example"):format(i), "subscribe") end
     assert.equal(100, #heard)
   end))
 
-  it("are all approved, and nobody asked back", around(function(t)
+  it("are approved with approve = 'all'", around(function(t)
     local r = use(t, { approve = "all" })
     local heard = ear(r, "request")
     for _ = 1, 2 do
@@ -482,7 +482,7 @@ describe("roster's requests", function()
     assert.same({}, r.requests)
   end))
 
-  it("are all approved, and asked back who isn't ours yet", around(function(t)
+  it("are approved, and with mutual = true answered by a request of ours", around(function(t)
     local r = use(t, { approve = "all", mutual = true }, query("1", item(ANNA, "to"), item(BERT, "both"),
       { "item", { jid = "e@f", subscription = "none", ask = "subscribe" } }, item("g@h", "from")))
     for _, jid in ipairs { ANNA, BERT, "e@f" } do
@@ -499,7 +499,7 @@ describe("roster's requests", function()
     assert.is_truthy(r)
   end))
 
-  it("are all denied", around(function(t)
+  it("are denied with approve = 'none'", around(function(t)
     local r = use(t, { approve = "none", mutual = true })
     local heard = ear(r, "request")
     says(t, "carl@example.org", "subscribe")
@@ -508,7 +508,7 @@ describe("roster's requests", function()
     assert.same({ {}, {} }, { heard, r.requests })
   end))
 
-  it("are a function's to decide, which may wait, leave it to the program, or throw", around(function(t)
+  it("may be decided by a function, which may wait, abstain, or throw", around(function(t)
     local calls = 0
     local r = use(t, { approve = function(jid, stanza)
       calls = calls + 1
@@ -538,7 +538,7 @@ describe("roster's requests", function()
     assert.equal(6, calls)
   end))
 
-  it("that the program has answered while its rule waited are answered", around(function(t)
+  it("aren't answered twice if the program answers while the function waits", around(function(t)
     local r = use(t, { approve = function() xmpp.sleep(5) return true end })
     says(t, "carl@example.org", "subscribe")
     r:deny "carl@example.org"
@@ -552,8 +552,8 @@ describe("roster's requests", function()
   end))
 end)
 
-describe("roster tells", function()
-  it("who lets us see his presence by what the server says, not by who says that he does", around(function(t)
+describe("roster reports", function()
+  it("an approval when the server's push says so, not the contact's presence", around(function(t)
     local r = use(t, nil, query("1", item(ANNA, "none"), item(BERT, "from")))
     local heard = ear(r, "approved")
     says(t, ANNA, "subscribed")
@@ -572,7 +572,7 @@ describe("roster tells", function()
     t:nothing()
   end))
 
-  it("which contact doesn't", around(function(t)
+  it("a denial by a contact", around(function(t)
     local r = use(t)
     local heard = ear(r, "denied")
     says(t, "mallory@evil.example", "unsubscribed")
@@ -583,13 +583,13 @@ describe("roster tells", function()
     t:nothing()
   end))
 
-  it("presences of contacts, and keeps nobody else's", around(function(t)
+  it("presences of contacts, and keeps no others", around(function(t)
     local r = use(t)
     local heard = {}
     r:on("presence", function(jid, p, stanza) heard[#heard + 1] = { jid, p.show or p.type or "online", stanza[1] } end)
     says(t, ANNA .. "/pc", nil, { "show", {}, "away" })
     for i = 1, 50 do says(t, ("u%d@evil.example/x"):format(i), nil) end
-    says(t, ME .. "/other", nil) -- known, and no contact
+    says(t, ME .. "/other", nil) -- one of our own, which is no contact
     presence.send(t.conn, "friend@example.net", {})
     t:expect { "presence", { to = "friend@example.net" } }
     says(t, "friend@example.net/pc", nil)
@@ -619,7 +619,7 @@ describe("roster tells", function()
 end)
 
 describe("our presence", function()
-  it("leaves when the roster is here, so that requests and presences find it", around(function(t)
+  it("is sent when the roster has come", around(function(t)
     roster.use(t.conn)
     local sent = task(presence.set, t.conn, { status = "here" })
     local got = t:sent()
@@ -632,7 +632,7 @@ describe("our presence", function()
     t:expect { "presence", {}, { "status", {}, "here" } }
   end))
 
-  it("leaves as well when there is no roster", around(function(t)
+  it("is also sent when there is no roster", around(function(t)
     roster.use(t.conn)
     task(presence.set, t.conn, {})
     t:expect(GET, function() return nil, "cancel", "service-unavailable" end)
@@ -645,8 +645,8 @@ describe("our presence", function()
   end))
 end)
 
-describe("roster asks the server", function()
-  -- What the set contains, given back as a push before or behind the answer.
+describe("a roster request", function()
+  -- A server that returns what a set contains as a push, before or after the response.
   local function server_of(t, behind)
     local n = 1
     return t:on(SET, function(stanza)
@@ -663,7 +663,7 @@ describe("roster asks the server", function()
   end
 
   for _, behind in ipairs { false, true } do
-    it("to add, change and remove; it is there when that returns, the push " .. (behind and "behind" or "before"),
+    it("adds, changes and removes, and returns after the push, which comes " .. (behind and "after" or "before"),
       around(function(t)
         local r = use(t)
         server_of(t, behind)
@@ -688,7 +688,7 @@ describe("roster asks the server", function()
       end))
   end
 
-  it("which writes addresses in its own way, and finds the contact by both spellings", around(function(t)
+  it("finds the contact by our spelling and the server's", around(function(t)
     local theirs = "strasse@example.net"
     local r = use(t, nil, query("1", item(theirs, "none", "S", "g"), item(BERT, "none")))
     local off = t:on(SET, function(stanza)
@@ -704,28 +704,28 @@ describe("roster asks the server", function()
     assert(r:remove "stra\195\159e@example.net")
     t:expect(ACCEPTED)
     assert.same({ BERT }, keys(r.items))
-    assert.equal(began, t:now()) -- the push was known for what it is
+    assert.equal(began, t:now()) -- no time has passed, so the push was recognised
     off()
     says(t, theirs, "subscribe")
-    says(t, "stra\195\159e@example.net", "unsubscribe") -- may be somebody else, elsewhere
+    says(t, "stra\195\159e@example.net", "unsubscribe") -- on another server it may be somebody else
     assert.same({ [theirs] = true }, r.requests)
     assert(r:deny "stra\195\159e@example.net")
     t:expect { "presence", { type = "unsubscribed", to = "stra\195\159e@example.net" } }
     assert.same({}, r.requests)
     push(t, nil, nil, item(theirs, "both"))
     t:expect(ACCEPTED)
-    assert.is_nil(roster.subscription(t.conn, "stra\195\159e@example.net")) -- likewise
+    assert.is_nil(roster.subscription(t.conn, "stra\195\159e@example.net")) -- for the same reason
     assert.equal("both", roster.subscription(t.conn, theirs))
   end))
 
-  it("and waits two seconds at most for one that doesn't push", around(function(t)
+  it("waits at most two seconds for the push", around(function(t)
     local r = use(t)
     local began = t:now()
     local got = task(r.add, r, "new@example.net")
     t:expect(SET)
     t:advance(1)
     assert.is_nil(got.done)
-    push(t, nil, nil, item(BERT, "to")) -- another's
+    push(t, nil, nil, item(BERT, "to")) -- another contact's
     t:expect(ACCEPTED)
     assert.is_nil(got.done)
     t:advance(1)
@@ -733,7 +733,7 @@ describe("roster asks the server", function()
     assert.equal(2, t:now() - began)
   end))
 
-  it("for what is in the stanza and no more", around(function(t)
+  it("sends exactly the given fields", around(function(t)
     local r = use(t)
     task(r.add, r, "x@y", { name = "a<b", groups = { "g" } })
     assert.same({ "query", { xmlns = ROSTER }, { "item", { jid = "x@y", name = "a<b" }, { "group", {}, "g" } } },
@@ -746,7 +746,7 @@ describe("roster asks the server", function()
       t:expect(SET, function() return nil, "cancel", "not-allowed" end)[3])
   end))
 
-  it("and says what it refuses", around(function(t)
+  it("returns the server's error", around(function(t)
     local r = use(t)
     for method, condition in pairs { add = "not-allowed", set = "not-acceptable", remove = "item-not-found" } do
       local got = task(r[method], r, ANNA)
@@ -765,7 +765,7 @@ describe("roster asks the server", function()
     t:nothing()
   end))
 
-  it("only when the roster is here, of which what isn't given stays", around(function(t)
+  it("waits for the roster, and keeps the fields that aren't given", around(function(t)
     local r = roster.use(t.conn)
     local got = task(r.set, r, ANNA, { name = "A" })
     t:expect(GET, query("1", item(ANNA, "both", "Anna", "friends")))
@@ -779,7 +779,7 @@ describe("roster asks the server", function()
     t:nothing()
   end))
 
-  it("a full address only where the roster has one", around(function(t)
+  it("uses a full address only if the roster has it", around(function(t)
     local r = use(t, nil, query("1", item("icq.example.net/registered", "both"), item(ANNA, "none")))
     task(r.remove, r, "icq.example.net/registered")
     assert.equal("icq.example.net/registered", t:expect(SET)[3][3][2].jid)
@@ -788,7 +788,7 @@ describe("roster asks the server", function()
     t:advance(3)
   end))
 
-  it("for subscriptions, at bare addresses", around(function(t)
+  it("for a subscription uses the bare address", around(function(t)
     local r = use(t)
     assert.is_true(r:subscribe("Carl@example.org/pc", "it's me"))
     local got = t:expect { "presence", { type = "subscribe", to = "carl@example.org" } }
@@ -800,7 +800,7 @@ describe("roster asks the server", function()
     t:nothing()
   end))
 
-  it("to approve ahead only where it can", around(function(t)
+  it("for pre-approval needs the server's support", around(function(t)
     local r = use(t)
     local none, err = r:preapprove "carl@example.org"
     assert.is_nil(none)
@@ -810,7 +810,7 @@ describe("roster asks the server", function()
 end)
 
 describe("roster.subscription", function()
-  it("is the contact's, of any of his addresses, when the roster is here", around(function(t)
+  it("is the contact's, by any of its addresses, once the roster has come", around(function(t)
     assert.is_nil(roster.subscription(t.conn, ANNA))
     local r = roster.use(t.conn)
     assert.is_nil(roster.subscription(t.conn, ANNA))
@@ -829,7 +829,7 @@ describe("roster.subscription", function()
     assert.equal("to", roster.subscription(t.conn, ANNA))
   end))
 
-  it("lets disco tell who we are to whom sees our presence", around(function(t)
+  it("lets those who see our presence query us by disco", around(function(t)
     use(t, nil, query("1", item(ANNA, "both"), item(BERT, "to"), item("c@d", "from"), item("e@f", "none")))
     local function allowed()
       local list = {}
@@ -868,7 +868,7 @@ describe("roster is saved", function()
     end
   end
 
-  it("with its version, and only what has changed since then is told", function()
+  it("with its version, and only later changes are reported", function()
     around(function(t)
       local r = use(t)
       push(t, nil, "2", { "item", { jid = "c@d", subscription = "none", ask = "subscribe", approved = "true" } })
@@ -876,7 +876,7 @@ describe("roster is saved", function()
       saved = ext.save(t.conn)
       json_safe(saved)
       assert.is_truthy(r)
-      saved.roster.items[1].groups[1] = "changed" -- nobody's but the copy's
+      saved.roster.items[1].groups[1] = "changed" -- only changes the copy
       assert.same({ "friends" }, r.items[ANNA].groups)
       saved.roster.items[1].groups[1] = "friends"
     end)()
@@ -886,7 +886,7 @@ describe("roster is saved", function()
       local heard = ear(r, "added", "changed", "removed", "fetched")
       assert.same({ jid = "c@d", subscription = "none", ask = "subscribe", approved = true, groups = {} },
         r.items["c@d"])
-      assert.is_nil(roster.subscription(t.conn, ANNA)) -- that is what it was
+      assert.is_nil(roster.subscription(t.conn, ANNA)) -- it may have changed since
       assert.same(saved.roster, ext.save(t.conn).roster)
       local got = t:expect(GET, query("5", item(ANNA, "both", "Anna", "friends"), item(BERT, "none"),
         item("e@f", "to")))
@@ -895,7 +895,7 @@ describe("roster is saved", function()
       assert.same({ { "added", "e@f" }, { "fetched" }, { "removed", "c@d" } }, heard)
       assert.equal("5", ext.save(t.conn).roster.version)
     end)()
-    around(function(t) -- an empty result: what was loaded is right
+    around(function(t) -- an empty result: what was loaded is up to date
       ext.load(t.conn, saved)
       local r = roster.use(t.conn)
       t:expect(GET)
@@ -906,7 +906,7 @@ describe("roster is saved", function()
     end)()
   end)
 
-  it("for its account, and not read as anything else", function()
+  it("for its account, and malformed data is ignored", function()
     local good = { account = ME, version = "2", items = { { jid = ANNA, subscription = "both", groups = {} } } }
     local function with(change)
       local copy = { account = good.account, version = good.version,
@@ -939,14 +939,14 @@ describe("roster is saved", function()
     end
   end)
 
-  it("as nothing before it was fetched", around(function(t)
+  it("only after it was fetched", around(function(t)
     roster.use(t.conn)
     assert.is_nil(ext.save(t.conn).roster)
     t:expect(GET, false)
   end))
 end)
 
-describe("roster bears", function()
+describe("roster handles", function()
   it("listeners that throw, wait, drop it, or end the connection", around(function(t)
     local r = use(t)
     local heard = {}
@@ -966,7 +966,7 @@ describe("roster bears", function()
     assert.equal(2, #heard)
     push(t, nil, "4", item("g@h", "to"))
     t.conn:set_handler()
-    t:expect { "iq", { type = "error", id = "push" } } -- the program has no roster any more
+    t:expect { "iq", { type = "error", id = "push" } } -- the program doesn't use the roster any more
     assert.is_nil(roster.subscription(t.conn, ANNA))
     r = roster.use(t.conn)
     r:on("fetched", function() t.conn:stop() end)
@@ -992,7 +992,7 @@ describe("roster bears", function()
     assert.same({}, r.items)
   end))
 
-  it("a session that ends while it is fetched", around(function(t)
+  it("the end of the session while it is fetched", around(function(t)
     local r = roster.use(t.conn)
     t:expect(GET, false)
     local waits = task(r.fetched, r)
@@ -1002,7 +1002,7 @@ describe("roster bears", function()
     t:nothing()
   end))
 
-  it("no mistakes of who calls it", around(function(t)
+  it("wrong arguments by raising at the caller's line", around(function(t)
     local r = use(t)
     local function raises(text, f)
       local ok, err = pcall(f)
@@ -1040,7 +1040,7 @@ describe("roster bears", function()
     assert.is_nil(ext.of(t.conn, roster))
   end))
 
-  it("no component", testing.around(function(t)
+  it("a component by raising", testing.around(function(t)
     local ok, err = pcall(roster.use, t.conn)
     assert.is_false(ok)
     assert.matches("a component has no presence of its own", err)
@@ -1052,7 +1052,7 @@ describe("roster bears", function()
     for i = 1, 10000 do x[#x + 1] = item(("user%d@example.net"):format(i), "both", "User " .. i, "g" .. i % 10) end
     local r = use(t, nil, x)
     assert.equal(10000, #keys(r.items))
-    assert.equal(r.items["user1@example.net"].groups, r.items["user11@example.net"].groups) -- one list for all
+    assert.equal(r.items["user1@example.net"].groups, r.items["user11@example.net"].groups) -- equal lists are shared
     local heard = ear(r, "changed")
     x[2].ver, x[7][2].name = "2", "Renamed"
     new_session(t, "1", x)
@@ -1061,7 +1061,7 @@ describe("roster bears", function()
 end)
 
 describe("a connection", function()
-  -- Nothing of it is left on this function's stack.
+  -- In a function of its own, so that nothing of it is left on the stack.
   local function open_and_end()
     local weak = setmetatable({}, { __mode = "v" })
     local t = testing.new { answers = false }
@@ -1070,10 +1070,10 @@ describe("a connection", function()
     return weak
   end
 
-  it("is collected with its roster when it is over", function()
+  it("is collected with its roster after its end", function()
     local weak = open_and_end()
     local jit = rawget(_G, "jit")
-    if jit then jit.flush() end -- what it has compiled knows objects by their addresses, and keeps them
+    if jit then jit.flush() end -- compiled code refers to objects, and keeps them alive
     for _ = 1, 10 do collectgarbage() end
     assert.same({}, weak)
     assert.is_false(core.is_busy())

@@ -1,6 +1,6 @@
--- The round trip: whatever contract.stanza accepts comes back from the wire as its canonical form. Many thousand
--- stanzas made by chance, read back by the library and by lua-expat's parser, sent on a connection, and spoilt in one
--- place. ROUNDTRIP_SEED and ROUNDTRIP_CASES choose others; a failure names both.
+-- The round trip: whatever contract.stanza accepts comes back from the wire in its canonical form. Many thousand random
+-- stanzas are read back by the library and by lua-expat's parser, sent on a connection, and made invalid in one place.
+-- ROUNDTRIP_SEED and ROUNDTRIP_CASES choose others; a failure names both.
 local fed = require "spec.support.fed"
 local second = require "spec.support.second"
 local xmpp = require "xmpp"
@@ -11,7 +11,7 @@ local CASES = tonumber(os.getenv "ROUNDTRIP_CASES" or 10000)
 local CLIENT = "jabber:client"
 local by_lua_expat, difference, utf8 = second.by_lua_expat, second.difference, second.utf8
 
--- Chance: a linear congruential generator, the same everywhere.
+-- Random numbers: a linear congruential generator, the same everywhere.
 
 local seed
 
@@ -22,7 +22,7 @@ end
 
 local function one_of(list) return list[chance(#list)] end
 
--- Characters: all that has to be escaped, the ends of every range that XML has, every plane.
+-- Characters: all that must be escaped, both ends of every range that XML allows, every plane.
 
 local SPECIAL = { "&", "<", ">", "'", '"', "\t", "\n", "\r", "\r\n", "]]>", "&amp;", "&#0;", "<!--", "]]", " ", "  ",
   "\127", utf8(0x80), utf8(0x85), utf8(0xA0), utf8(0x7FF), utf8(0x800), utf8(0x2028), utf8(0xD7FF), utf8(0xE000),
@@ -95,7 +95,7 @@ function element(room, depth)
   return fill(x, room, depth, 5)
 end
 
--- One below the other, to just the depth that is allowed, text between.
+-- Nested elements, up to the greatest depth that is allowed, with text between.
 local function deep(x)
   local cur = x
   for _ = 2, 129 - chance(3) do
@@ -122,7 +122,7 @@ local function stanza()
     x[#x + 1] = text(10000)
   elseif kind == 4 then
     if type(x[2]) ~= "table" or x[2][1] ~= nil then table.insert(x, 2, {}) end
-    for i = 1, 240 do x[2]["k" .. i] = value() end -- max_attributes has 256
+    for i = 1, 240 do x[2]["k" .. i] = value() end -- the limit is 256, max_attributes
   else
     fill(x, { left = 12 }, 1, 5)
   end
@@ -138,14 +138,14 @@ local function each_case(cases, f)
   end
 end
 
--- Written in one place of a stanza, each of these spoils it.
+-- Each of these makes a stanza invalid, wherever in it it is put.
 local POISON = { true, print, 0 / 0, 1 / 0, "\0", "\1", "\255", "\192\128", "\237\160\128", "\239\191\191", {}, { 1 },
   { "a b" }, { "" }, { "a:b" }, { "\195" }, { "a", { b = true } }, { "a", { [1.5] = "b" } }, { "a", { ["b c"] = "d" } },
   { "a", { ["{}b"] = "c" } }, { "a", {}, [5] = "b" }, { "a", b = "c" },
   { "a", { xmlns = "http://www.w3.org/2000/xmlns/" } },
   { "a", { xmlns = ("urn:x"):rep(205) } }, { "a", { xmlns = true } }, { utf8(0xD7) } }
 
--- Somewhere in x a child is put.
+-- Puts the value somewhere into x, as a child.
 local function spoil(x, poison)
   local at, cur = chance(4), x
   while at > 1 and type(cur[#cur]) == "table" and type(cur[#cur][1]) == "string" do
@@ -156,7 +156,7 @@ local function spoil(x, poison)
 end
 
 describe("the round trip", function()
-  it("brings back the canonical form, by two parsers", function()
+  it("returns the canonical form, by two parsers", function()
     io.stderr:write("# roundtrip: seed ", SEED, ", ", CASES, " cases\n")
     each_case(CASES, function()
       local x = stanza()
@@ -180,7 +180,7 @@ describe("the round trip", function()
       assert(f.conn:send(x))
       local sent = f:sent()
       f:feed(sent)
-      f:sent() -- to an iq get: nobody is there
+      f:sent() -- drops the answer to an iq get
       local want = xexpr.canonical(x)
       local where = difference(want, came, "received") or difference(want, by_lua_expat(sent), "lua-expat")
       assert(not where, where)
@@ -196,7 +196,7 @@ describe("the round trip", function()
     end)
   end)
 
-  it("is refused by contract.stanza and by send for the same reasons, and leaves nothing behind", function()
+  it("is refused by contract.stanza and send for the same reasons, and sends nothing", function()
     local f = fed.open { jid = "alice@xmpp.test/here", max_queue = 1e8 }
     each_case(CASES / 5, function(i)
       local x = stanza()

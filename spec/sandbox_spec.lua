@@ -1,12 +1,12 @@
--- sandbox: what a program can't do to what it shares with others, though it has Lua's base library, nor to the library,
--- though it has the debug library.
+-- sandbox: a program that only has Lua's base library can't change what it shares with others, nor can it break the
+-- library, even if it has the debug library.
 local fed = require "spec.support.fed"
 local luas = require "spec.support.luas"
 local pace = require "spec.support.pace"
 local stage = require "spec.support.stage"
 local xmpp = require "xmpp"
 
--- A program with the base library, and with what it is given.
+-- Runs a program with the base library and with the values that it is given.
 local BASE = { "assert", "collectgarbage", "error", "getmetatable", "ipairs", "next", "pairs", "pcall", "rawequal",
   "rawget", "rawset", "select", "setmetatable", "tonumber", "tostring", "type", "xpcall" }
 
@@ -30,7 +30,7 @@ end
 describe("A sandboxed program", function()
   stage.around(function(...) f, conn = ... end)
 
-  it("gets no metatable of the library's, and puts no other in its place", function()
+  it("can't get or replace the library's metatables", function()
     local _, err = xmpp.jid "@"
     local timer = xmpp.after(1000, print)
     local things = { ["a connection"] = conn, ["a timer"] = timer, ["a Jid"] = xmpp.jid "a@b.test/c",
@@ -44,7 +44,7 @@ describe("A sandboxed program", function()
     timer:cancel()
   end)
 
-  it("collects no connection that is at work, and so doesn't end the process", function()
+  it("can't finalize a connection in use", function()
     conn:set_callback(sandboxed({ note = stage.note }, [[
       return function(_, conn)
         note "tries"
@@ -60,7 +60,7 @@ describe("A sandboxed program", function()
     assert.equal("<message/>", f:sent())
   end)
 
-  it("changes no method of others' connections, and no error's text", function()
+  it("can't change the methods of connections, or the text of errors", function()
     local other = stage.open { jid = "other@xmpp.test/here" }
     local _, err = xmpp.jid "@"
     local was = tostring(err)
@@ -82,7 +82,7 @@ describe("A program with the debug library", function()
 
   local function collect(c) return pcall(debug.getmetatable(c).__gc, c) end
 
-  it("collects no connection that somebody has: not in its callbacks, not beside them", function()
+  it("can't finalize a connection in use, in its callbacks or outside", function()
     conn:set_callback(function(_, c)
       local ok, why = collect(c)
       stage.note(tostring(ok) .. (why == REFUSED and "" or why))
@@ -94,7 +94,7 @@ describe("A program with the debug library", function()
     heard "false ready"
   end)
 
-  it("collects none by a finalizer while it is used", function()
+  it("can't finalize one by a finalizer while it is in use", function()
     local collected = 0
     local function finalizer()
       if conn then collect(conn) end
@@ -114,7 +114,7 @@ describe("A program with the debug library", function()
     assert.equal("ready", conn:state())
   end)
 
-  it("finds nothing that finalizes a timer: it fires, whoever has dropped it", function()
+  it("finds no finalizer of a timer, which fires even if nothing refers to it", function()
     assert.is_nil(debug.getmetatable(xmpp.after(0.001, function() stage.note "fired" end)).__gc)
     collectgarbage()
     collectgarbage()
@@ -131,7 +131,7 @@ it("A connection that was dropped is collected", function()
   assert.is_false(require("xmpp.core").is_busy())
 end)
 
-it("A connection that somebody listens to lives, until it has ended or nobody does", function()
+it("A connection that has a listener isn't collected until its end", function()
   for _, event in ipairs { "state", "session" } do
     local core = require "xmpp.core"
     local one = fed.open { jid = "me@xmpp.test/here" }.conn

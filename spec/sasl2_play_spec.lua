@@ -1,6 +1,6 @@
--- sasl2_play: logins by SASL2 (XEP-0388) at scripted servers, for what no real one does when it is asked to: links that
--- end in the midst of it, sessions that come or go inside of it, features that are late or not there, offers that
--- change.
+-- sasl2_play: logins by SASL2 (XEP-0388) at scripted servers, for what no real server does on request: links that end
+-- in the middle of a login, sessions that are resumed or lost within it, features that come late or not at all, offers
+-- that change.
 local exchange = require "spec.support.exchange"
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
@@ -30,7 +30,7 @@ local BIND2 = "<bind xmlns='urn:xmpp:bind:0'><inline><feature var='urn:xmpp:sm:3
 local TOKENS = "<fast " .. FAST .. "><mechanism>HT-SHA-256-EXPR</mechanism></fast>"
 local INLINE = "<inline><sm xmlns='urn:xmpp:sm:3'/>" .. BIND2 .. TOKENS .. "</inline>"
 
--- Features with SASL2 (and SASL1), by these mechanisms.
+-- Features with SASL2 (and RFC 6120's SASL), with these mechanisms.
 local function offer(...)
   local names = ""
   for _, name in ipairs { ... } do names = names .. "<mechanism>" .. name .. "</mechanism>" end
@@ -48,7 +48,7 @@ local function login(ahead, features)
     .. "</initial-response>{inside}</authenticate>\n" .. (features or SCRAM) .. "scram2 alicepw {first}\n"
 end
 
--- <success/>, with `inside` in it, and what else is said in the same breath.
+-- <success/>, with `inside` in it; `more` is sent in one piece with it.
 local function success(inside, identifier, more)
   return ("S: <success %s><additional-data>{proof}</additional-data><authorization-identifier>%s"
     .. "</authorization-identifier>%s</success>%s\n"):format(NS2, identifier or ACCOUNT .. "/lua.1", inside or "",
@@ -65,14 +65,14 @@ local function lost(h)
     :format(h and " h='" .. h .. "'" or "")
 end
 
--- A resource that the server chooses, bound in the way of old.
+-- Binding with RFC 6120's iq, to a resource that the server chooses.
 local BINDS = "C: <iq type='set' id='{bind}'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>\n"
   .. "S: <iq type='result' id='{bind}'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
   .. "<jid>alice@xmpp.test/any</jid></bind></iq>\n"
 
--- What a link says last, of a session with stream management that has heard `h`.
+-- The end of a link with stream management, on which `h` stanzas were received.
 local function ends(h) return bye(h) end
-local ONCE = "C: </stream:stream>\nS: </stream:stream>\n" -- of one without
+local ONCE = "C: </stream:stream>\nS: </stream:stream>\n" -- without stream management
 
 local AGAIN = "accept\n"
 
@@ -85,7 +85,7 @@ local function play(text, opts)
   return o
 end
 
--- conn, or nil and an error; and what was said.
+-- Connects. Returns conn, or nil and an error; and the log.
 local function try(o, password)
   local log
   o.log, log = exchange.ear()
@@ -109,8 +109,8 @@ local function hears(conn, text)
   assert.equal(text, xmpp.xexpr.text(assert(conn:receive_blocking(30)), "body"))
 end
 
-describe("what rides inside of a login", function()
-  it("is what the options say, and what the server offers of it", function()
+describe("what is sent inside of a login", function()
+  it("is what the options want and the server offers", function()
     local o = play(login() .. success(bound "one") .. FEATURES .. ends(), { resume = true,
       user_agent = { id = AGENT, software = "spec & co", device = "a desk" },
       bind2 = { tag = "desk", carbons = true, inactive = true } })
@@ -122,7 +122,7 @@ describe("what rides inside of a login", function()
       .. "<request-token xmlns='urn:xmpp:fast:0' mechanism='HT-SHA-256-EXPR'/>", said)
   end)
 
-  it("is nothing where nothing is offered", function()
+  it("is nothing if the server offers nothing", function()
     local bare = SCRAM:gsub("<inline>.*</inline>", "")
     local bind = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
     local o = play(login(false, bare) .. success("", ACCOUNT)
@@ -147,7 +147,7 @@ describe("a token", function()
   }
 
   for _, how in ipairs(ends_without_answer) do
-    it("that is unanswered is kept, and the next try goes without it, once: " .. how[1], function()
+    it("without an answer is kept, and the next try goes without it, once: " .. how[1], function()
       local o = play(SHOWN .. how[2] .. AGAIN .. login() .. success(bound "one") .. FEATURES .. ends()
         .. AGAIN .. SHOWN:gsub("C: <auth.*", "") .. "match .*mechanism='HT%-SHA%-256%-EXPR'.*\n" .. "cut\n",
         { token = TOKEN, fast = true })
@@ -161,7 +161,7 @@ describe("a token", function()
     end)
   end
 
-  it("that is unanswered is shown no third time, and the password isn't either, where there is none", function()
+  it("without an answer isn't sent a third time if there is no password", function()
     local o = play(SHOWN .. "cut\n" .. AGAIN .. SHOWN .. "cut\n", { token = TOKEN })
     local conn, err, log = try(o, false)
     assert.is_nil(conn)
@@ -170,12 +170,12 @@ describe("a token", function()
   end)
 end)
 
-describe("a server that never ends a login by SASL2", function()
+describe("a server that never completes a login by SASL2", function()
   local SASL1 = "tls\n" .. HEADER .. SCRAM .. "scram alicepw\n" .. HEADER .. STREAM .. "<stream:features>"
     .. "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>\n" .. BINDS .. ONCE
 
   for _, how in ipairs { { "a FIN", "cut\n" }, { "silence", "eof\n", 1 } } do
-    it("is spoken to by SASL1 the third time: " .. how[1], function()
+    it("gets a login by SASL1 the third time: " .. how[1], function()
       local o = play(login() .. how[2] .. AGAIN .. login() .. how[2] .. AGAIN .. SASL1, { timeout = how[3] })
       for _ = 1, 2 do
         local conn, err = try(o)
@@ -189,7 +189,7 @@ describe("a server that never ends a login by SASL2", function()
     end)
   end
 
-  it("is spoken to as before when one between has ended well", function()
+  it("gets SASL2 again if one login between was completed", function()
     local well = success(bound "one") .. FEATURES .. ends() .. AGAIN
     local o = play(login() .. "cut\n" .. AGAIN .. login() .. well .. login(true) .. "cut\n" .. AGAIN .. login(true)
       .. success(bound "one") .. FEATURES .. ends())
@@ -200,7 +200,7 @@ describe("a server that never ends a login by SASL2", function()
     assert.equal("sasl2", conn:info().profile)
     finish(conn)
   end)
-  it("that has ended one before is tried again after one by SASL1: it was the links", function()
+  it("that has completed one before is tried again after one by SASL1", function()
     local well = success(bound "one") .. FEATURES .. ends() .. AGAIN
     local o = play(login() .. well .. login(true) .. "cut\n" .. AGAIN .. login(true) .. "cut\n" .. AGAIN
       .. SASL1 .. AGAIN .. login() .. success(bound "one") .. FEATURES .. ends())
@@ -215,8 +215,8 @@ describe("a server that never ends a login by SASL2", function()
   end)
 end)
 
-describe("a session that comes inside", function()
-  it("is there without features, a second later", function()
+describe("a session that is bound inside", function()
+  it("is ready a second later even without features", function()
     local o = play(login() .. success(bound "one") .. message "1" .. r .. a(1) .. told "late" .. FEATURES .. ends(1))
     local conn = connect(o)
     local info = conn:info()
@@ -226,7 +226,7 @@ describe("a session that comes inside", function()
     finish(conn)
   end)
 
-  it("has what stands between it and its features, which is counted", function()
+  it("gets the stanzas between it and its features, which are counted", function()
     local early = "<message><body>early</body></message>"
     local o = play(login() .. success(bound "one", nil, early) .. FEATURES .. told "later" .. ends(2))
     local conn = connect(o)
@@ -236,7 +236,7 @@ describe("a session that comes inside", function()
     finish(conn)
   end)
 
-  it("comes behind it as well: what stands between the two is the session's first, and not counted", function()
+  it("that is bound afterwards gets the stanzas in between, which aren't counted", function()
     local early = "<message><body>early</body></message>"
     local bind = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><sm xmlns='urn:xmpp:sm:3'/>"
     local o = play(login(false, (SCRAM:gsub("<inline>.*</inline>", ""))) .. success("", ACCOUNT, early)
@@ -248,7 +248,7 @@ describe("a session that comes inside", function()
     finish(conn)
   end)
 
-  it("counts from <success/> on what is sent", function()
+  it("counts sent stanzas from <success/> on", function()
     local note = managed.notebook()
     local o = play(login() .. success(bound "one") .. FEATURES .. message "1" .. r .. a(1) .. ends())
     local conn, log = connect(o)
@@ -259,7 +259,7 @@ describe("a session that comes inside", function()
     finish(conn)
   end)
 
-  it("without stream management has that asked for in the way of old", function()
+  it("without stream management enables it afterwards", function()
     local sm = "S: <stream:features><sm xmlns='urn:xmpp:sm:3'/></stream:features>\n"
     local o = play(login() .. success(bound()) .. sm .. "C: <enable xmlns='urn:xmpp:sm:3' .../>\n"
       .. managed.enabled "one" .. ends(), { resume = true })
@@ -273,7 +273,7 @@ describe("a session that is to be resumed inside", function()
   local GONE = login() .. success(bound "one") .. FEATURES .. message "1" .. told "now" .. "cut\n" .. AGAIN
   local note
 
-  -- "1" had been on the way, "2" was given while there was no link.
+  -- "1" was on its way when the link broke, "2" was sent while there was no link.
   local function begin(text, opts)
     note = managed.notebook()
     local o = play(GONE .. text, { reconnect = AT_ONCE })
@@ -296,7 +296,7 @@ describe("a session that is to be resumed inside", function()
 
   local function resumed(h) return "<resumed xmlns='urn:xmpp:sm:3' h='" .. h .. "' previd='one'/>" end
 
-  it("is, and features behind it are passed over", function()
+  it("is resumed, and the features after it are skipped", function()
     local conn = begin(login(true) .. success(resumed(1), nil, "<r xmlns='urn:xmpp:sm:3'/>") .. FEATURES
       .. r .. managed.says(1) .. a(1) .. "match .*<message id='2'><body>2</body>.*</message>.*\n" .. a(2)
       .. told "on" .. ends(2))
@@ -310,7 +310,7 @@ describe("a session that is to be resumed inside", function()
       or p.transcript:find("<resume [^>]*h='1'[^>]*previd='one'"), p.transcript)
   end)
 
-  it("and isn't, goes on as another one: what the old one had isn't said again", function()
+  it("may be replaced by a new one: what the old one had isn't sent again", function()
     local conn = begin(login(true) .. success(lost(1) .. bound "two", ACCOUNT .. "/lua.2") .. FEATURES
       .. managed.late("2", true) .. r .. a(1) .. ends())
     is_acked()
@@ -320,8 +320,8 @@ describe("a session that is to be resumed inside", function()
     finish(conn)
   end)
 
-  it("and isn't, goes on as another one: all of it is said again where nobody knows what the old one had", function()
-    for _, inside in ipairs { lost(), "" } do -- <bound/> alone says the same
+  it("may be replaced by a new one: all is sent again if it isn't known what the old one had", function()
+    for _, inside in ipairs { lost(), "" } do -- <bound/> alone means the same
       local conn = begin(login(true) .. success(inside .. bound "two", ACCOUNT .. "/lua.2") .. FEATURES
         .. managed.late("1", true) .. managed.late("2", true) .. r .. a(2) .. ends())
       is_acked()
@@ -331,7 +331,7 @@ describe("a session that is to be resumed inside", function()
     end
   end)
 
-  it("and of which the server claims to have had more than was sent, is the end of that stream", function()
+  it("ends the stream if the server claims to have had more than was sent", function()
     local conn, states = begin(login(true) .. success(lost(7) .. bound "two", ACCOUNT .. "/lua.2")
       .. "match .*<handled-count-too-high xmlns='urn:xmpp:sm:3' h='7' send-count='1'/>.*\n" .. "cut\n",
       { reconnect = { min = 0, max = 0, attempts = 1 } })
@@ -343,7 +343,7 @@ describe("a session that is to be resumed inside", function()
 end)
 
 describe("an offer", function()
-  it("that has changed since the last login is chosen from anew, and the next login is one exchange again", function()
+  it("that has changed since the last login is chosen from again, and the next login is one exchange", function()
     local OTHER = offer("SCRAM-SHA-1", "PLAIN")
     local well = success(bound "one") .. FEATURES .. ends() .. AGAIN
     local o = play(login() .. well .. login(true, OTHER):gsub("scram2.*", "")

@@ -1,5 +1,5 @@
--- sasl2: logins within one exchange (XEP-0388, XEP-0386) at real servers: which profile, what rides inside, sessions
--- that are resumed or lost in the same breath, and what stays as it is with SASL1. Tokens are in fast_spec.
+-- sasl2: logins in one exchange (XEP-0388, XEP-0386) at real servers: which profile is used, what goes inside, sessions
+-- that are resumed or lost within it, and what is the same as with RFC 6120's SASL. fast_spec tests tokens.
 local child = require "spec.support.child"
 local exchange = require "spec.support.exchange"
 local json = require("spec.support.luas").json "sasl2"
@@ -30,7 +30,7 @@ local function hears(conn, text)
   assert.equal(text, xexpr.text(assert(conn:receive_blocking(30)), "body"))
 end
 
--- What is so of every login by SASL2, whatever was bound.
+-- What holds for every login by SASL2, however it was bound.
 local function check(conn, expected)
   local info = conn:info()
   for field, value in pairs(expected) do assert.equal(value, info[field], field) end
@@ -38,7 +38,7 @@ local function check(conn, expected)
   return info
 end
 
--- How logins are bound to the channel, by the version of TLS.
+-- The channel bindings that may be used with this version of TLS.
 local function bound_to(version)
   return version == "TLSv1.2" and { ["tls-exporter"] = true, ["tls-unique"] = true } or { ["tls-exporter"] = true }
 end
@@ -48,7 +48,7 @@ local function ways(version)
     local e = exchange.of(s)
     for _, tls in ipairs(WAYS) do
       describe(("by %s, %s"):format(tls, version), function()
-        it("a login is one of SASL2, and a resource is bound behind it", function()
+        it("a login uses SASL2, and a resource is bound after it", function()
           local conn, log = e.login("alice", { tls = tls })
           local info = check(conn, { profile = "sasl2", bound_inline = false, fast = false, tls_version = version })
           assert.matches("^SCRAM%-SHA%-%d+%-PLUS$", info.mechanism)
@@ -59,14 +59,14 @@ local function ways(version)
           assert.equal(0, count(log.out, "<auth "))
         end)
 
-        it("has the resource that is asked for, on the same stream", function()
+        it("has the requested resource, on the same stream", function()
           local conn, log = e.login("alice", { tls = tls, resource = "mine" })
           check(conn, { profile = "sasl2", bound_inline = false })
           assert.equal("mine", resource(conn))
           assert.equal(tls == "direct" and 1 or 2, count(log.out, "<stream:stream"))
         end)
 
-        it("binds inside, by the tag, with all that rides along", function()
+        it("binds inside, with the tag and everything sent along", function()
           local bind2, agent = { tag = "phone", carbons = true, inactive = true }, { id = exchange.agent() }
           local conn, log = e.login("alice", { tls = tls, bind2 = bind2, resume = true, user_agent = agent,
             fast = false })
@@ -74,7 +74,7 @@ local function ways(version)
             resumable = true })
           assert.is_true(bound_to(version)[info.channel_binding])
           assert.matches("^phone", resource(conn))
-          assert.equal(0, count(log.out, "<iq") - 1) -- check's
+          assert.equal(0, count(log.out, "<iq") - 1) -- one is the ping in check()
           assert.equal(0, count(log.out, "<enable"))
           assert.is_nil(conn:token())
         end)
@@ -87,7 +87,7 @@ local function ways(version)
           end
         end)
 
-        it("says it together with the header from the second time on", function()
+        it("is sent together with the header from the second time on", function()
           for i = 1, 3 do
             local conn, log = e.login("alice", { tls = tls, bind2 = true, pipelining = true })
             local told = {}
@@ -97,7 +97,7 @@ local function ways(version)
           end
         end)
 
-        it("is one of SASL1 where sasl2 = false says so", function()
+        it("uses SASL1 with sasl2 = false", function()
           local conn, log = e.login("alice", { tls = tls, sasl2 = false })
           check(conn, { profile = "sasl", bound_inline = false, fast = false })
           assert.equal(0, count(log.out, "<authenticate"))
@@ -117,7 +117,7 @@ server.each(function(s)
 
   describe("a login, counted by a capture,", function()
     for kind, expected in pairs { sasl2 = "5 4\n", fast = "4 3\n" } do
-      it("is this many round trips by STARTTLS and direct TLS: " .. kind, function()
+      it("takes the expected round trips by STARTTLS and direct TLS: " .. kind, function()
         local pipe = assert(io.popen(("XMPP_SERVER=%s %s spec/bench/trips figures %s 2>&1"):format(s.name,
           os.getenv "LUA" or "lua5.4", kind)))
         local told = pipe:read "*a"
@@ -129,8 +129,8 @@ server.each(function(s)
     end
   end)
 
-  describe("what rides inside", function()
-    it("of carbons has them come", function()
+  describe("what is sent inside", function()
+    it("enables carbons", function()
       local carol = e.login("carol", { resource = "other" })
       local alice, log = e.login("alice", { tls = "direct", bind2 = { carbons = true } })
       assert.equal(0, count(log.out, "<iq"))
@@ -145,7 +145,7 @@ server.each(function(s)
       assert.equal("a copy of it", xexpr.text(original, "body"))
     end)
 
-    it("is stream management at once: nothing is held back, and all is acknowledged", function()
+    it("enables stream management at once", function()
       local note = managed.notebook()
       local bob = e.login("bob", { resource = "r" })
       local alice, log = e.login("alice", { tls = "direct", bind2 = true, resume = true })
@@ -161,7 +161,7 @@ server.each(function(s)
   end)
 
   describe("an account", function()
-    it("is refused with a wrong password, once and for all", function()
+    it("is refused with a wrong password, after one try", function()
       for _, bind2 in ipairs { false, true } do
         local conn, err, log = e.try("alice", { tls = "direct", bind2 = bind2, reconnect = SOON }, "wrong")
         assert.is_nil(conn)
@@ -171,7 +171,7 @@ server.each(function(s)
       end
     end)
 
-    it("is the same in another case, and the server's spelling is taken", function()
+    it("is the same in another case, with the server's spelling", function()
       for _, opts in ipairs { { tls = "direct" }, { tls = "direct", bind2 = true } } do
         opts.user_agent = { id = exchange.agent() }
         local o = s.opts(opts)
@@ -192,7 +192,7 @@ server.each(function(s)
       return p, conn, log
     end
 
-    it("is one exchange more: the session goes on inside of the login, at its address, and nothing is lost", function()
+    it("is resumed inside of the login, in one exchange, and nothing is lost", function()
       local p, alice, log = begin()
       local bob = e.login("bob", { resource = "r" })
       local note, jid = managed.notebook(), tostring(alice:jid())
@@ -213,13 +213,13 @@ server.each(function(s)
         assert.equal("written acked", note[name])
         assert.equal(jid, tostring(alice:jid()))
         assert.equal(1, count(log.out, "<authenticate"))
-        assert.equal(0, count(log.out, "<resume")) -- but inside
+        assert.equal(0, count(log.out, "<resume")) -- only inside of <authenticate/>
       end
       local info = check(alice, { profile = "sasl2", bound_inline = true, rebound = 0, resumed = 5 })
       assert.is_true(info.offers["urn:xmpp:features:rosterver"])
     end)
 
-    it("is the same by STARTTLS, and with a resource of one's own", function()
+    it("is resumed inside with STARTTLS and a chosen resource, too", function()
       local p, alice = begin({ tls = "starttls", bind2 = false, resource = "mine" }, s.port)
       turn_until(function() return alice:info().resumable end, "a session")
       p:tell "cut fin"
@@ -228,7 +228,7 @@ server.each(function(s)
       assert.equal("mine", resource(alice))
     end)
 
-    it("and a session that the server has forgotten: another one comes in the same breath", function()
+    it("is replaced with a new session in the same exchange if the server has forgotten it", function()
       local p, alice, log = begin { user_agent = { id = exchange.agent() }, fast = false }
       local bob, note = e.login("bob", { resource = "r", reconnect = SOON }), managed.notebook()
       local before = tostring(alice:jid())
@@ -244,13 +244,13 @@ server.each(function(s)
       assert(alice:flush(30))
       assert.equal("written acked", note.kept)
       check(alice, { profile = "sasl2", bound_inline = true, resumed = 0, stream_management = true, resumable = true })
-      assert.equal(before, tostring(alice:jid())) -- it is the same installation's
+      assert.equal(before, tostring(alice:jid())) -- the same installation has the same resource
       assert.equal(0, count(log.out, "<resume"))
       assert.equal(1, count(log.into, "<success"))
       assert.equal(0, count(log.out, "urn:ietf:params:xml:ns:xmpp-bind"))
     end)
 
-    it("and with resume = true only, the session is resumed or lost, never bound anew", function()
+    it("is resumed or lost, never bound again, with resume = true only", function()
       local p, alice = begin { reconnect = false, resume = true }
       p:tell "cut rst"
       turn_until(function() return alice:info().resumed == 1 and alice:state() == "ready" end, "resumption")
@@ -295,7 +295,7 @@ server.each(function(s)
       assert.equal(jid, tostring(conn:jid()))
       check(conn, { profile = "sasl2", bound_inline = true, resumed = 1, rebound = 0 })
       local newer = e.login("alice", { tls = "direct", bind2 = true, user_agent = { id = agent } })
-      assert.equal(jid, tostring(newer:jid())) -- and was bound by it
+      assert.equal(jid, tostring(newer:jid())) -- it follows from the user agent
     end)
 
     it("is resumed by another process", function()
@@ -309,7 +309,7 @@ server.each(function(s)
   end)
 
   describe("two connections with the same user-agent id", function()
-    it("end the older one, which stays away and says why", function()
+    it("end the older one, which doesn't reconnect, and reports why", function()
       local agent = exchange.agent()
       local opts = { tls = "direct", bind2 = true, user_agent = { id = agent }, reconnect = SOON }
       local older = e.login("alice", opts)

@@ -1,6 +1,6 @@
--- sasl: logging in with Prosody and with ejabberd by everything they offer: bound to the channel and not, by
--- certificate, without a name; and that nobody in between profits. It is by RFC 6120's SASL, also where the server has
--- SASL2 (sasl2_spec). What no real server says: c/test/t_sasl_matrix.c.
+-- sasl: logging in to Prosody and ejabberd by everything that they offer: with channel binding and without, by
+-- certificate, anonymously; and that an attacker in between gains nothing. By RFC 6120's SASL, even if the server has
+-- SASL2 (for that see sasl2_spec). c/test/t_sasl_matrix.c tests what no real server sends.
 local child = require "spec.support.child"
 local offer = require "spec.support.offer"
 local opened = require "spec.support.opened"
@@ -14,7 +14,7 @@ local PLUS = { "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512-PLUS" }
 
 after_each(opened.stop_all)
 
--- server.each, where s.opts() says that logins are not by SASL2.
+-- server.each, but s.opts() turns SASL2 off.
 local function each(body, knobs, names)
   server.each(function(s)
     local options = s.opts
@@ -27,7 +27,7 @@ local function each(body, knobs, names)
   end, knobs, names)
 end
 
--- A log for opts, and what has gone out.
+-- A log for opts, and what was sent.
 local function listener()
   local heard = { out = "" }
   return function(direction, text)
@@ -35,7 +35,7 @@ local function listener()
   end, heard
 end
 
--- `who` with what the log heard in `heard`.
+-- Connects as `who`; `heard` is the log.
 local function dial(s, who, opts)
   local log, heard = listener()
   opts = s.opts(opts)
@@ -45,14 +45,14 @@ local function dial(s, who, opts)
   return conn, err, heard
 end
 
--- What a connection's info has of the login.
+-- What a connection's info says of the login.
 local function told(conn)
   local info = conn:info()
   return { tls_version = info.tls_version, mechanism = info.mechanism, channel_binding = info.channel_binding }
 end
 
--- -> what it is told; the mechanism is also what went over the wire, once, or, `after_plus`, when the same with -PLUS
--- had been refused.
+-- Logs in. Returns told(conn). The mechanism must also be the only one that was sent; with `after_plus`, the same with
+-- -PLUS was refused before it.
 local function login(s, who, opts, after_plus)
   local conn, err, heard = dial(s, who, opts)
   if not conn then error(tostring(err), 2) end
@@ -65,7 +65,7 @@ local function login(s, who, opts, after_plus)
   return info, conn
 end
 
--- -> the error; only the mechanisms in `said` were tried.
+-- The login was refused; only the mechanisms in `said` were tried. Returns the error.
 local function refused(condition, said, conn, err, heard)
   assert.is_nil(conn)
   assert.equal("sasl", err.layer, tostring(err))
@@ -77,9 +77,9 @@ local function refused(condition, said, conn, err, heard)
   return err
 end
 
--- A login without -PLUS where what the server offers is not what came here, or is less than it could: whoever finds
--- out, the server (which hears "y") or we (by XEP-0474), says so. -> the condition; nil: nobody has found out. Which it
--- is depends on the server.
+-- A login without -PLUS when the server's offer was changed on its way, or is less than the server could offer: either
+-- the server (which gets "y") or we (by XEP-0474) notice that. Returns the error's condition; nil: it wasn't noticed.
+-- Which it is depends on the server.
 local function found_out(s, who, opts)
   local conn, err, heard = dial(s, who, opts)
   local tried = heard.out:match "<auth [^>]*mechanism='([^']*)'"
@@ -91,14 +91,14 @@ local function found_out(s, who, opts)
   return err.condition
 end
 
--- RFC 5802 6 has a server refuse a "y" that isn't true. Each Prosody does; some ejabberds don't mind.
+-- RFC 5802 6: a server must refuse a "y" that isn't true. Every Prosody does; some ejabberds don't.
 local function check_minded(s, condition)
   if s.name == "prosody" then assert.equal("malformed-request", condition) end
-  assert.not_equal("no-channel-binding", condition) -- what we say, and then nothing is tried
+  assert.not_equal("no-channel-binding", condition) -- our own error, after which nothing more is tried
 end
 
--- Somebody in between, who leaves `words` out of what the server offers, or puts them in ("+NAME"). -> the port, and a
--- function to end it
+-- An attacker in between, who removes `words` from the server's offer, or adds them ("+NAME"). Returns the port, and a
+-- function that ends it.
 local function middle(s, ...)
   local pipe, v = child.serve("middle.py", { s.certs .. "/rsa.pem", s.ca, s.domain, s.tls_port, ... })
   return tonumber(v.PORT), function() pipe:close() end
@@ -109,45 +109,45 @@ each(function(s)
     local o
     setup(function() o = offer.of(s) end)
 
-    it("binds the login to the channel, by what the server lists, or what servers without a list take", function()
+    it("binds the login to the channel, by the server's list or the usual type", function()
       assert.is_string(offer.bound_by(o, "TLSv1.2"))
       assert.same(offer.expected(o, "TLSv1.2"), login(s, "alice"))
       assert.same(offer.expected(o, "TLSv1.2"), login(s, "alice", { tls = "direct", port = s.tls_port }))
     end)
 
-    it("does so by each family", function()
+    it("does so with each hash function", function()
       for _, family in ipairs(o.families) do
         assert.same(offer.expected(o, "TLSv1.2", family),
           login(s, "alice", { mechanisms = { "SCRAM-SHA-" .. family .. "-PLUS" } }))
       end
     end)
 
-    it("goes without where -PLUS is not allowed", function()
+    it("doesn't bind if -PLUS is not allowed", function()
       for _, family in ipairs(o.families) do
         local name = "SCRAM-SHA-" .. family
         assert.same({ tls_version = "TLSv1.2", mechanism = name }, login(s, "alice", { mechanisms = { name } }))
       end
     end)
 
-    it("tells of a wrong password as of any other", function()
+    it("reports a wrong password as usual", function()
       local log, heard = listener()
       local conn, err = xmpp.connect_client("alice@xmpp.test", "wrong", s.host, s.port, s.opts { log = log })
       refused("not-authorized", { o.best .. "-PLUS" }, conn, err, heard)
     end)
 
-    it("finds out who is in between, with the server's own certificate and key", function()
+    it("reveals an attacker in between who has the server's certificate and key", function()
       local port, stop = middle(s)
       local opts = { tls = "direct", port = port }
       local conn, err, heard = dial(s, "alice", opts)
       assert.is_nil(conn)
       assert.equal("sasl", err.layer)
       assert.matches("mechanism='" .. o.best:gsub("%-", "%%-") .. "%-PLUS'", heard.out)
-      opts.mechanisms = { o.best } -- what it is good for: without, nobody notices
+      opts.mechanisms = { o.best } -- without -PLUS, nobody notices
       assert.equal(o.best, login(s, "alice", opts).mechanism)
       stop()
     end)
 
-    it("is what is asked for ever after, for that account, unless that is forgotten", function()
+    it("with binding requires it for that account from then on, until forget", function()
       local port, stop = middle(s, unpack(PLUS))
       local through = { tls = "direct", port = port }
       login(s, "alice")
@@ -156,10 +156,10 @@ each(function(s)
       refused("no-channel-binding", {}, dial(s, "alice", { tls = "direct", port = port, reconnect = true }))
       local proved = found_out(s, "alice", { tls = "direct", port = port, mechanisms = { o.best } })
       assert.truthy(proved == nil or proved == "downgrade-detected", proved)
-      local minded = found_out(s, "frank", through) -- others are not concerned
+      local minded = found_out(s, "frank", through) -- other accounts aren't affected
       check_minded(s, minded)
       assert.equal(minded, found_out(s, "alice", { tls = "direct", port = port, remember = false }))
-      refused("no-channel-binding", {}, dial(s, "alice", through)) -- which has left nothing
+      refused("no-channel-binding", {}, dial(s, "alice", through)) -- the refused login has left nothing
       xmpp.forget()
       assert.equal(minded, found_out(s, "alice", through))
       xmpp.forget()
@@ -168,7 +168,7 @@ each(function(s)
       stop()
     end)
 
-    it("is asked for when a connection that was bound connects again", function()
+    it("with binding requires it when the connection reconnects", function()
       local port, stop = middle(s, unpack(PLUS))
       local p = proxy.start(s.host, s.tls_port)
       finally(function() p:stop() stop() end)
@@ -187,7 +187,7 @@ each(function(s)
     for what, words in pairs { ["takes -PLUS out of the offer"] = PLUS,
       ["puts one that nobody has in its place"] = { "+X-PLUS", unpack(PLUS) },
       ["puts another in its place that isn't allowed"] = { "+SCRAM-SHA-512-PLUS", unpack(PLUS) } } do
-      it("finds out who " .. what .. ", where the server minds", function()
+      it("reveals an attacker who " .. what .. ", if the server checks", function()
         xmpp.forget()
         local port, stop = middle(s, unpack(words))
         local allowed = what:find "allowed" and { "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS" } or nil
@@ -207,16 +207,16 @@ each(function(s)
     local o
     setup(function() o = offer.of(s) end)
 
-    it("is bound by what the server lists; else tries what there is, once, and does not fail for it", function()
+    it("is bound by the server's list; otherwise one attempt at binding doesn't do harm", function()
       local guess = not o.types and o.mechanisms[o.best .. "-PLUS"]
       assert.same(offer.expected(o, "TLSv1.3"), login(s, "alice", nil, guess))
       assert.same(offer.expected(o, "TLSv1.3"), login(s, "alice"))
       assert.same(offer.expected(o, "TLSv1.3"), login(s, "frank"))
-      assert.same(offer.expected(o, "TLSv1.3"), login(s, "alice", { remember = false }, guess)) -- which has met nobody
+      assert.same(offer.expected(o, "TLSv1.3"), login(s, "alice", { remember = false }, guess)) -- to an unknown server
       assert.equal(o.types and "tls-exporter" or nil, login(s, "alice").channel_binding)
     end)
 
-    it("takes each mechanism that is allowed", function()
+    it("works with each allowed mechanism", function()
       for _, family in ipairs(o.families) do
         local name = "SCRAM-SHA-" .. family
         assert.same({ tls_version = "TLSv1.3", mechanism = name }, login(s, "alice", { mechanisms = { name } }))
@@ -224,13 +224,13 @@ each(function(s)
       assert.same({ tls_version = "TLSv1.3", mechanism = "PLAIN" }, login(s, "bob", { mechanisms = { "PLAIN" } }))
     end)
 
-    it("takes a password that has to be prepared", function()
-      local users = { dave = "pa\204\136ss" } -- a and its two dots: one character in the server's
+    it("works with a password that has to be prepared", function()
+      local users = { dave = "pa\204\136ss" } -- "a" and a combining diaeresis: one character on the server
       local info = login({ domain = s.domain, host = s.host, port = s.port, opts = s.opts, users = users }, "dave")
       assert.equal(offer.expected(o, "TLSv1.3").mechanism, info.mechanism)
     end)
 
-    it("keeps what it tells when the connection is closed", function()
+    it("keeps its info when the connection is closed", function()
       local info, conn = login(s, "alice")
       assert(conn:stop())
       assert.same(info, told(conn))
@@ -242,7 +242,7 @@ each(function(s)
     local o
     setup(function() o = offer.of(s) end)
 
-    it("is never said for an account again that has used something better", function()
+    it("is never used again for an account that has used something better", function()
       local name = s.name == "prosody" and "carol" or "erin"
       login(s, name, { mechanisms = { "PLAIN" } })
       login(s, name, { mechanisms = { "PLAIN" } })
@@ -252,17 +252,17 @@ each(function(s)
       assert.matches("xmpp%.forget%(%)", err.text)
       refused("invalid-mechanism", {}, dial(s, name, { mechanisms = { "PLAIN" }, tls = "direct", port = s.tls_port }))
       login(s, name, { mechanisms = { "PLAIN", "SCRAM-SHA-1" } })
-      login(s, "bob", { mechanisms = { "PLAIN" } }) -- others are not concerned
+      login(s, "bob", { mechanisms = { "PLAIN" } }) -- other accounts aren't affected
     end)
 
     it("is not tried when something better was refused", function()
       local log, heard = listener()
       local conn, err = xmpp.connect_client("bob@xmpp.test", "wrong", s.host, s.port, s.opts { log = log })
       refused("not-authorized", { offer.expected(o, "TLSv1.3").mechanism }, conn, err, heard)
-      login(s, "bob", { mechanisms = { "PLAIN" } }) -- nor is it out of the question now
+      login(s, "bob", { mechanisms = { "PLAIN" } }) -- and it is still possible
     end)
 
-    it("is not said to who is in between and takes everything else out of the offer", function()
+    it("is not used if an attacker in between removes everything else from the offer", function()
       login(s, "alice")
       local port, stop = middle(s, "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512",
         unpack(PLUS))
@@ -270,7 +270,7 @@ each(function(s)
       stop()
     end)
 
-    it("is said again when that is forgotten, but not for remember = false", function()
+    it("is used again after forget, but not with remember = false", function()
       xmpp.forget()
       local best, plain = { mechanisms = { o.best } }, { mechanisms = { "PLAIN" } }
       login(s, "bob", plain)
@@ -283,19 +283,19 @@ each(function(s)
     end)
   end)
 
-  it("tells nothing of SASL for a component", function()
+  it("info has nothing about SASL for a component", function()
     local conn = assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret))
     opened.keep(conn)
     assert.same({}, told(conn))
   end)
 end, { tls_protocol = "1.3", more_users = "dave:p\195\164ss erin:erinpw frank:frankpw" })
 
--- Passwords of which SASLprep and OpaqueString make two things: a superscript two, a soft hyphen, full-width letters.
--- Both servers store and compare SASLprep's; but ejabberd, where it keeps passwords as they are, compares PLAIN's byte
+-- Passwords that SASLprep and OpaqueString prepare differently: with a superscript two, a soft hyphen, full-width
+-- letters. Both servers store and compare the form of SASLprep; but ejabberd with plain passwords compares PLAIN's byte
 -- for byte, and the accounts that spec/support/server writes for Prosody with a hash are hashed as they are.
 local odd = { dave = "a\194\178b", erin = "p\194\173w", gina = "\239\188\161\239\188\162\239\188\163" }
 
--- How many tries a login takes by SCRAM; by PLAIN (nil: it can't be done there).
+-- How many tries a login by SCRAM takes; by PLAIN (nil: it isn't possible there).
 local tries = { prosody = { plain = { 1, 1 }, ["SHA-256"] = { 2 } },
   ejabberd = { plain = { 1, 2 }, ["SHA-256"] = { 1, 1 } } }
 
@@ -312,13 +312,13 @@ for _, auth in ipairs { "plain", "SHA-256" } do
       return count, conn, err
     end
 
-    it("takes a password that has two forms, kept as " .. auth, function()
+    it("accepts a password that has two prepared forms, stored as " .. auth, function()
       for name, password in pairs(odd) do
-        xmpp.forget() -- which form it was
+        xmpp.forget() -- forgets which form it was
         local count, conn, err = tried(name, password, { "SCRAM-SHA-256" })
         if not conn then error(name .. ": " .. tostring(err)) end
         assert.equal(tries[s.name][auth][1], count)
-        assert.equal(1, (tried(name, password, { "SCRAM-SHA-256" }))) -- that is remembered
+        assert.equal(1, (tried(name, password, { "SCRAM-SHA-256" }))) -- the form is remembered
         if tries[s.name][auth][2] then
           count, conn, err = tried(name .. "-plain", password, { "PLAIN" })
           if not conn then error(name .. ": " .. tostring(err)) end
@@ -327,7 +327,7 @@ for _, auth in ipairs { "plain", "SHA-256" } do
       end
     end)
 
-    it("refuses a wrong one after two tries if it has two forms, else at once, kept as " .. auth, function()
+    it("refuses a wrong one after two tries if it has two forms, else at once, stored as " .. auth, function()
       for password, expected in pairs { ["wrong\194\178"] = 2, wrong = 1 } do
         local count, conn, err = tried("alice", password, { "SCRAM-SHA-256" })
         assert.is_nil(conn)
@@ -341,8 +341,8 @@ for _, auth in ipairs { "plain", "SHA-256" } do
   end, { auth = auth, more_users = table.concat(more, " ") })
 end
 
--- RFC 5802 has the client say that it heard of no -PLUS. A server that knows that it could have one takes it for the
--- work of somebody in between.
+-- RFC 5802: the client says that no -PLUS was offered. A server that knows that it could have offered one takes this
+-- for an attack.
 each(function(s)
   it("a server that has -PLUS switched off", function()
     local o = offer.of(s)
@@ -372,11 +372,11 @@ each(function(s)
       assert.equal("EXTERNAL", conn:info().mechanism)
     end)
 
-    it("is refused for anybody else, and nothing else is tried", function()
+    it("is refused for another account, and nothing else is tried", function()
       refused("not-authorized", { "EXTERNAL" }, by_certificate("bob@xmpp.test", s.users.bob))
     end)
 
-    it("is no more than one of those that are allowed", function()
+    it("is only used if it is allowed", function()
       local conn = assert(by_certificate("alice@xmpp.test", s.users.alice, { mechanisms = { "SCRAM-SHA-256" } }))
       assert.equal("SCRAM-SHA-256", conn:info().mechanism)
       refused("invalid-mechanism", {}, by_certificate("alice@xmpp.test", nil, { mechanisms = { "SCRAM-SHA-256" } }))
@@ -388,7 +388,7 @@ each(function(s)
       refused("invalid-mechanism", {}, dial(s, "bob", { mechanisms = { "EXTERNAL" } }))
     end)
 
-    it("is something better than PLAIN", function()
+    it("is better than PLAIN, which isn't used afterwards", function()
       assert(by_certificate "alice@xmpp.test")
       refused("invalid-mechanism", {}, dial(s, "alice", { mechanisms = { "PLAIN" } }))
     end)
@@ -397,7 +397,7 @@ end, { tls_protocol = "1.3", client_cert = "yes" }, { "ejabberd" })
 
 local function anonymous(s)
   describe("ANONYMOUS", function()
-    it("gives a name to who has none", function()
+    it("gives a name to a client without one", function()
       local opts = s.opts { mechanisms = { "ANONYMOUS" } }
       local conn = assert(xmpp.connect_client(s.domain, nil, s.host, s.port, opts))
       opened.keep(conn)
@@ -406,7 +406,7 @@ local function anonymous(s)
       assert.is_string(conn:jid().localpart)
     end)
 
-    it("gives another to who has one, if nothing else is allowed", function()
+    it("gives another name to a client with one, if nothing else is allowed", function()
       local opts = s.opts { mechanisms = { "ANONYMOUS" } }
       local conn = assert(xmpp.connect_client("alice@" .. s.domain, "whatever", s.host, s.port, opts))
       opened.keep(conn)
@@ -414,7 +414,7 @@ local function anonymous(s)
       assert.not_equal("alice", conn:jid().localpart)
     end)
 
-    it("is nothing to fall back to", function()
+    it("is never a fallback", function()
       refused("invalid-mechanism", {}, dial(s, "alice", { mechanisms = { "ANONYMOUS", "EXTERNAL" } }))
     end)
   end)
@@ -430,7 +430,7 @@ describe("arguments", function()
     assert.truthy(tostring(message):find(text, 1, true), tostring(message))
   end
 
-  it("a password may be left out only where something else will do", function()
+  it("a password may be left out only if something else suffices", function()
     raises("bad argument #2 to 'connect_client' (string or function expected, got nil)",
       function() xmpp.connect_client("alice@xmpp.test", nil, "127.0.0.1", 1, {}) end)
     raises("bad argument #2 to 'connect_client' (string or function expected, got nil)",
@@ -452,7 +452,7 @@ describe("arguments", function()
     assert.equal("tcp", err.layer)
   end)
 
-  it("a mechanism that the library has not is refused", function()
+  it("an unknown mechanism is refused", function()
     raises("SCRAM-SHA-1-PLUS", function()
       xmpp.connect_client("alice@xmpp.test", "x", "127.0.0.1", 1, { mechanisms = { "SCRAM-SHA3-512" } })
     end)

@@ -1,4 +1,4 @@
--- save: a session goes from one process to the next, and nothing is lost or doubled by it.
+-- save: a session continues in another process, and nothing is lost or doubled.
 local child = require "spec.support.child"
 local json = require("spec.support.luas").json "save"
 local managed = require "spec.support.managed"
@@ -41,7 +41,7 @@ local function check_error(wanted, err)
   for field, value in pairs(wanted) do assert.equal(value, err[field], tostring(err)) end
 end
 
--- Another process goes on with it -> what it has told; see resumer.lua. Its pipe is read by `read`.
+-- Continues it in another process. Returns what that reports; see resumer.lua. `read` reads its pipe.
 local function carry_on(s, saved, count, to)
   local path = os.tmpname()
   local f = assert(io.open(path, "w"))
@@ -58,7 +58,7 @@ local function carry_on(s, saved, count, to)
   return told
 end
 
--- The bodies that come until "new".
+-- The bodies that come, up to "new".
 local function bodies(conn)
   local list = {}
   repeat
@@ -67,7 +67,7 @@ local function bodies(conn)
   return list
 end
 
--- What nobody has read, nobody has acknowledged, nobody has answered; what comes while nobody is there.
+-- Stanzas that weren't read, acknowledged or answered; and one that comes while there is no process.
 local function hand_over(alice, bob)
   local me, him = tostring(alice:jid()), tostring(bob:jid())
   local closed
@@ -95,7 +95,7 @@ end
 
 server.each(function(s)
   describe("a saved session", function()
-    it("goes on in another process: nothing is lost, nothing doubled", function()
+    it("continues in another process: nothing is lost or doubled", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local saved, me, him = hand_over(alice, bob)
       assert.equal(1, #saved.queue)
@@ -127,7 +127,7 @@ server.each(function(s)
         assert.is_nil(result)
         check_error({ layer = "closed", condition = "saved", retry = false }, err)
       end
-      assert.is_true(alice:stop()) -- there is nothing left to end, and nothing is lost
+      assert.is_true(alice:stop()) -- there is no link to end, and nothing is lost
       local result, err = alice:send { "presence" }
       assert.is_nil(result)
       check_error({ layer = "closed", condition = "saved" }, err)
@@ -145,7 +145,7 @@ server.each(function(s)
       assert.equal(0, got)
     end)
 
-    it("may be saved by a handler, whose stanza does not come again", function()
+    it("may be saved by a handler, whose stanza isn't delivered again", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local me, saved = alice:jid(), nil
       alice:set_handler(function(stanza, conn)
@@ -177,7 +177,7 @@ server.each(function(s)
       assert.same({ "while it was down", "new" }, bodies(bob))
     end)
 
-    it("may go on in the same process, and be saved again", function()
+    it("may continue in the same process, and be saved again", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local saved = assert(alice:save())
       for i = 1, 3 do
@@ -189,7 +189,7 @@ server.each(function(s)
       end
     end)
 
-    it("that the server has forgotten becomes a new one, and who has asked is told", function()
+    it("that the server has forgotten becomes a new one; pending requests fail", function()
       local alice, bob = login(s, "alice"), login(s, "bob", { resume = false })
       local him = tostring(bob:jid())
       say(bob, alice:jid(), "queued")
@@ -213,7 +213,7 @@ server.each(function(s)
       assert.same({ "new" }, bodies(bob))
     end)
 
-    it("that the server has forgotten gets the response to what had not left yet", function()
+    it("that the server has forgotten gets the response to a request that had not left yet", function()
       local p = keep(proxy.start(s.host, s.port))
       local alice = login(s, "alice", { reconnect = { min = 100, max = 100 } }, p)
       p:tell "cut rst"
@@ -239,7 +239,7 @@ server.each(function(s)
       assert(conn:stop(30))
     end
 
-    it("is refused where there is no session to be resumed, and does no harm then", function()
+    it("is refused without a resumable session, and does no harm then", function()
       refused(login(s, "alice", { resume = false }))
       local conn = keep(assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, s.host, s.port, s.opts())))
       assert.matches("connect with resume = true, or with reconnect", select(2, conn:save()).text, 1, true)
@@ -249,12 +249,12 @@ server.each(function(s)
   end)
 end)
 
--- The wall's clock may be set at any moment: when it was saved and when it goes on, and between a send and a save.
+-- The system's clock may be set at any moment: between save and resume, and between send and save.
 describe("the age of what was saved", function()
   local core, session = require "xmpp.core", require "xmpp.saved".session
   local MINUTE, YEAR = 60e3, 365 * 24 * 3600e3
 
-  -- Of one that was a minute old when it was saved, as it is taken to be now: in whole minutes.
+  -- The age now, in minutes, of a stanza that was a minute old when it was saved.
   local function age(saved, stanza)
     local s = { xml = "<presence/>", at = 0, age = MINUTE, ours = true, stamped = true }
     for name, value in pairs(stanza or {}) do s[name] = value or nil end
@@ -265,18 +265,18 @@ describe("the age of what was saved", function()
     return math.floor(result.age / MINUTE)
   end
 
-  it("is by the clock that nobody sets, in a process of the same start of the machine", function()
+  it("is measured by the monotonic clock in a process after the same boot", function()
     local ticks, wall, boot = core.clocks()
     assert.equal(36, #boot)
     assert.equal(1, age { clock = ticks, saved_at = wall, boot = boot })
-    assert.equal(1, age { clock = ticks, saved_at = 0, boot = boot }) -- set since 1970
+    assert.equal(1, age { clock = ticks, saved_at = 0, boot = boot }) -- the clock was at 1970 then, and was set since
     assert.equal(1, age { clock = ticks, saved_at = wall + YEAR, boot = boot })
     assert.equal(1, age { clock = ticks + MINUTE, saved_at = wall, boot = boot }) -- it can't be from the future
     local some = math.min(ticks, 3 * MINUTE)
     assert.equal(math.floor((MINUTE + some) / MINUTE), age { clock = ticks - some, saved_at = wall, boot = boot })
   end)
 
-  it("is by the wall's, from the save on, after another start and on another machine", function()
+  it("is measured by the wall clock after another boot or on another machine", function()
     local ticks, wall = core.clocks()
     for _, boot in ipairs { "", "another" } do
       assert.equal(1, age { clock = ticks, saved_at = wall, boot = boot })
@@ -284,11 +284,11 @@ describe("the age of what was saved", function()
       assert.equal(1, age { clock = 0, saved_at = wall + YEAR, boot = boot })
     end
     assert.equal(1, age {})
-    assert.equal(3, age({}, { age = false, at = wall - 3 * MINUTE })) -- by an earlier version
+    assert.equal(3, age({}, { age = false, at = wall - 3 * MINUTE })) -- saved by an earlier version
     assert.equal(0, age({}, { age = false, at = wall + YEAR }))
   end)
 
-  it("is told by save, with the time that it was", function()
+  it("is in what save returns, with the time", function()
     local s = keep(server.start "prosody")
     local alice = login(s, "alice")
     local ticks, wall, boot = core.clocks()
@@ -310,8 +310,8 @@ describe("the age of what was saved", function()
   end)
 end)
 
--- Who waits for a response is told by that, and nobody of the library's own answers: in the next process, too.
-describe("what becomes of saved stanzas", function()
+-- A response goes to what waits for it, and answers to the library's own aren't given out; in the next process, too.
+describe("the fate of saved stanzas", function()
   local core, fed = require "xmpp.core", require "spec.support.fed"
   local session = require "xmpp.saved".session
   local ME, PEER = "me@xmpp.test/here", "bob@xmpp.test/pc"
@@ -337,7 +337,7 @@ describe("what becomes of saved stanzas", function()
     f.conn:on("failed", function(stanza) told[#told + 1] = stanza[2].id end)
   end
 
-  it("is told as without saving, but for their `on`", function()
+  it("is reported as without saving, except to their `on`", function()
     local f = open()
     send_all(f)
     listen(f)
@@ -354,7 +354,7 @@ describe("what becomes of saved stanzas", function()
     assert.same({ "m", "w" }, told)
   end)
 
-  it("is known by what they were, and who waits by its stanza's place", function()
+  it("depends on their saved flags; a pending request is known by its number", function()
     local f = open()
     f.conn:send { "message", { id = "gone", to = PEER } }
     f:sent()
@@ -374,11 +374,11 @@ describe("what becomes of saved stanzas", function()
   end)
 end)
 
-describe("a stanza that has been read and given to nobody yet", function()
+describe("a stanza that has been read, but not delivered", function()
   local core, fed = require "xmpp.core", require "spec.support.fed"
 
-  -- Saved by the log function, which sees it first.
-  it("when the session is saved comes again to the next process, and to no handler here", function()
+  -- Saved by the log function, which gets the bytes first.
+  it("when the session is saved is delivered in the next process, and not here", function()
     local f, saved, heard = nil, nil, 0
     f = fed.open { jid = "me@xmpp.test/here", sm = true, resumable = true, log = function(_, text)
       if text:find "second" then saved = assert(core.conn.save(f.conn)) end
@@ -400,7 +400,7 @@ describe("a malformed session", function()
       queue = { { "message", {} } }, host = "127.0.0.1", port = 1, tls = "starttls" }
   end
 
-  -- `spoil` makes it malformed; the error says `text`, at this file.
+  -- `spoil` makes it malformed; the error is raised at a line of this file, and has this text.
   local function check(text, spoil)
     local saved = good()
     spoil(saved)
@@ -410,13 +410,13 @@ describe("a malformed session", function()
     assert.truthy(message:find("bad argument #1 to 'resume' (" .. text, 1, true), message)
   end
 
-  it("is none when nothing is wrong", function()
+  it("isn't reported when nothing is wrong", function()
     local told
     xmpp.on_error(function(text) told = text end)
     local conn, err = xmpp.resume(good(), "pw")
     assert.is_nil(conn)
     check_error({ layer = "tcp", condition = "ECONNREFUSED" }, err)
-    assert.is_nil(err.text:find("not known to have arrived", 1, true)) -- it is saved still
+    assert.is_nil(err.text:find("not known to have arrived", 1, true)) -- it still is saved
     xmpp.step(0)
     xmpp.on_error(nil)
     assert.is_nil(told)
@@ -458,7 +458,7 @@ describe("a malformed session", function()
     check("queue[1][2]: ", function(t) t.queue[1][2] = nil end)
   end)
 
-  it("raises for an age or a clock that is none", function()
+  it("raises for an invalid age or clock", function()
     for _, n in ipairs { -1, 0.5, 1 / 0, 0 / 0, "x", false } do
       check("stanzas[1].age: ", function(t) t.stanzas[1].age = n end)
       check("clock: ", function(t) t.clock = n end)
@@ -467,13 +467,13 @@ describe("a malformed session", function()
     check("boot: ", function(t) t.boot = 1 end)
   end)
 
-  it("raises for what is no table", function()
+  it("raises for a value that isn't a table", function()
     assert.has_error(function() xmpp.resume(nil, "pw") end)
     assert.has_error(function() xmpp.resume("x", "pw") end)
     assert.has_error(function() xmpp.resume({}, "pw") end)
   end)
 
-  it("with an address that is none is an error", function()
+  it("with an invalid address is an error", function()
     for _, name in ipairs { "account", "jid" } do
       local saved = good()
       saved[name] = "@"

@@ -1,12 +1,12 @@
--- secrets: what proves who one is stays where it is needed: not in logs, not in errors, not in the memory of the
--- process once it has been used.
+-- secrets: credentials stay where they are needed: they aren't in logs, in errors, or in the process's memory once they
+-- have been used.
 --
 -- One thing is beyond the library: a Lua string can't be wiped. Where the caller makes a password, and where Lua copies
--- it to, it stays until something else takes the place, collected or not. What is promised, and tested here, is that
--- the library's own memory has none of it as soon as the server has been given its proof, and that nothing of Lua's
--- leads to it any more: given as a function's result, it is garbage at once. Of what is derived from it, nothing is
--- anywhere, but the two keys of SCRAM that the next login needs: in locked memory, if the login succeeds, until they
--- are forgotten.
+-- it, it stays until the memory is used again, collected or not. What is promised, and tested here, is that the
+-- library's own memory has none of it as soon as the server has received its proof, and that nothing in Lua refers to
+-- it any more: if a function returned it, it is garbage at once. Of what is derived from it, nothing is left anywhere,
+-- except for the two keys of SCRAM that the next login needs: after a successful login they are in locked memory, until
+-- they are forgotten.
 local child = require "spec.support.child"
 local fed = require "spec.support.fed"
 local json = require("spec.support.luas").json "secrets"
@@ -23,7 +23,7 @@ local AUTH = "C: <auth " .. SASL .. " mechanism='PLAIN'>...</auth>\n"
 local MECHANISMS = { "SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-256",
   "SCRAM-SHA-1", "PLAIN" }
 
--- As it is on the wire, from the first character on that depends on the password.
+-- As it is sent in base64, from the first character that depends on the password.
 local function in_base64(user, password)
   local text = shell.succeed(("printf '\\0%s\\0%s' | openssl base64 -A"):format(user, password))
   return text:sub(math.ceil((#user + 2) / 3) * 4 + 1)
@@ -39,7 +39,7 @@ local function listener()
   return function(direction, text) lines[#lines + 1] = direction .. ": " .. text end, lines
 end
 
--- The log has the login, without what it was made of.
+-- The log contains the login's elements, with their content masked.
 local function check_log(lines, ...)
   local all = table.concat(lines, "\n")
   for _, name in ipairs(ELEMENTS) do
@@ -51,7 +51,7 @@ local function check_log(lines, ...)
   return all
 end
 
--- Everything that a program can read of an error.
+-- Checks everything that a program can read of an error.
 local function check_error(err, ...)
   assert.is_table(err)
   local all = tostring(err)
@@ -63,7 +63,7 @@ end
 
 local uservalue = debug.getuservalue or debug.getfenv -- luacheck: ignore 143
 
--- How Lua gets from the registry to a string that, read backwards, has `backwards` in it; nil: not at all. This
+-- How a string that contains the reverse of `backwards` can be reached in Lua from the registry; nil: not at all. This
 -- function's own callers are left out.
 local function way_to(backwards)
   local seen, queue = {}, { { "registry", debug.getregistry() } }
@@ -120,10 +120,10 @@ server.each(function(s)
 
   describe("the log", function()
     local function check_login(mechanism, sasl2)
-      -- After a login by SCRAM the library sends no PLAIN for the account.
+      -- After a login by SCRAM the library doesn't send PLAIN for the account.
       local name = mechanism == "PLAIN" and "carol" or "bob"
       local conn, err, lines = login(name, s.users[name], { mechanisms = { mechanism }, sasl2 = sasl2 })
-      if not conn then -- the server has it not, or not with a channel binding that is ours
+      if not conn then -- the server doesn't have it, or no channel binding that we have
         assert.equal("sasl", err.layer, tostring(err))
         check_error(err, s.users[name])
         return check_log(lines, s.users[name])
@@ -140,13 +140,13 @@ server.each(function(s)
     end
 
     for _, mechanism in ipairs(MECHANISMS) do
-      it("has no proof of " .. mechanism, function()
+      it("doesn't contain a proof of " .. mechanism, function()
         check_login(mechanism, false)
-        check_login(mechanism, true) -- which not each release of a server has
+        check_login(mechanism, true) -- older releases of a server don't have it
       end)
     end
 
-    it("and the error have nothing of a wrong password", function()
+    it("and the error don't contain a wrong password", function()
       for _, mechanism in ipairs { "SCRAM-SHA-1", "PLAIN" } do
         local name = mechanism == "PLAIN" and "carol" or "bob"
         local conn, err, lines = login(name, "wr0ng-s3cret", { mechanisms = { mechanism } })
@@ -157,7 +157,7 @@ server.each(function(s)
       end
     end)
 
-    it("has no proof of a component's secret", function()
+    it("doesn't contain a proof of a component's secret", function()
       for _, secret in ipairs { s.secret, "wr0ng-s3cret" } do
         local log, lines = listener()
         local conn, err = xmpp.connect_component(s.host, s.component_port, s.component, secret, { log = log })
@@ -183,7 +183,7 @@ describe("the log of what a program sends", function()
       { "field", { var = "password" }, { "value", "n3w-s3cret" } } } } },
   }
 
-  it("and receives has no password in it, and all the rest", function()
+  it("and receives contains no password, and all the rest", function()
     local log, lines = listener()
     local f = fed.open { jid = "bob@xmpp.test/x", log = log }
     for _, stanza in ipairs(stanzas) do assert(f.conn:send(stanza)) end
@@ -199,7 +199,7 @@ describe("the log of what a program sends", function()
   end)
 end)
 
-describe("a server that plays false", function()
+describe("a malicious server", function()
   local certs
 
   setup(function() certs = peer.certs() end)
@@ -225,7 +225,7 @@ describe("a server that plays false", function()
     ["sends something else"] = "S: <x xmlns='urn:example:x'/>",
     ["sends no XML"] = "S: &&&",
   } do
-    it("and " .. name .. " makes nobody tell the password", function()
+    it("that " .. name .. " doesn't get the password into the error or the log", function()
       local conn, err, lines = play(offered .. AUTH .. answer, "s3cret-passw0rd")
       assert.is_nil(conn)
       check_error(err, "s3cret", in_base64("carol", "s3cret-passw0rd"))
@@ -233,7 +233,7 @@ describe("a server that plays false", function()
     end)
   end
 
-  it("and repeats the password does not get it into the log", function()
+  it("that repeats the password does not get it into the log", function()
     local text = in_base64("carol", "s3cret-passw0rd")
     local _, _, lines = play(offered .. AUTH .. "S: <failure " .. SASL .. "><not-authorized/><text>" .. text
       .. "</text></failure>", "s3cret-passw0rd")
@@ -242,7 +242,7 @@ describe("a server that plays false", function()
 end)
 
 describe("a mistake of the caller's", function()
-  it("with a password is told without it", function()
+  it("with a password is reported without it", function()
     for _, password in ipairs { "s3cret\0", "s3cret\n\1", "\255s3cret", ("s3cret"):rep(200000) } do
       local p = peer.play(peer.session)
       local conn, err = xmpp.connect_client("carol@xmpp.test", password, p.host, p.port, { ca_file = p.ca })
@@ -253,7 +253,7 @@ describe("a mistake of the caller's", function()
     end
   end)
 
-  it("in the arguments is told without their values", function()
+  it("in the arguments is reported without their values", function()
     for _, call in ipairs {
       function() xmpp.connect_client("carol@xmpp.test", { "s3cret" }) end,
       function() xmpp.connect_client("carol@xmpp.test", "s3cret", 5) end,
@@ -272,11 +272,11 @@ end)
 describe("of a password that is given as a function's result,", function()
   local backwards = "drowssap" .. "-terces"
 
-  it("nothing of Lua's leads to it once the login is over", function()
+  it("no Lua object refers to it after the login", function()
     local p = peer.play((peer.session:gsub("alice@", "dave@")))
     finally(function() p:stop() end)
     package.loaded.for_a_test = { backwards:reverse() }
-    assert.matches("for_a_test", way_to(backwards)) -- it would be found
+    assert.matches("for_a_test", way_to(backwards)) -- proves that it would be found
     package.loaded.for_a_test = nil
     local conn = assert(xmpp.connect_client("dave@xmpp.test/desk", function() return backwards:reverse() end,
       p.host, p.port, { ca_file = p.ca, log = function() end }))
@@ -290,7 +290,7 @@ describe("the memory of a process that", function()
     { mechanism = "SCRAM-SHA-1" },
     { mechanism = "SCRAM-SHA-256" },
     { mechanism = "SCRAM-SHA-512" },
-    { mechanism = "SCRAM-SHA-256", prefix = "pa\204\136ss\194\160" }, -- which is prepared by way of other buffers
+    { mechanism = "SCRAM-SHA-256", prefix = "pa\204\136ss\194\160" }, -- its preparation needs other buffers
     { mechanism = "PLAIN" },
     { mechanism = "PLAIN", prefix = "pa\204\136ss\194\160" },
     { mechanism = "component" },
@@ -328,8 +328,8 @@ describe("the memory of a process that", function()
 
   local TOKEN = { "password in locked", "password_prepared in locked" }
 
-  -- One by SASL2: the token is where the keys are, until it is refused or forgotten. It is in use until the server has
-  -- answered, and a new one may be where the server's words were read until the connection has ended; nowhere longer.
+  -- A login by SASL2: the token is where the keys are, until it is refused or forgotten. It is in use until the server
+  -- has answered, and a new one may be in the receive buffers until the connection has ended; nowhere longer.
   local function check_token(login, found)
     local keys = { "client_key in locked", "server_key in locked" }
     assert.same({}, found.forgotten)
@@ -346,13 +346,13 @@ describe("the memory of a process that", function()
     if login.ending == "refused" then assert.matches("not%-authorized", found.outcome) end
   end
 
-  -- What may be found of a login by that mechanism; nothing, if it failed.
+  -- What may be found after a login by this mechanism; nothing, if it failed.
   local function kept(login)
     local is_kept = login.mechanism:find "^SCRAM" and not login.forgetful
     return is_kept and { "client_key in locked", "server_key in locked" } or {}
   end
 
-  -- The proxy's password is there for the next link, in one form, until the connection is gone.
+  -- The proxy's password is kept for the next link, in one form, until the connection is gone.
   local function check_proxy(found)
     for _, state in ipairs { "waiting", "open" } do
       local rest, count = {}, 0
@@ -382,7 +382,7 @@ describe("the memory of a process that", function()
       end
       if not login.ending then
         assert.equal(login.mechanism ~= "component" and login.mechanism or "nil", found.outcome)
-        assert.equal(login.mechanism ~= "component", found.control) -- what should be there is seen
+        assert.equal(login.mechanism ~= "component", found.control) -- the check finds what should be there
         assert.same(kept(login), found.open)
       end
       if login.ending ~= "alone" then assert.same(kept(login), found.waiting) end

@@ -17,7 +17,7 @@ local function component(s)
   return keep(assert(xmpp.connect_component(s.host, s.component_port, s.component, s.secret)))
 end
 
--- Everything that the server had for `conn` before this call has been dispatched after it.
+-- Waits until everything that the server had for `conn` before this call has been dispatched.
 local function settle(s, conn)
   assert(xmpp.send_await(conn, { "iq", { type = "get", to = s.domain }, PING }, 30))
 end
@@ -28,7 +28,7 @@ end
 
 local function body(stanza) return xexpr.text(stanza, "body") end
 
--- The texts of all messages that wait in the receive queue.
+-- The texts of all messages in the receive queue.
 local function queued(conn)
   local texts = {}
   for stanza in function() return (conn:receive()) end do texts[#texts + 1] = body(stanza) end
@@ -49,7 +49,7 @@ server.each(function(s)
       end
     end)
 
-    it("but for jid, which makes a Jid in the module", function()
+    it("except jid, which makes a Jid in the module", function()
       local conn = login(s, "alice")
       assert.is_function(conn.jid)
       assert.not_equal(conn.jid, xmpp.jid)
@@ -58,7 +58,7 @@ server.each(function(s)
   end)
 
   describe("connect_client", function()
-    it("takes a JID as text, host and port, and binds a resource of its own making", function()
+    it("accepts a JID as text, host and port, and binds a generated resource", function()
       local conn = login(s, "alice")
       assert.is_true(xmpp.is_connection(conn))
       assert.matches("^alice@xmpp%.test/lua%-[%w_-]+$", tostring(conn:jid()))
@@ -68,20 +68,20 @@ server.each(function(s)
       assert.not_equal(login(s, "alice"):jid(), login(s, "alice"):jid())
     end)
 
-    it("takes a Jid, and host and port among the options", function()
+    it("accepts a Jid, and host and port among the options", function()
       local jid = assert(xmpp.jid("alice@xmpp.test/desk"))
       local conn = assert(xmpp.connect_client(jid, s.users.alice, s.opts { host = s.host, port = s.port }))
       keep(conn)
       assert.equal("alice@xmpp.test/desk", tostring(conn:jid()))
     end)
 
-    it("takes a host, and the port among the options", function()
+    it("accepts a host, and the port among the options", function()
       local conn = assert(xmpp.connect_client("alice@xmpp.test", s.users.alice, s.host, s.opts { port = s.port }))
       keep(conn)
       assert.is_true(xmpp.is_connection(conn))
     end)
 
-    it("answers nil and an error when the server says no", function()
+    it("returns nil and an error when the server refuses", function()
       local conn, err = xmpp.connect_client("alice@xmpp.test", "wrong", s.host, s.port, s.opts())
       assert.is_nil(conn)
       assert.equal("sasl", err.layer)
@@ -103,7 +103,7 @@ server.each(function(s)
       assert.equal("I am.", body(assert(alice:receive_blocking(30))))
     end)
 
-    it("says who sends where the stanza does not", function()
+    it("adds the sender if the stanza has none", function()
       local conn, alice = component(s), login(s, "alice")
       assert(conn:send { "message", { to = tostring(alice:jid()) }, { "body", "It is me." } })
       assert.equal(s.component, assert(alice:receive_blocking(30))[2].from)
@@ -118,14 +118,14 @@ server.each(function(s)
       assert.is_true(conn:stop(0))
     end)
 
-    it("lets what was sent before arrive", function()
+    it("lets earlier stanzas arrive", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       say(alice, bob, "my last words")
       assert.is_true(alice:stop())
       assert.equal("my last words", body(assert(bob:receive_blocking(30))))
     end)
 
-    it("makes everything that uses the connection say that it is closed", function()
+    it("makes every later use of the connection return an error", function()
       local conn = login(s, "alice")
       conn:stop()
       for _, name in ipairs { "send", "send_await" } do
@@ -142,7 +142,7 @@ server.each(function(s)
   end)
 
   describe("send", function()
-    it("answers true, and the stanza arrives as it was", function()
+    it("returns true, and the stanza arrives unchanged", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local sent = { "iq", { type = "result", id = "x&'\"<1>", to = tostring(bob:jid()) },
         { "note", { xmlns = "urn:example:note", n = 1 }, "one & ", "two", { "b" }, "\ttab <and>\nline" } }
@@ -150,19 +150,19 @@ server.each(function(s)
       assert.same({ "iq", { type = "result", id = "x&'\"<1>", to = tostring(bob:jid()), from = tostring(alice:jid()) },
         { "note", { xmlns = "urn:example:note", n = "1" }, "one & two", { "b", {} }, "\ttab <and>\nline" } },
         (function(stanza)
-          stanza[2]["xml:lang"] = nil -- which a server may add
+          stanza[2]["xml:lang"] = nil -- a server may add it
           return stanza
         end)(assert(bob:receive_blocking(30))))
     end)
 
-    it("leaves the caller's table alone", function()
+    it("doesn't change the caller's table", function()
       local conn = login(s, "alice")
       local stanza = { "presence" }
       assert.is_true(conn:send(stanza))
       assert.same({ "presence" }, stanza)
     end)
 
-    it("refuses what is no stanza, and writes nothing of it", function()
+    it("refuses a table that isn't a stanza, and writes nothing of it", function()
       local conn = login(s, "alice")
       refuses("stanza expected, got string", function() conn:send("<presence/>") end)
       refuses("stanza expected, got nil", function() xmpp.send(conn, nil) end)
@@ -174,7 +174,7 @@ server.each(function(s)
   end)
 
   describe("receive", function()
-    it("answers the stanzas in order, and nil alone when there is none", function()
+    it("returns the stanzas in order, and nil alone when there is none", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       assert.equal(1, select("#", bob:receive()))
       assert.is_nil(xmpp.receive(bob))
@@ -186,7 +186,7 @@ server.each(function(s)
       assert.equal(1, select("#", bob:receive()))
     end)
 
-    it("hands out what had arrived before the end, then says that it is closed", function()
+    it("returns what had arrived before the end, then an error", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       say(alice, bob, "before the end")
       settle(s, alice)
@@ -216,7 +216,7 @@ server.each(function(s)
       assert.equal("two", body(bob:receive_blocking()))
     end)
 
-    it("gives up after the timeout, and the connection goes on", function()
+    it("gives up after the timeout, and the connection continues", function()
       local conn = login(s, "alice")
       local stanza, err = conn:receive_blocking(0.05)
       assert.is_nil(stanza)
@@ -234,7 +234,7 @@ server.each(function(s)
   end)
 
   describe("set_handler", function()
-    it("gives every stanza to the handler, with the connection, and none to the queue", function()
+    it("passes every stanza to the handler, with the connection, and none to the queue", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local seen = {}
       assert.equal(0, select("#", bob:set_handler(function(stanza, conn, ...)
@@ -248,7 +248,7 @@ server.each(function(s)
       assert.is_nil(bob:receive())
     end)
 
-    it("gives it first what was queued before, in order", function()
+    it("first passes it what was queued before, in order", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local seen = {}
       say(alice, bob, "one")
@@ -283,7 +283,7 @@ server.each(function(s)
       assert.is_nil(bob:receive())
     end)
 
-    it("refuses what is no function", function()
+    it("refuses a value that isn't a function", function()
       local conn = login(s, "alice")
       refuses("function expected, got string", function() conn:set_handler("print") end)
       assert.is_nil(conn:handler())
@@ -291,7 +291,7 @@ server.each(function(s)
   end)
 
   describe("default_handler", function()
-    it("can be called by a handler of one's own", function()
+    it("can be called by the program's own handler", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local seen = {}
       bob:set_callback(function(stanza) seen[#seen + 1] = "callback: " .. body(stanza) end)
@@ -306,7 +306,7 @@ server.each(function(s)
   end)
 
   describe("stop_handler, handler", function()
-    it("take the handler away and tell which it is", function()
+    it("remove the handler and return it", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local seen = 0
       local function own() seen = seen + 1 end
@@ -324,7 +324,7 @@ server.each(function(s)
   end)
 
   describe("set_callback", function()
-    it("installs the default handler where nobody has decided on one", function()
+    it("installs the default handler if none was chosen", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local seen
       bob:set_callback(function(stanza) seen = body(stanza) end)
@@ -334,7 +334,7 @@ server.each(function(s)
       assert.equal("Hi", seen)
     end)
 
-    it("calls nobody where the handler was stopped", function()
+    it("doesn't call the callback after stop_handler", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local called = false
       bob:stop_handler()
@@ -358,7 +358,7 @@ server.each(function(s)
       assert.same({ "one", "two" }, seen)
     end)
 
-    it("takes a filter by name, type, sender, id and the first child's namespace", function()
+    it("accepts a filter by name, type, sender, id and the first child's namespace", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local seen, all = {}, 0
       local from = tostring(alice:jid())
@@ -378,7 +378,7 @@ server.each(function(s)
       assert.same({ name = 1, type = 1, from = 2, id = 1, xmlns = 1, all = 1 }, seen)
     end)
 
-    it("goes on with the others when one throws, and tells on_error", function()
+    it("continues with the others when one throws, and reports to on_error", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local seen, told = {}, nil
       xmpp.on_error(function(text) told = text end)
@@ -429,7 +429,7 @@ server.each(function(s)
       assert.same({ a, c, b }, conn:callbacks())
     end)
 
-    it("give a list of one's own: to change it changes nothing", function()
+    it("return a copy of the list", function()
       local conn = login(s, "alice")
       local function a() end
       conn:set_callback(a)
@@ -437,7 +437,7 @@ server.each(function(s)
       assert.same({ a }, conn:callbacks())
     end)
 
-    it("keep one that is removed before its turn from being called", function()
+    it("don't call one that is removed before its turn", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local seen = {}
       local function second() seen[#seen + 1] = "second" end
@@ -452,7 +452,7 @@ server.each(function(s)
   end)
 
   describe("send_callback", function()
-    it("answers the id sent and calls back once, with the response and the connection", function()
+    it("returns the id and calls back once, with the response and the connection", function()
       local conn = login(s, "alice")
       local calls, stanza = {}, { "iq", { type = "get", to = s.domain }, PING }
       local id = assert(xmpp.send_callback(conn, stanza, function(...) calls[#calls + 1] = { ... } end))
@@ -468,7 +468,7 @@ server.each(function(s)
       assert.is_nil(calls[1][3])
     end)
 
-    it("keeps an id that the stanza has, and refuses one that waits already", function()
+    it("keeps the stanza's own id, and refuses one that is pending already", function()
       local conn = login(s, "alice")
       local calls = 0
       local function count() calls = calls + 1 end
@@ -502,7 +502,7 @@ server.each(function(s)
   end)
 
   describe("send_await", function()
-    it("answers the response", function()
+    it("returns the response", function()
       local conn = login(s, "alice")
       local response = assert(conn:send_await { "iq", { type = "get", to = s.domain }, PING })
       assert.equal("iq", response[1])
@@ -510,7 +510,7 @@ server.each(function(s)
       assert.equal(s.domain, response[2].from)
     end)
 
-    it("answers what the callback returns, which is given response and connection", function()
+    it("returns what the callback returns, which gets response and connection", function()
       local conn = login(s, "alice")
       local a, b, c = xmpp.send_await(conn, { "iq", { type = "get", to = s.domain }, PING }, function(response, which)
         return response[2].type, which == conn, nil
@@ -520,7 +520,7 @@ server.each(function(s)
       assert.is_nil(c)
     end)
 
-    it("answers an error response as a response", function()
+    it("returns an error response as a response", function()
       local conn = login(s, "alice")
       local nobody = "nobody@" .. s.domain .. "/nowhere"
       local response = assert(conn:send_await { "iq", { type = "get", to = nobody }, PING })
@@ -529,7 +529,7 @@ server.each(function(s)
       assert.truthy(xexpr.child(response, "error"))
     end)
 
-    it("gives up after the timeout, which may stand in the callback's place", function()
+    it("gives up after the timeout, which may replace the callback argument", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local function forbidden() error("must not be called") end
       local question = { "iq", { type = "get", to = tostring(bob:jid()) }, PING }
@@ -541,14 +541,14 @@ server.each(function(s)
       end
     end)
 
-    it("takes its timeout from await_timeout", function()
+    it("uses await_timeout as its default timeout", function()
       local alice, bob = login(s, "alice", { await_timeout = 0.05 }), login(s, "bob")
       local response, err = alice:send_await { "iq", { type = "get", to = tostring(bob:jid()) }, PING }
       assert.is_nil(response)
       assert.equal("timeout", err.layer)
     end)
 
-    it("waits in a callback without keeping the others waiting", function()
+    it("waits in a callback without delaying the others", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       local seen = {}
       bob:set_callback(function(stanza, conn)
@@ -565,7 +565,7 @@ server.each(function(s)
       assert.same({ "one", "two" }, seen)
     end)
 
-    it("shows the response to the callbacks, too, but not to the queue", function()
+    it("passes the response to the callbacks, too, but not to the queue", function()
       local conn = login(s, "alice")
       assert(conn:send_await { "iq", { type = "get", to = s.domain }, PING })
       assert.is_nil(conn:receive())
@@ -587,7 +587,7 @@ server.each(function(s)
       assert.equal("5", xexpr.text(response, "sum", "urn:example:sum"))
     end)
 
-    it("gets service-unavailable for a question that the other's callbacks leave unanswered", function()
+    it("gets service-unavailable for an iq that the peer's callbacks leave unanswered", function()
       local alice, bob = login(s, "alice"), login(s, "bob")
       bob:set_handler()
       local response = assert(alice:send_await({ "iq", { type = "get", to = tostring(bob:jid()) },
@@ -598,7 +598,7 @@ server.each(function(s)
   end)
 
   describe("is_connection, jid", function()
-    it("tell a connection, and what the server bound", function()
+    it("recognize a connection, and return the bound JID", function()
       local conn = login(s, "alice", { resource = "Büro 2/Fenster" })
       assert.is_true(xmpp.is_connection(conn))
       for _, other in ipairs { 1, "conn", {}, io.stdout, assert(xmpp.jid("a@b")), false } do
@@ -619,7 +619,7 @@ end)
 describe("contract", function()
   local contract = xmpp.contract
 
-  it("tells a stanza", function()
+  it("recognizes a stanza", function()
     assert.is_true(contract.stanza { "presence" })
     assert.is_true(contract.stanza { "message", { to = "a@b" }, { "body", "Hi", 5, 1.5 } })
     for text, v in pairs {
@@ -636,7 +636,7 @@ describe("contract", function()
     assert.is_false((contract.stanza(nil)))
   end)
 
-  it("tells a handler, a callback and a once-callback", function()
+  it("recognizes a handler, a callback and a once-callback", function()
     for _, name in ipairs { "handler", "callback", "callback_once" } do
       assert.is_true(contract[name](print))
       assert.same({ false, "function expected, got table" }, { contract[name]({}) })
@@ -655,7 +655,7 @@ describe("jid", function()
     assert.is_nil(domain.resourcepart)
   end)
 
-  it("compares, drops and sets the resourcepart", function()
+  it("can be compared, and its resourcepart dropped and set", function()
     local j = assert(xmpp.jid("alice@example.net/desk"))
     assert.equal("alice@example.net", tostring(j:bare()))
     assert.equal(xmpp.jid("ALICE@example.net"), j:bare())
@@ -664,12 +664,12 @@ describe("jid", function()
     assert.equal(j, xmpp.jid(j))
   end)
 
-  it("tells a Jid from anything else", function()
+  it("is distinguished from anything else", function()
     assert.is_true(xmpp.is_jid(xmpp.jid("a@b")))
     for _, other in ipairs { "a@b", 1, {}, print, io.stdout, false } do assert.is_false(xmpp.is_jid(other)) end
   end)
 
-  it("answers nil and an error for what can't be one, and raises for another type", function()
+  it("returns nil and an error for an invalid one, and raises for another type", function()
     for _, s in ipairs { "", "@example.net", "a@", "a@b/", "a b@example.net", ("x"):rep(1024) .. "@b" } do
       local j, err = xmpp.jid(s)
       assert.is_nil(j, s)
@@ -677,7 +677,7 @@ describe("jid", function()
       assert.is_false(err.retry)
     end
     assert.is_nil((assert(xmpp.jid("a@b")):with_resource("")))
-    -- Whatever was given: the error is a line that can be printed.
+    -- Whatever the address, the error is a printable line.
     for _, s in ipairs { "a\255@b", "\192\128@b", "\237\160\128@b", "\244\144\128\128@b", "a\r\n\27[2Jb@c",
       ("x"):rep(99) .. "äöü@b c" } do
       local _, err = xmpp.jid(s)

@@ -1,6 +1,6 @@
--- send: what is told of a stanza is true of it: one that was refused, or for which memory ran out, never leaves, and
--- its listener hears of no other; one that can't be delivered never goes unheard; flush waits for what was sent before
--- it. On fed bytes.
+-- send: what is reported of a stanza is true: one that was refused, or for which memory ran out, is never sent, and its
+-- listener gets nothing of other stanzas; one that can't be delivered is always reported; flush waits for what was sent
+-- before it. On fed bytes.
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
 local pace = require "spec.support.pace"
@@ -18,7 +18,7 @@ local function open(options)
   conn = f.conn
 end
 
--- With stream management, and one stanza after the other acknowledged as the test wants it.
+-- With stream management, where the test acknowledges one stanza after the other.
 local function open_managed(options)
   local o = { sm = true, resumable = true }
   for name, value in pairs(options or {}) do o[name] = value end
@@ -34,7 +34,7 @@ end
 
 local function message(id) return { "message", { id = id } } end
 
--- A listener, and what it has heard: "written acked", "failed:ID" (the id of the stanza that it was told of).
+-- A listener, and its calls: "written acked", "failed:ID" (the id of the stanza that it got).
 local function listener()
   local heard = {}
   return { on = function(state, err) heard[#heard + 1] = state .. (err and ":" .. err.stanza[2].id or "") end }, heard
@@ -56,7 +56,7 @@ after_each(function()
 end)
 
 describe("a stanza that is refused", function()
-  -- How it can be, and what is said then.
+  -- How sending may fail, and what it returns then.
   local WAYS = {
     { "raises", function(opts) return pcall(conn.send, conn, { "message", { to = true } }, opts) end },
     { "is over the limit", function(opts)
@@ -67,7 +67,7 @@ describe("a stanza that is refused", function()
     { "is no stanza", function(opts) return pcall(conn.send, conn, { "body" }, opts) end },
   }
   for _, way in ipairs(WAYS) do
-    it("and " .. way[1] .. " leaves no listener to the next one's fate", function()
+    it("because it " .. way[1] .. " leaves no listener for the next one", function()
       open { max_queue = 1000 }
       local opts, heard = listener()
       local failed = {}
@@ -79,7 +79,7 @@ describe("a stanza that is refused", function()
       assert.same({ "second" }, failed)
     end)
 
-    it("and " .. way[1] .. " takes nothing from who listens to another", function()
+    it("because it " .. way[1] .. " doesn't affect other listeners", function()
       open { max_queue = 1000 }
       local first, heard_first = listener()
       local third, heard_third = listener()
@@ -93,8 +93,8 @@ describe("a stanza that is refused", function()
       assert.same({}, nothing)
     end)
 
-    -- An unbalanced count would pin it for ever.
-    it("and " .. way[1] .. " doesn't keep the connection alive", function()
+    -- If the count of listeners weren't balanced, the connection would never be collected.
+    it("because it " .. way[1] .. " doesn't keep the connection alive", function()
       open { max_queue = 1000 }
       local weak = setmetatable({ conn }, { __mode = "v" })
       assert.is_falsy((way[2]((listener()))))
@@ -105,7 +105,7 @@ describe("a stanza that is refused", function()
     end)
   end
 
-  it("on a closed connection leaves none either", function()
+  it("on a closed connection leaves no listener either", function()
     open()
     f:feed "</stream:stream>"
     local opts, heard = listener()
@@ -115,7 +115,7 @@ describe("a stanza that is refused", function()
     assert.same({}, heard)
   end)
 
-  it("since it is larger than the queue is told so, and not to wait", function()
+  it("because it is larger than the queue gets an error that says so, without retry", function()
     open { max_queue = 1000 }
     local big = { "message", {}, { "body", ("x"):rep(1000) } }
     for _, give in ipairs { conn.send, function(c, x) return c:send_callback(x, function() end) end } do
@@ -135,7 +135,7 @@ describe("a stanza that is refused", function()
   end)
 end)
 
--- RFC 6120 8.1.3, 8.2.3. What is refused is in refusals_spec.
+-- RFC 6120 8.1.3, 8.2.3. refusals_spec has what is refused.
 describe("an iq without an id", function()
   local function attributes()
     local x = assert(xmpp.xexpr.from_xml(f:sent()))
@@ -147,7 +147,7 @@ describe("an iq without an id", function()
     local options = kind == "component" and { jid = "echo.xmpp.test", component = true } or nil
     local from = options and "echo.xmpp.test" or nil
 
-    it("that asks is given one on the wire, and only there: a " .. kind .. "'s", function()
+    it("that is a request gets one on the wire, and only there: a " .. kind .. "'s", function()
       open(options)
       local seen = {}
       for i, type in ipairs { "get", "set", "get", "set" } do
@@ -162,7 +162,7 @@ describe("an iq without an id", function()
       end
     end)
 
-    it("keeps the one that it has: a " .. kind .. "'s", function()
+    it("that has one keeps it: a " .. kind .. "'s", function()
       open(options)
       for _, id in ipairs { "mine", 7, "" } do
         assert.is_true(conn:send { "iq", { type = "set", to = "b@c", id = id } })
@@ -170,7 +170,7 @@ describe("an iq without an id", function()
       end
     end)
 
-    it("waits by the one that it was given: a " .. kind .. "'s send_callback", function()
+    it("is answered by the id that it was given: a " .. kind .. "'s send_callback", function()
       open(options)
       local got
       local id = assert(conn:send_callback({ "iq", { type = "get", to = "bob@xmpp.test" } },
@@ -180,7 +180,7 @@ describe("an iq without an id", function()
       assert.equal(id, got[2].id)
     end)
 
-    it("is none of a message's or a presence's, which stay without: a " .. kind .. "'s", function()
+    it("gets one, but messages and presences don't: a " .. kind .. "'s", function()
       open(options)
       for _, name in ipairs { "message", "presence" } do
         for _, type in ipairs { "get", "set", "result", "error" } do
@@ -191,7 +191,7 @@ describe("an iq without an id", function()
       end
     end)
 
-    it("and a refused one costs the next nothing: a " .. kind .. "'s", function()
+    it("that is refused doesn't affect the next one: a " .. kind .. "'s", function()
       open(options)
       for _, attributes_of in ipairs { { type = "result" }, { type = "x", id = "1" }, { id = "1" } } do
         local x = { "iq", attributes_of }
@@ -206,7 +206,7 @@ describe("an iq without an id", function()
     end)
   end
 
-  it("is an element like any other to to_xml", function()
+  it("is an ordinary element for to_xml", function()
     for _, type in ipairs { "get", "result", "nonsense" } do
       assert.equal(("<iq type='%s'/>"):format(type), xmpp.xexpr.to_xml { "iq", { type = type } })
     end
@@ -216,7 +216,7 @@ describe("an iq without an id", function()
 end)
 
 describe("flush", function()
-  -- What a flush in a coroutine of its own comes to.
+  -- The results of a flush in a coroutine of its own.
   local function flushes(seconds)
     local result = {}
     xmpp.spawn(function() result[1], result[2] = conn:flush(seconds) end)
@@ -224,7 +224,7 @@ describe("flush", function()
     return result
   end
 
-  it("waits for what was sent before it, whatever others send meanwhile", function()
+  it("waits for stanzas sent before it, whatever is sent meanwhile", function()
     open_managed()
     for i = 1, 3 do assert(conn:send(message("a" .. i))) end
     local early = flushes()
@@ -247,7 +247,7 @@ describe("flush", function()
     assert.equal(3, select(2, conn:pending()))
   end)
 
-  it("ends with its time when nothing is acknowledged", function()
+  it("times out when nothing is acknowledged", function()
     open_managed()
     assert(conn:send(message "a"))
     local result = flushes(0)
@@ -257,8 +257,8 @@ describe("flush", function()
     ack(1)
   end)
 
-  -- The answer to one that had left before would tell of nothing: it would take until the next is due, 250 ms.
-  it("asks behind what was sent before it, and once", function()
+  -- The answer to a request that was sent before would say nothing: it would take until the next regular one, 250 ms.
+  it("requests one acknowledgement, after what was sent before", function()
     local R = "<r xmlns='urn:xmpp:sm:3'/>"
     open_managed()
     f:sent()
@@ -271,7 +271,7 @@ describe("flush", function()
     end
     fed.settle()
     assert.equal("<message id='1'/>" .. R .. "<message id='2'/>" .. R, f:sent())
-    conn:send(message(3)) -- while that one is out
+    conn:send(message(3)) -- while that one is on its way
     local third = flushes()
     assert.equal("<message id='3'/>" .. R, f:sent())
     local fourth = flushes()
@@ -284,7 +284,7 @@ describe("flush", function()
     assert.equal("", f:sent())
   end)
 
-  it("that was begun without a link is answered at once when there is one", require "xmpp.testing".around(function(t)
+  it("that was begun without a link returns at once when there is one", require "xmpp.testing".around(function(t)
     t:cut()
     t.conn:send(message "1")
     local flushed
@@ -294,12 +294,12 @@ describe("flush", function()
     assert.is_true(flushed)
   end))
 
-  it("has nothing to wait for where nothing was sent", function()
+  it("returns at once if nothing was sent", function()
     open_managed()
     assert.same({ true }, flushes())
   end)
 
-  it("waits for the kernel without stream management, and for no more", function()
+  it("waits only for the kernel without stream management", function()
     open()
     assert(conn:send(message "a"))
     local result = flushes()
@@ -312,7 +312,7 @@ describe("flush", function()
   end)
 end)
 
-describe("what can't be delivered", function()
+describe("a stanza that can't be delivered", function()
   local CONFLICT = "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
     .. "</stream:stream>"
 
@@ -322,7 +322,7 @@ describe("what can't be delivered", function()
     return all
   end
 
-  it("at an end that nobody asked for is told to on_error, each one, with why", function()
+  it("at an unexpected end is reported to on_error, each one, with the reason", function()
     open_managed()
     conn:set_handler(function() end)
     for i = 1, 3 do assert(conn:send(message("m" .. i))) end
@@ -338,7 +338,7 @@ describe("what can't be delivered", function()
     errors = {}
   end)
 
-  it("is told to who listens, and then not to on_error", function()
+  it("is reported to its listener, and then not to on_error", function()
     open_managed()
     local heard = {}
     local opts, own = listener()
@@ -350,7 +350,7 @@ describe("what can't be delivered", function()
     assert.same({ "failed:m2" }, own)
   end)
 
-  it("without stream management is what had not left", function()
+  it("without stream management is one that had not left", function()
     open { jid = "echo.xmpp.test", component = true }
     assert(conn:send { "message", { id = "left", to = "a@b" } })
     f:sent()
@@ -360,7 +360,7 @@ describe("what can't be delivered", function()
     errors = {}
   end)
 
-  it("when stop was called is told by its result, and to who listens", function()
+  it("after stop is reported by its result, and to listeners", function()
     for _, listens in ipairs { false, true } do
       open_managed()
       local heard = {}
@@ -376,10 +376,10 @@ describe("what can't be delivered", function()
     end
   end)
 
-  it("of the library's own is told to nobody, nor is a request, whose waiter is", function()
+  it("isn't reported if it is the library's own, or a request, whose waiter gets the error", function()
     open_managed()
     conn:set_handler()
-    f:feed "<iq type='get' id='q' from='bob@xmpp.test/x'><x xmlns='urn:x'/></iq>" -- service-unavailable
+    f:feed "<iq type='get' id='q' from='bob@xmpp.test/x'><x xmlns='urn:x'/></iq>" -- answered with service-unavailable
     local told
     assert(conn:send_callback({ "iq", { type = "get" }, { "q", { xmlns = "urn:q" } } },
       function(_, _, err) told = err end))
@@ -388,7 +388,7 @@ describe("what can't be delivered", function()
     assert.same({}, errors)
   end)
 
-  it("goes on with a saved session, and is told to nobody here", function()
+  it("continues with a saved session, and isn't reported here", function()
     open_managed()
     local opts, heard = listener()
     conn:on("failed", function(stanza) heard[#heard + 1] = stanza[2].id end)
@@ -402,12 +402,12 @@ describe("what can't be delivered", function()
   end)
 end)
 
--- What means something in one session only.
-describe("a stanza for the session alone", function()
+-- Stanzas that are only meant for their session.
+describe("a stanza with session = true", function()
   local testing = require "xmpp.testing"
   local function presence(id) return { "presence", { id = id, to = "tea@rooms.test/kettle" } } end
 
-  it("isn't sent in another, and nobody hears of it; what was sent beside it is", testing.around(function(t)
+  it("isn't sent in another session, without a report; other stanzas are", testing.around(function(t)
     local failed = {}
     t.conn:on("failed", function(stanza) failed[#failed + 1] = stanza[2].id end)
     t:cut()
@@ -424,7 +424,7 @@ describe("a stanza for the session alone", function()
     assert.equal(0, select(2, t.conn:pending()))
   end))
 
-  it("tells its own listener, and none else", testing.around(function(t)
+  it("is reported to its own listener only", testing.around(function(t)
     local opts, heard = listener()
     local why
     opts.session = true
@@ -438,7 +438,7 @@ describe("a stanza for the session alone", function()
     assert.matches("not sent in another", why.text)
   end))
 
-  it("goes on with the session", testing.around(function(t)
+  it("is sent again if the session is resumed", testing.around(function(t)
     local opts, heard = listener()
     opts.session = true
     t:cut()
@@ -448,7 +448,7 @@ describe("a stanza for the session alone", function()
     assert.same({ "written", "acked" }, heard)
   end))
 
-  it("may be flushed, which ends with it", testing.around(function(t)
+  it("may be waited for by flush, which returns when it is dropped", testing.around(function(t)
     t:cut()
     assert.is_true(t.conn:send(presence "p", { session = true }))
     local flushed = xmpp.spawn(function() return t.conn:flush(100) end)
@@ -456,7 +456,7 @@ describe("a stanza for the session alone", function()
     assert.is_true(flushed:wait(1))
   end))
 
-  it("that is left at the connection's end is told to nobody but its own listener", function()
+  it("that is left at the connection's end is reported to its own listener only", function()
     local heard = {}
     open_managed()
     assert(conn:send(presence "quiet", { session = true }))
@@ -468,8 +468,8 @@ describe("a stanza for the session alone", function()
     assert.same({ "failed conflict" }, heard)
   end)
 
-  -- That is a mistake, and not the loss of a session.
-  it("for which the server ends the stream is told as any other", function()
+  -- That is an error of the program's, not a lost session.
+  it("for which the server ends the stream is reported as any other", function()
     open_managed()
     assert(conn:send({ "presence", { id = "forged", from = "eve@xmpp.test" } }, { session = true }))
     f:sent()
@@ -480,7 +480,7 @@ describe("a stanza for the session alone", function()
     errors = {}
   end)
 
-  it("is that in the next process, too", function()
+  it("keeps that in the next process, too", function()
     local session = require "xmpp.saved".session
     open_managed()
     assert(conn:send(presence "p", { session = true }))
@@ -499,9 +499,9 @@ describe("a stanza for the session alone", function()
   end)
 end)
 
--- Memory that runs out, and finalizers that send, wherever there is an allocation of Lua's.
+-- Memory that runs out, and finalizers that send, at every allocation of Lua's.
 
--- What is on the wire, with each whole question as its id alone: attributes come in any order.
+-- What was sent, with each whole iq replaced by its id, since the order of attributes isn't defined.
 local function brief(text)
   return (text:gsub("<iq ([^<>]*)><q xmlns='urn:q'/></iq>", function(attributes)
     local id = attributes:match "id='(%w+)'"
@@ -515,7 +515,7 @@ local function question(id)
   return { "iq", { type = "get", id = id, to = "xmpp.test" }, { "q", { xmlns = "urn:q" } } }
 end
 
--- A name, and how it is given.
+-- A name, and a function that sends.
 local DEEDS = {
   { "send", function(id) return conn:send(question(id)) end },
   { "send with a listener", function(id) return conn:send(question(id), (listener())) end },
@@ -528,7 +528,7 @@ describe("a stanza for which memory runs out", function()
   local limit, folder
 
   setup(function()
-    if _VERSION == "Lua 5.1" then return end -- limit.c needs a newer one; LuaJIT's allocator is its own
+    if _VERSION == "Lua 5.1" then return end -- limit.c needs a newer Lua; LuaJIT has its own allocator
     folder = shell.folder()
     shell.succeed(("cc -std=c11 -D_GNU_SOURCE -O1 -shared -fPIC -Wl,-z,nodelete $(pkg-config --cflags %s)"
       .. " -o %s/limit.so c/test/shim/limit.c"):format(LUA_PC, folder))
@@ -538,7 +538,7 @@ describe("a stanza for which memory runs out", function()
     if folder then shell.remove(folder) end
   end)
 
-  -- The n-th allocation of f(...) fails -> was there one, and what pcall says. (pcall takes memory before it protects.)
+  -- The n-th allocation of f(...) fails. Returns whether there was one, and pcall's result. (pcall allocates first.)
   local function arm(n, g, ...)
     limit.nth(n)
     return g(...)
@@ -551,7 +551,7 @@ describe("a stanza for which memory runs out", function()
     return seen >= n, ok, result
   end
 
-  -- As often as it takes until nothing fails, with so many who wait already. Its id is n.
+  -- Repeats it until nothing fails, with `waiting` requests already pending. Its id is n.
   local function check(deed, waiting, logs)
     local lines = {}
     open(logs and { log = function(_, text) lines[#lines + 1] = text end } or nil)
@@ -573,7 +573,7 @@ describe("a stanza for which memory runs out", function()
   end
 
   for _, deed in ipairs(DEEDS) do
-    it(("never leaves, nor does a part of it, when its caller was told that it failed: %s"):format(deed[1]), function()
+    it(("is never sent, not even in part, if its caller got the error: %s"):format(deed[1]), function()
       if not limit then return pending "limit.c needs Lua 5.3" end
       local refused = 0
       for _, waiting in ipairs { 0, 1, 3, 7, 15, 31 } do
@@ -581,12 +581,12 @@ describe("a stanza for which memory runs out", function()
       end
       assert.is_true(refused >= 6, "nothing failed")
       check(deed, 0, true)
-      for _, text in ipairs(errors) do assert.matches("^not enough memory", text) end -- the log function's call
+      for _, text in ipairs(errors) do assert.matches("^not enough memory", text) end -- from the log function's call
       errors = {}
     end)
   end
 
-  -- Until it succeeds, save is refused for want of memory, and the connection is as if nobody had asked.
+  -- Until it succeeds, save fails with an error for memory, and the connection doesn't change.
   it("is not lost by a save that fails", function()
     if not limit then return pending "limit.c needs Lua 5.3" end
     open_managed()
@@ -614,7 +614,7 @@ describe("a stanza for which memory runs out", function()
     assert.same({ 6, 5, 1, 5 }, { #saved.stanzas, #saved.queue, #saved.pending, saved.h })
   end)
 
-  it("leaves no listener to the next one's fate", function()
+  it("leaves no listener for the next one", function()
     if not limit then return pending "limit.c needs Lua 5.3" end
     open()
     local n, failed = 0, true
@@ -643,14 +643,14 @@ describe("a finalizer that sends", function()
   end
 
   for _, deed in ipairs(DEEDS) do
-    it("in the middle of " .. deed[1] .. " takes nothing from it, and adds nothing to it", function()
+    it("in the middle of " .. deed[1] .. " doesn't change its stanza", function()
       open()
       local n, wanted, sending, refused = 1000, {}, false, nil
       local function finalizer()
         if sending or not conn or conn:state() == "closed" then return end
         sending = true
         n = n + 1
-        local mine = n -- before anything else can run, the look for a global in busted's environment, too
+        local mine = n -- before anything else can run, even busted's look-up of a global
         local id = tostring(mine)
         local function give()
           if mine % 2 == 0 then return conn:send(question(id)) end
@@ -663,7 +663,7 @@ describe("a finalizer that sends", function()
       end
       local pause, mul = pace.set(0, 1000)
       local text, deeds = {}, 0
-      while deeds < 1500 or (n - 1000 - deeds < 100 and deeds < 50000) do -- the first cycle may be long in coming
+      while deeds < 1500 or (n - 1000 - deeds < 100 and deeds < 50000) do -- the first cycle may take long to come
         deeds = deeds + 1
         finalized(finalizer)
         n = n + 1
@@ -673,7 +673,7 @@ describe("a finalizer that sends", function()
         wanted[id] = true
         text[#text + 1] = f:sent()
       end
-      sending = true -- no more
+      sending = true -- stops the finalizers
       pace.set(pause, mul)
       assert.is_nil(refused)
       text[#text + 1] = f:sent()
@@ -691,7 +691,7 @@ describe("a finalizer that sends", function()
     end)
   end
 
-  -- g(), with a whole cycle of the collector wherever it looks whether it has something to do, each with a finalizer.
+  -- Runs g() with a full collection at each check of the collector, and `act` as a finalizer in each of them.
   local function collecting(act, g)
     local on = true
     local function finalizer()
@@ -707,12 +707,12 @@ describe("a finalizer that sends", function()
     return assert(ok and { result }, result)[1]
   end
 
-  -- Whatever it was told is true: what was taken is in the saved session, and what was not is not.
-  it("in the middle of save neither spoils what is saved, nor is lost", function()
+  -- What send returned is true: what was accepted is in the saved session, and what was refused is not.
+  it("in the middle of save doesn't spoil what is saved, and loses nothing", function()
     local runs = 0
     for round = 1, 60 do
       open_managed()
-      local wanted, n, sending = {}, 0, false -- told that they are sent, and so saved
+      local wanted, n, sending = {}, 0, false -- accepted by send, so they must be saved
       local function give()
         n = n + 1
         local mine = n
@@ -722,7 +722,7 @@ describe("a finalizer that sends", function()
         if ok then wanted[#wanted + 1] = xml elseif err.condition ~= "saved" then error(err) end
       end
       local function finalizer()
-        if sending or n > 500 then return end -- save would not end if it ran in there
+        if sending or n > 500 then return end -- or save would never end
         sending, runs = true, runs + 1
         for _ = 1, 10 do give() end
         sending = false
@@ -733,7 +733,7 @@ describe("a finalizer that sends", function()
           function() end))
       end
       local saved = collecting(finalizer, function()
-        give() -- the last moment
+        give() -- just before it
         return assert(core.conn.save(conn))
       end)
       sending = true
@@ -755,7 +755,7 @@ describe("a finalizer that sends", function()
     assert.is_true(runs > 60, "hardly a finalizer has run: " .. runs)
   end)
 
-  it("and moves the log leaves what comes back as it was sent", function()
+  it("and moves the log doesn't change the stanzas reported as failed", function()
     for round = 1, 20 do
       open_managed()
       local wanted, heard, sending, doomed, runs = {}, {}, false, nil, 0
@@ -785,8 +785,8 @@ describe("a finalizer that sends", function()
     end
   end)
 
-  it("finds the collector as it was, whether it ran or not", function()
-    if not pcall(collectgarbage, "isrunning") then return end -- Lua 5.1 doesn't say
+  it("doesn't change whether the collector is running", function()
+    if not pcall(collectgarbage, "isrunning") then return end -- Lua 5.1 can't tell
     for _, runs in ipairs { true, false } do
       open_managed()
       assert(conn:send(message "a"))

@@ -8,7 +8,7 @@ local expect, hears, note, refuses = stage.expect, stage.hears, stage.note, stag
 
 local FROM = { serial = "from" }
 
--- What a serial function may be.
+-- The kinds of functions that can be serial.
 local KINDS = {
   callback = function(conn, f, filter)
     conn:set_callback(f, filter)
@@ -28,7 +28,7 @@ for kind, install in pairs(KINDS) do
     end)
     after_each(stage.finish)
 
-    -- "a1 b2": messages of a and b.
+    -- Messages come, such as "a1 b2" from a and b.
     local function come(text)
       local bytes = {}
       for from, n in text:gmatch "(%S+)(%d)" do
@@ -37,7 +37,7 @@ for kind, install in pairs(KINDS) do
       f:feed(table.concat(bytes))
     end
 
-    -- Notes when it is called and when it has ended, and waits at its sender's gate between.
+    -- Notes when it is called and when it ends; between, it waits at a gate for each sender.
     local gates
     local function waits(name)
       return function(stanza)
@@ -55,7 +55,7 @@ for kind, install in pairs(KINDS) do
     end
     after_each(function() gates = nil end)
 
-    it("has one call at a time for each sender, in order, and others meanwhile", function()
+    it("runs one call at a time for each sender, in order, and others meanwhile", function()
       install(conn, waits "", FROM)
       come "a1 a2 b1 a3 b2"
       expect "a1 b1"
@@ -79,13 +79,13 @@ for kind, install in pairs(KINDS) do
       expect "a5."
     end)
 
-    it("is called at once where nothing waits", function()
+    it("is called at once if nothing waits", function()
       install(conn, hears "", FROM)
       come "a1 a2 a3"
       expect "1 2 3"
     end)
 
-    it("knows a sender as prepared, by its full JID; and who has no address", function()
+    it("compares senders by their prepared full JID, or the lack of one", function()
       install(conn, hears("", stage.wait), FROM)
       f:feed "<message from='a@xmpp.test/x' n='1'/><message from='A@XMPP.test/x' n='2'/>"
       f:feed "<message from='a@xmpp.test/y' n='3'/>"
@@ -96,7 +96,7 @@ for kind, install in pairs(KINDS) do
       stage.go(2)
     end)
 
-    it("goes on after an error, and after a coroutine that nobody resumes", function()
+    it("continues after an error, and after a coroutine that nobody resumes", function()
       install(conn, hears("", function(stanza)
         if stanza[2].n == "1" then stage.wait() error "on purpose" end
         if stanza[2].n == "2" then coroutine.yield() end
@@ -111,7 +111,7 @@ for kind, install in pairs(KINDS) do
       expect "3"
     end)
 
-    it("is called for what comes while it isn't over, from its own call on", function()
+    it("isn't called by its own running call, but afterwards", function()
       install(conn, hears("", function(stanza, c)
         if stanza[2].n ~= "1" then return end
         xmpp.default_handler({ "message", { from = "a@xmpp.test/x", n = "2" } }, c)
@@ -121,7 +121,7 @@ for kind, install in pairs(KINDS) do
       expect(kind == "callback" and "1 out 2" or "1 out")
     end)
 
-    it("that is taken away takes those along who wait, answered", function()
+    it("that is removed discards what waits, and iqs are answered", function()
       local off = install(conn, hears("", stage.wait), FROM)
       if kind == "tap" then conn:set_handler() end
       f:feed "<iq type='get' id='1' from='a@xmpp.test/x' n='1'><q xmlns='urn:q'/></iq>"
@@ -161,7 +161,7 @@ for kind, install in pairs(KINDS) do
       expect "1 2 3"
     end)
 
-    it("holds a flood back: what waits for its turn counts as calls that wait do", function()
+    it("holds a flood back: stanzas that wait count like waiting calls", function()
       local body = ("x"):rep(4000)
       install(conn, waits "", FROM)
       if kind == "tap" then conn:set_handler() end
@@ -175,7 +175,7 @@ for kind, install in pairs(KINDS) do
       assert.equal(0, conn:info().waiting + conn:info().queued)
     end)
 
-    it("has ten thousand senders, each in its line, and forgets them", function()
+    it("handles ten thousand senders, each in order, and forgets them", function()
       local called, most = {}, 0
       conn:stop()
       f = stage.open { jid = stage.ME, max_queue = 1e9 }
@@ -196,7 +196,7 @@ for kind, install in pairs(KINDS) do
       assert.equal(1, most)
     end)
 
-    it("is over when the connection is collected", function()
+    it("ends when the connection is collected", function()
       local g = fed.open { jid = "you@xmpp.test/here" }
       install(g.conn, hears("", function() coroutine.yield() end), FROM)
       g:feed "<iq type='get' id='1' from='a@xmpp.test/x' n='1'/><iq type='get' id='2' from='a@xmpp.test/x' n='2'/>"
@@ -222,14 +222,14 @@ describe("serial", function()
   end)
   after_each(stage.finish)
 
-  it("is \"from\", or refused", function()
+  it("must be \"from\"", function()
     refuses("filter.serial: 'from' expected, got 'to'", function() conn:tap(print, { serial = "to" }) end)
     refuses("filter.serial: string expected, got boolean", function() conn:set_callback(print, { serial = true }) end)
     assert.same({}, conn:callbacks())
     assert.is_nil(conn:handler())
   end)
 
-  it("is a once-callback's as well, which goes by true, with all who wait", function()
+  it("works with a once-callback, too, which true removes with all that waits", function()
     conn:set_callback_once(hears("", function(stanza) stage.wait() return stanza[2].n == "2" end), FROM)
     stage.come(f, 1, 2, 3)
     expect "1"
@@ -242,7 +242,7 @@ describe("serial", function()
     expect ""
   end)
 
-  it("goes with other words of a filter, and concerns its own function alone", function()
+  it("works with other fields of a filter, and concerns its own function only", function()
     conn:set_callback(hears("a", stage.wait), { name = "message", serial = "from" })
     conn:set_callback(hears "b")
     stage.come(f, 1, 2)
@@ -252,7 +252,7 @@ describe("serial", function()
     stage.go()
   end)
 
-  it("lets a tap consume what it is called for at once, not what waits", function()
+  it("lets a tap consume only what it is called for at once", function()
     conn:set_handler(hears "own")
     conn:tap(hears("tap", function(stanza)
       if stanza[2].n == "1" then return true end
@@ -286,7 +286,7 @@ describe("serial", function()
   end
 
   if luas.has("coroutine.close", "a serial call that is closed") then
-    it("goes on after a call that is closed", function()
+    it("continues after a call whose coroutine was closed", function()
       local co
       conn:set_callback(hears("", function(stanza)
         if stanza[2].n ~= "1" then return end

@@ -1,4 +1,4 @@
--- service: xmpp.iq, questions and what is made of their answers, and services that answer others. On fed bytes.
+-- service: xmpp.iq: queries and their results, and services that answer others. On fed bytes.
 
 local fed = require "spec.support.fed"
 local iq = require "xmpp.iq"
@@ -12,7 +12,7 @@ local f, conn
 describe("iq.get and iq.set", function()
   stage.around(function(...) f, conn = ... end)
 
-  -- Asks, and gives what came: { answer, stanza or error }. `answer` is what the peer says, with %s for the id.
+  -- Queries. Returns { result, stanza or error }. `reply` is what the peer sends, with %s for the id.
   local function ask(kind, reply, to, opts)
     local got = {}
     xmpp.spawn(function()
@@ -26,7 +26,7 @@ describe("iq.get and iq.set", function()
     return got, asked[1]
   end
 
-  it("give the result's child, and the result", function()
+  it("return the result's child, and the result", function()
     local got, asked = ask("get", "<iq type='result' id='%s' from='bob@xmpp.test/pc'><a xmlns='urn:q' n='1'/></iq>",
       "bob@xmpp.test/pc")
     assert.same({ type = "get", to = "bob@xmpp.test/pc", id = asked[2].id }, asked[2])
@@ -39,13 +39,13 @@ describe("iq.get and iq.set", function()
     assert.is_true(got[1])
   end)
 
-  it("take an answer from who was asked and from nobody else", function()
+  it("accept an answer only from the address that was asked", function()
     local got = ask("get", "<iq type='result' id='%s' from='eve@xmpp.test/x'><a xmlns='urn:q'/></iq>",
       "bob@xmpp.test/pc")
     assert.is_nil(got.done)
   end)
 
-  it("tell what an error says", function()
+  it("return what an error says", function()
     local got = ask("get", "<iq type='error' id='%s' from='bob@xmpp.test'><error type='wait' by='xmpp.test'>"
       .. "<resource-constraint xmlns='" .. STANZAS .. "'/><text xmlns='" .. STANZAS .. "'>too busy</text>"
       .. "<too-many xmlns='urn:app'/></error></iq>", "bob@xmpp.test")
@@ -57,7 +57,7 @@ describe("iq.get and iq.set", function()
     assert.equal("stanza: resource-constraint: too busy", tostring(err))
   end)
 
-  it("make something of an error that is none of RFC 6120's", function()
+  it("return an error for an unknown error condition, too", function()
     local got = ask("get", "<iq type='error' id='%s' from='bob@xmpp.test'><error type='sometimes'>"
       .. "<no-such xmlns='" .. STANZAS .. "'/></error></iq>", "bob@xmpp.test")
     assert.same({ "undefined-condition", "cancel", false }, { got[2].condition, got[2].type, got[2].retry })
@@ -65,7 +65,7 @@ describe("iq.get and iq.set", function()
     assert.equal("bad-format", got[2].condition)
   end)
 
-  it("hand on no half of an answer that does not hold together", function()
+  it("return an error for a malformed answer", function()
     local got = ask("get", "<iq type='result' id='%s' from='bob@xmpp.test'><a xmlns='urn:q'/><b xmlns='urn:q'/></iq>",
       "bob@xmpp.test")
     assert.is_nil(got[1])
@@ -73,7 +73,7 @@ describe("iq.get and iq.set", function()
     assert.equal("iq: a result has one child at most", got[2].text)
   end)
 
-  it("end with the connection, and in time", function()
+  it("end with the connection, and by the timeout", function()
     local got = ask("get", nil, "bob@xmpp.test", { timeout = 0.05 })
     stage.turn_until(function() return got.done end)
     assert.equal("timeout", got[2].layer)
@@ -83,7 +83,7 @@ describe("iq.get and iq.set", function()
     assert.equal("closed", got[2].layer)
   end)
 
-  it("say what an address lacks, and refuse what can't be asked", function()
+  it("return an error for an invalid address, and raise for wrong arguments", function()
     local answer, err = iq.get(conn, "@xmpp.test", { "q", { xmlns = "urn:q" } })
     assert.is_nil(answer)
     assert.equal("jid-malformed", err.condition)
@@ -103,7 +103,7 @@ describe("iq.serve", function()
     stage.begin()
     f = stage.open()
     conn = f.conn
-    conn:set_handler() -- who asks for what nobody serves is told so
+    conn:set_handler() -- it answers iqs that nothing serves with an error
   end)
   after_each(function()
     f, conn = nil, nil
@@ -124,7 +124,7 @@ describe("iq.serve", function()
     assert.same({ { "iq", { type = kind, id = id, to = "bob@xmpp.test/pc" }, child } }, stage.sent(f))
   end
 
-  it("answers by an element, by nothing, by an error", function()
+  it("answers with an element, an empty result or an error", function()
     local results = { { { "a", { xmlns = "urn:q" } } }, { true }, { nil, "modify", "bad-request", "town?" },
       { nil, "cancel", "forbidden" } }
     local at = 0
@@ -145,7 +145,7 @@ describe("iq.serve", function()
     expect_answer("1", "error", refusal("forbidden", "cancel"))
   end)
 
-  it("may take its time, and nobody else is asked meanwhile", function()
+  it("may wait, and no callback gets the iq meanwhile", function()
     local others = 0
     iq.serve(conn, "set", "urn:q", function()
       stage.wait()
@@ -161,7 +161,7 @@ describe("iq.serve", function()
     expect_answer("2", "error", refusal("service-unavailable", "cancel"))
   end)
 
-  it("has its errors told here and not there", function()
+  it("has its errors reported here, not to the peer", function()
     local make
     iq.serve(conn, "get", "urn:q", function() return make() end)
     for text, thrower in pairs {
@@ -186,10 +186,10 @@ describe("iq.serve", function()
     end
   end)
 
-  it("isn't asked where a gate says that nobody may, until that is taken off", function()
+  it("isn't called if a gate refuses, until the gate is removed", function()
     local off = iq.gate(conn, function(x) return x[2].n == "1" end)
     iq.serve(conn, "get", "urn:q", function() return true end)
-    conn:set_handler() -- who refuses what nobody takes
+    conn:set_handler() -- it refuses what nothing takes
     local function ask(n)
       f:feed(("<iq type='get' id='g%s' n='%s' from='bob@xmpp.test/x'><q xmlns='urn:q'/></iq>"):format(n, n))
       return stage.sent(f)[1][2].type
@@ -200,7 +200,7 @@ describe("iq.serve", function()
     assert.equal("result", ask "1")
   end)
 
-  it("goes when it is taken off, once", function()
+  it("can be removed, once", function()
     local off = iq.serve(conn, "get", "urn:q", function() return true end)
     assert.is_true(off())
     assert.is_false(off())
@@ -212,7 +212,7 @@ describe("iq.serve", function()
     expect_answer("2", "result")
   end)
 
-  it("is one for each kind and namespace", function()
+  it("can be set once for each type and namespace", function()
     iq.serve(conn, "get", "urn:q", function() return true end)
     iq.serve(conn, "set", "urn:q", function() return true end)
     iq.serve(conn, "get", "urn:r", function() return true end)
@@ -222,7 +222,7 @@ describe("iq.serve", function()
     stage.refuses("bad option 'at'", function() iq.serve(conn, "get", "urn:x", function() end, { at = "@" }) end)
   end)
 
-  it("of a component is for one address or for all", function()
+  it("of a component may be for one address or for all", function()
     stage.close(f)
     f = stage.open { jid = "rooms.xmpp.test", component = true }
     conn = f.conn

@@ -1,5 +1,5 @@
--- session: stream management (XEP-0198) with servers that do what a real one seldom does, or never should; what becomes
--- of every stanza (receipts), and of sessions that go on or are lost.
+-- session: stream management (XEP-0198) with servers that do what a real one seldom does, or never should; what happens
+-- to every stanza (receipts), and to sessions that are resumed or lost.
 local fed = require "spec.support.fed"
 local managed = require "spec.support.managed"
 local peer = require "spec.support.peer"
@@ -39,7 +39,7 @@ local function play(...)
   return p
 end
 
--- Alice logs in; opts are extra.
+-- Alice logs in; `opts` are more options.
 local function login(opts, at)
   local o = { ca_file = p.ca, resource = "r" }
   for key, value in pairs(opts or {}) do o[key] = value end
@@ -51,7 +51,7 @@ local function send(body)
   assert(conn:send({ "message", { id = body }, { "body", body } }, note.of(body)))
 end
 
--- Sends an iq with this id, the answer to which goes to where nobody looks.
+-- Sends an iq with this id; its response isn't used.
 local function ask(id)
   assert(conn:send({ "iq", { type = "get", id = id, to = "xmpp.test" }, PING }, note.of(id)))
 end
@@ -75,13 +75,13 @@ local function check_error(wanted, err)
   for field, value in pairs(wanted) do assert.equal(value, err[field], tostring(err)) end
 end
 
--- f does something that a stanza from the peer tells to be done.
+-- Waits for the peer's message with this text, after which the test goes on.
 local function receive(text)
   assert.equal(text, xexpr.text(assert(conn:receive_blocking(30)), "body"))
 end
 
 describe("<enable/>", function()
-  -- `said` is how it ends.
+  -- `said` is the rest of its start tag.
   local function check(said, opts)
     play(managed.login(), managed.binding, "C: <enable xmlns='urn:xmpp:sm:3'" .. said .. "/>\n", managed.enabled(),
       bye())
@@ -90,7 +90,7 @@ describe("<enable/>", function()
     assert.is_true(stop())
   end
 
-  it("asks for a session that is kept only where somebody will go back to it", function()
+  it("requests a resumable session only with resume or reconnect", function()
     check ""
     check("", { resume = false })
     check("", { resume = false, reconnect = true })
@@ -101,7 +101,7 @@ describe("<enable/>", function()
 end)
 
 describe("<enabled/>", function()
-  it("may come late: what left meanwhile counts", function()
+  it("may come late: stanzas sent meanwhile count", function()
     play(managed.asked, message "one", managed.enabled(), r, a(1), message "two", r, a(2), bye())
     login()
     assert.is_false(conn:info().resumable)
@@ -114,13 +114,13 @@ describe("<enabled/>", function()
     assert.is_true(stop())
   end)
 
-  it("may come after it was given up: what left meanwhile is not known, what follows counts", function()
+  it("may come after it was given up: only later stanzas count", function()
     play(managed.asked, message "one", told "now", message "two",
       managed.enabled(), r, a(2), told "asked", message "three", r, a(3), bye(1))
     login { ack_timeout = 0.1 }
     send "one"
     receive "now"
-    assert.is_true(conn:flush(30)) -- given up
+    assert.is_true(conn:flush(30)) -- stream management was given up
     send "two"
     receive "asked"
     assert.is_true(conn:info().stream_management)
@@ -131,7 +131,7 @@ describe("<enabled/>", function()
     assert.is_true(stop())
   end)
 
-  it("that comes twice is taken once", function()
+  it("that comes twice is accepted once", function()
     play(session "one", session "two":match "S: <enabled.*", message "one", r, a(1), "cut\naccept\n",
       resume(0, "one"), resumed(1, "one"), message "two", r, a(2), bye())
     login { reconnect = AT_ONCE }
@@ -143,7 +143,7 @@ describe("<enabled/>", function()
     assert.is_true(stop())
   end)
 
-  it("may never come: stanzas leave without it, and there is no session that goes on", function()
+  it("may never come: stanzas are sent without it, and the session can't be resumed", function()
     play(managed.asked, message "one", told "enough", "cut\naccept\n", managed.login(),
       managed.binding, "C: <enable xmlns='urn:xmpp:sm:3' resume='true'/>\n", managed.enabled "two",
       late "one", message "two", r, a(2), bye())
@@ -156,11 +156,11 @@ describe("<enabled/>", function()
     assert.is_nil(table.concat(states, " "):find "resuming")
     send "two"
     is_told("two", "written acked")
-    is_told("one", "written acked") -- nobody knew whether it had arrived: it was sent again
+    is_told("one", "written acked") -- it was sent again, since it wasn't known to have arrived
     assert.is_true(stop())
   end)
 
-  it("is not waited for by flush for ever", function()
+  it("is not waited for by flush forever", function()
     play(managed.asked, message "one", "C: </stream:stream>\nS: </stream:stream>\n")
     login { ack_timeout = 0.2 }
     send "one"
@@ -169,7 +169,7 @@ describe("<enabled/>", function()
     assert.is_true(stop())
   end)
 
-  it("may be <failed/>: then all goes on without, and nothing is asked", function()
+  it("may be <failed/>: then there is no stream management, and no <r/> is sent", function()
     local all = {}
     for i = 1, 30 do all[i] = message("m" .. i) end
     play(managed.asked, "S: <failed xmlns='urn:xmpp:sm:3'>",
@@ -187,7 +187,7 @@ describe("<enabled/>", function()
 end)
 
 describe("an h", function()
-  -- After 3 messages, of which 2 were acknowledged, the server says what can't be.
+  -- After 3 messages, of which 2 were acknowledged, the server sends an h that is impossible.
   local function check_refused(h, more, opts)
     play(session(), message "1", message "2", message "3", r, a(2), "S: <a xmlns='urn:xmpp:sm:3'", h, "/>\n", REFUSED,
       more or "S: </stream:stream>\neof\n")
@@ -207,10 +207,10 @@ describe("an h", function()
   for name, h in pairs { ["too high"] = " h='4'", ["much too high"] = " h='4294967295'", ["going back"] = " h='1'",
     ["that is missing"] = "", ["that is no number"] = " h='2x'", ["with a sign"] = " h='-1'",
     ["above 32 bits"] = " h='4294967298'", ["that is empty"] = " h=''" } do
-    it(name .. " ends the stream by an error that says so", function() check_refused(h) end)
+    it(name .. " ends the stream with an error that says so", function() check_refused(h) end)
   end
 
-  it("too high ends the session, too: what counts differently is not resumed", function()
+  it("too high ends the session, too, which isn't resumed", function()
     play(session(), message "1", r, a(7), REFUSED, "accept\n", session "two", late "1", r, a(1), bye())
     local _, states = login { reconnect = AT_ONCE }
     local sessions = {}
@@ -224,7 +224,7 @@ describe("an h", function()
     assert.is_true(stop())
   end)
 
-  it("too high in <resumed/> does, too", function()
+  it("too high in <resumed/> ends the session, too", function()
     play(session(), message "1", told "now", "cut\naccept\n", resume(1), resumed(2), REFUSED,
       "accept\n", session "two", late "1", r, a(1), bye())
     login { reconnect = AT_ONCE }
@@ -234,9 +234,9 @@ describe("an h", function()
   end)
 end)
 
--- Whoever answers and counts nothing has lost what it was given: once more, and then in another session.
-describe("a session in which the server counts nothing any more", function()
-  it("is left, however often it answers", function()
+-- A server that answers but never raises h has lost what it got: it is sent once more, and then in another session.
+describe("a session in which the server no longer counts", function()
+  it("is given up, however often it answers", function()
     local nothing = message "1" .. a(0):gsub("^S:", "eof") .. "accept\n"
     play(session(), nothing, resume(0), resumed(0), r, a(0), nothing, session "two", late "1", r, a(1), bye())
     local _, states = login { reconnect = AT_ONCE, ack_timeout = 1 }
@@ -271,7 +271,7 @@ describe("counters near 2^32", function()
 end)
 
 describe("<resumed/>", function()
-  it("of another session is refused, and that one is given up", function()
+  it("of another session is refused, and the session is given up", function()
     play(session(), message "1", told "now", "cut\n",
       ("accept\n" .. resume(1) .. resumed(1, "another") .. "C: <stream:error>" .. UNDEFINED
       .. "</stream:error></stream:stream>\n"):rep(2),
@@ -284,7 +284,7 @@ describe("<resumed/>", function()
     assert.is_true(stop())
   end)
 
-  it("keeps the connection, its address and who waits", function()
+  it("keeps the connection, its address and pending requests", function()
     play(session(), IQ:format "q", "cut\naccept\n", resume(0), resumed(0), r, a(0), IQ:format "q",
       RESULT:format "q", r, a(1), bye(1))
     login { reconnect = AT_ONCE }
@@ -297,7 +297,7 @@ describe("<resumed/>", function()
     assert.is_true(stop())
   end)
 
-  it("says what had arrived: only the rest is sent again, in order, and no stamp is on it", function()
+  it("says what had arrived: only the rest is sent again, in order, without a stamp", function()
     play(session(), message "1", message "2", message "3", r, "cut\naccept\n", resume(0), resumed(1), r, a(1),
       message "2", message "3", message "4", r, a(4), bye())
     login { reconnect = AT_ONCE }
@@ -334,7 +334,7 @@ describe("<failed/> instead of <resumed/>", function()
   local CUT = GONE .. resume(1)
   local NEW = managed.binding .. "C: <enable xmlns='urn:xmpp:sm:3' resume='true'/>\n" .. managed.enabled "two"
 
-  it("with h: the server had that much, the rest is sent again, iqs as well", function()
+  it("with h: only the rest is sent again, including iqs", function()
     play(CUT, LOST:format " h='1'", NEW, late "2", IQ:format "old", late "3", IQ:format "new", r, a(4), bye())
     begin()
     turn_until(function() return note.new == "written acked" end, "the last one")
@@ -344,7 +344,7 @@ describe("<failed/> instead of <resumed/>", function()
     assert.is_true(stop())
   end)
 
-  it("without h: messages are sent again, an iq that may have arrived comes back", function()
+  it("without h: messages are sent again, an iq that may have arrived fails", function()
     play(CUT, LOST:format "", NEW, late "1", late "2", late "3", IQ:format "new", r, a(4), bye())
     begin()
     turn_until(function() return note.new == "written acked" end, "the last one")
@@ -356,7 +356,7 @@ describe("<failed/> instead of <resumed/>", function()
     assert.is_true(stop())
   end)
 
-  it("what has waited for longer than max_age comes back", function()
+  it("a stanza that has waited for longer than max_age fails", function()
     play(CUT, LOST:format "", "wait 0.05\n", NEW, told "later", bye(1))
     begin { max_age = 0 }
     for _, name in ipairs { "1", "2", "old" } do is_told(name, "written failed") end
@@ -369,7 +369,7 @@ describe("<failed/> instead of <resumed/>", function()
     assert.is_true(stop())
   end)
 
-  it("who waits for a response of the old session is told, who asked while it was down goes on", function()
+  it("pending requests of the old session fail, those made meanwhile continue", function()
     play(CUT, LOST:format "", NEW, late "1", late "2",
       IQ:format "new", RESULT:format "new", r, a(3), bye(1))
     login { reconnect = AT_ONCE }
@@ -392,7 +392,7 @@ describe("<failed/> instead of <resumed/>", function()
     assert.is_true(stop())
   end)
 
-  it("with h: who waits for what certainly did not arrive goes on, too", function()
+  it("with h: a pending request that certainly did not arrive continues, too", function()
     play(session(), IQ:format "old", told "now", "cut\naccept\n", resume(1),
       LOST:format " h='0'", NEW, IQ:format "old", RESULT:format "old", r, a(1), bye(1))
     login { reconnect = AT_ONCE }
@@ -401,7 +401,7 @@ describe("<failed/> instead of <resumed/>", function()
     assert.is_true(stop())
   end)
 
-  -- Two messages and a question; the server knows the session no more. Only that one was wanted.
+  -- Two messages and an iq; the server no longer knows the session, and only that session was wanted.
   local function lose_the_only_one(how)
     play(CUT, how, "C: </stream:stream>\neof\n")
     local _, states = login { resume = true }
@@ -415,7 +415,7 @@ describe("<failed/> instead of <resumed/>", function()
     p:check()
   end
 
-  it("ends it all where no other session is wanted, which none is bound for; what the server had is acked, the rest "
+  it("ends the connection if no other session is wanted, and binds none; what the server had is acked, the rest "
     .. "failed", function()
     lose_the_only_one(LOST:format " h='1'")
     assert.equal("written acked", note["1"])
@@ -431,7 +431,7 @@ describe("<failed/> instead of <resumed/>", function()
     ["with all in its h"] = LOST:format " h='3'",
     ["with an h that can't be"] = LOST:format " h='4'",
   } do
-    it("ends it where no other session is wanted: " .. name, function()
+    it("ends the connection if no other session is wanted: " .. name, function()
       lose_the_only_one(how)
       for _, id in ipairs { "1", "2", "old" } do
         assert.equal(name == "with all in its h" and "written acked" or "written failed", note[id])
@@ -439,7 +439,7 @@ describe("<failed/> instead of <resumed/>", function()
     end)
   end
 
-  it("a session that the new stream has no word of is lost, too", function()
+  it("a session is lost, too, if the new stream has no stream management", function()
     local WITHOUT = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
     play(session(), message "1", told "now", "cut\naccept\n", resume(1, nil, WITHOUT),
       "match <stream:error><undefined-condition.*\naccept\n", managed.login(WITHOUT), managed.binding, late "1",
@@ -452,7 +452,7 @@ describe("<failed/> instead of <resumed/>", function()
     assert.is_true(stop())
   end)
 
-  it("so it is where no other session is wanted, and none is bound", function()
+  it("the same if no other session is wanted, and none is bound", function()
     local WITHOUT = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
     play(session(), message "1", told "now", "cut\naccept\n", resume(1, nil, WITHOUT),
       "match <stream:error><undefined-condition.*\naccept\n", managed.login(WITHOUT), "C: </stream:stream>\neof\n")
@@ -464,7 +464,7 @@ describe("<failed/> instead of <resumed/>", function()
     p:check()
   end)
 
-  it("on(\"failed\") hears of what has no `on` of its own, and on_error when nobody listens", function()
+  it("on(\"failed\") reports stanzas without an `on` of their own, and on_error without a listener", function()
     for _, listens in ipairs { true, false } do
       play(session(), IQ:format "q", told "now", "cut\naccept\n", resume(1),
         LOST:format "", NEW, told "later", bye(1))
@@ -493,7 +493,7 @@ describe("<failed/> instead of <resumed/>", function()
 end)
 
 describe("location=", function()
-  -- A host is given, and `host` means this one and nothing else: see_other_host says that others will do.
+  -- A host is given, and normally only that host is used; see_other_host allows others.
   local ELSEWHERE = { reconnect = AT_ONCE, see_other_host = true }
   local other
   after_each(function() other:stop() end)
@@ -517,7 +517,7 @@ describe("location=", function()
     other:check()
   end)
 
-  it("needs the domain's certificate there", function()
+  it("requires the domain's certificate there", function()
     local states = begin("cut\naccept\n" .. resume(0) .. resumed(1) .. bye(),
       (peer.starttls:gsub("tls\n", "tls cert=wrongname refused\n")))
     turn_until(function() return conn:info().resumed == 1 end, "resumption, where it was")
@@ -526,17 +526,17 @@ describe("location=", function()
     other:check()
   end)
 
-  it("is passed over where a host was given and see_other_host was not", function()
+  it("is ignored if a host was given and see_other_host was not", function()
     begin("cut\naccept\n" .. resume(0) .. resumed(1) .. bye(), "accept\n", { reconnect = AT_ONCE })
     turn_until(function() return conn:info().resumed == 1 end, "resumption")
     assert.is_true(stop())
     assert.same("", (other:finish():gsub("^#.-\n", "")))
   end)
 
-  it("where nobody is: the session is resumed where it was", function()
+  it("that can't be reached: the session is resumed at the old host", function()
     other = peer.play("accept\n", { certs = certs })
     local port = other.port
-    other:stop() -- nobody listens there any more
+    other:stop() -- nothing listens there any more
     play(session("one", "location='127.0.0.1:" .. port .. "'"), message "1", r, a(1), "cut\naccept\n", resume(0),
       resumed(1), bye())
     local _, states = login(ELSEWHERE)
@@ -549,7 +549,7 @@ describe("location=", function()
 end)
 
 describe("<r/>", function()
-  it("is answered at once, with what has come until then", function()
+  it("is answered at once, with the count until then", function()
     play(session(), asks, says(0), told "one", asks, says(1),
       "S: <presence/><iq type='get' id='q'><ping xmlns='urn:xmpp:ping'/></iq><r xmlns='urn:xmpp:sm:3'/>\n", says(3),
       told "end", bye(4))
@@ -561,7 +561,7 @@ describe("<r/>", function()
     assert.is_true(stop())
   end)
 
-  it("counts no nonza, and nothing of another namespace", function()
+  it("doesn't count nonzas, and nothing of another namespace", function()
     play(session(), "S: <x xmlns='urn:x'/><a xmlns='urn:xmpp:sm:3' h='0'/><message><body>one</body></message>\n", asks,
       says(1), told "end", bye(2))
     login()
@@ -596,8 +596,8 @@ describe("<r/>", function()
   end)
 end)
 
-describe("who listens to a stanza", function()
-  it("is let go of when there is no more to hear", function()
+describe("the listener to a stanza", function()
+  it("is released when there is no more to report", function()
     local f = fed.open { jid = "me@xmpp.test/here", sm = true }
     local listeners, heard = setmetatable({}, { __mode = "k" }), {}
     local function give(name)
@@ -606,7 +606,7 @@ describe("who listens to a stanza", function()
       f.conn:send({ "presence" }, { on = on })
     end
     f:feed "<enabled xmlns='urn:xmpp:sm:3'/>"
-    coroutine.wrap(function() give "first" give "second" end)() -- whose stack holds no function for longer than this
+    coroutine.wrap(function() give "first" give "second" end)() -- so that no stack refers to the functions after this
     f:sent()
     f:feed "<a xmlns='urn:xmpp:sm:3' h='1'/>"
     collectgarbage()
@@ -622,7 +622,7 @@ describe("who listens to a stanza", function()
 end)
 
 describe("the end", function()
-  it("is said after the last acknowledgement, which says what was handled", function()
+  it("is sent after the last acknowledgement, which says what was handled", function()
     play(session(), "S: <message><body>1</body></message><message><body>2</body></message>\n", bye(2))
     login()
     receive "1"
@@ -639,7 +639,7 @@ describe("the end", function()
     assert.equal("written acked", note["1"])
   end)
 
-  it("that comes before says how many stanzas are not known to have arrived", function()
+  it("that comes before reports how many stanzas are not known to have arrived", function()
     play(session(), told "now", message "1", message "2", r, says(1), "C: </stream:stream>\n")
     login()
     receive "now"
@@ -659,7 +659,7 @@ describe("the end", function()
     p:check()
   end)
 
-  it("of a link that breaks fails what was on it, without reconnect", function()
+  it("of a broken link fails what was on it, without reconnect", function()
     play(session(), message "1", "reset\n")
     login()
     send "1"
@@ -672,7 +672,7 @@ describe("the end", function()
 end)
 
 server.each(function(s)
-  it("A program that is killed is gone at once, unless somebody was to go back to its session", function()
+  it("A program that is killed is offline at once, unless its session can be resumed", function()
     conn = assert(xmpp.connect_client("bob@" .. s.domain, s.users.bob, s.host, s.port, s.opts()))
     for option, left in pairs { ["resume = nil"] = "available unavailable", ["resume = true"] = "available" } do
       local name = left:gsub(" ", "-")
@@ -723,7 +723,7 @@ server.each(function(s)
       for i = 1, 25 do assert.equal("written", note["m" .. i]) end
     end)
 
-    it("are failed, when the connection has ended before", function()
+    it("are never written on a closed connection, whose send fails", function()
       conn = assert(xmpp.connect_client("bob@" .. s.domain, s.users.bob, s.host, s.port, s.opts()))
       assert(conn:stop(10))
       local ok, err = conn:send({ "presence" }, note.of "late")

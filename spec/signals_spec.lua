@@ -1,13 +1,13 @@
--- Ctrl-C: the signal comes to a program that waits, or is at work, and ends xmpp.run() or the wait, and nothing else.
+-- Ctrl-C: a signal to a program that waits, or is busy, ends xmpp.run() or the wait, and nothing else.
 local shell = require "spec.support.shell"
 
 local LUA = os.getenv "LUA" or "lua5.4"
 
--- timeout is the process, the program its child
+-- the process is timeout, and the program its child
 local WHEN_ASLEEP = "unset LD_PRELOAD; sleep 0.2; p=$(pgrep -P %s); for i in 1 2 3 4 5 6 7 8 9; do "
   .. "grep -q 'State:.S' /proc/$p/status && break; sleep 0.2; done; kill -INT $p"
 
--- Runs a program of Lua. It says "now" when it is to be interrupted while it waits. -> what it said besides, status
+-- Runs a Lua program, which prints "now" when it is to be interrupted while it waits. Returns its output, status.
 local function run(program)
   local path = shell.file([[
     io.stdout:setvbuf "no"
@@ -31,7 +31,7 @@ local function run(program)
 end
 
 describe("Ctrl-C", function()
-  it("ends xmpp.run, which waits, and leaves the rest as it was", function()
+  it("ends a waiting xmpp.run, and changes nothing else", function()
     assert.same({ "false\ntrue", "status 0" }, { run [[
       local timer = xmpp.after(50, function() end)
       print "now"
@@ -41,7 +41,7 @@ describe("Ctrl-C", function()
       print(xmpp.run())]] })
   end)
 
-  it("ends any other wait by an error", function()
+  it("ends any other wait with an error", function()
     local text = run [[
       print "now"
       print(pcall(xmpp.sleep, 50))]]
@@ -62,13 +62,13 @@ describe("Ctrl-C", function()
     print(tostring(f.conn:state() == "ready" and lost == 0) .. " " .. seen)]]
 
   if jit then -- where a hook is every coroutine's
-    it("may end a callback instead, by an error that goes to on_error", function()
+    it("may end a callback instead, with an error that goes to on_error", function()
       assert.same({ "true 0\ntrue 150", "status 0" }, { run([[
         xmpp.on_error(function(_, err) if err:find "interrupted!$" then xmpp.quit() end end)
       ]] .. DISPATCHES:format(70)) })
     end)
   else
-    it("ends xmpp.run, which dispatches, and no stanza is lost, nor a connection", function()
+    it("ends xmpp.run while it dispatches, without losing stanzas or connections", function()
       for _, at in ipairs { 1, 50, 64, 65, 150 } do
         assert.same({ "false 0\ntrue 150", "status 0" }, { run(DISPATCHES:format(at)) }, at)
       end
@@ -81,7 +81,7 @@ describe("on_signal", function()
     local function kill(name) assert(io.popen("kill -" .. name .. " $PPID")):close() end
   ]]
 
-  it("has a function called, which may wait, instead of the end of the process", function()
+  it("calls a function, which may wait, instead of ending the process", function()
     assert.same({ "SIGTERM\nstopped\ntrue", "status 0" }, { run(KILL .. [[
       local f = fed.open { jid = "me@xmpp.test/here" }
       f.conn:set_handler(function() end)
@@ -96,7 +96,7 @@ describe("on_signal", function()
       print(xmpp.run())]]) })
   end)
 
-  it("comes to a program that sleeps, for each of the usual names", function()
+  it("wakes a sleeping program, for each of the usual names", function()
     local text, status = run(KILL .. [[
       for _, name in ipairs { "HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "WINCH" } do
         local off = xmpp.on_signal("SIG" .. name, function(s) print(s) xmpp.quit() end)
@@ -110,7 +110,7 @@ describe("on_signal", function()
     assert.equal("status 0", status)
   end)
 
-  it("is one function for each, until it is taken away: then the signal does what it did", function()
+  it("has one function for each signal, until it is removed: then the signal has its old effect", function()
     assert.same({ "second\nafter nil", "status 0" }, { run(KILL .. [[
       xmpp.on_signal("SIGUSR1", function() print "first" end)
       local off = xmpp.on_signal("SIGUSR1", function() print "second" end)
@@ -134,13 +134,13 @@ describe("on_signal", function()
     assert.matches("^false\t.*interrupted!$", text) -- Lua's own, again
   end)
 
-  it("keeps no program from ending", function()
+  it("doesn't keep a program from ending", function()
     assert.same({ "true", "status 0" }, { run [[
       xmpp.on_signal("SIGTERM", print)
       print(xmpp.run())]] })
   end)
 
-  it("throws to on_error, and is called once for several that come between two turns", function()
+  it("reports errors to on_error, and is called once for several between two turns", function()
     assert.same({ "1 boom", "status 0" }, { run(KILL .. [[
       local n = 0
       xmpp.on_error(function(text) print(n .. " " .. text:match "boom") end)
@@ -149,7 +149,7 @@ describe("on_signal", function()
       xmpp.sleep(0.05)]]) })
   end)
 
-  it("knows what it is asked for", function()
+  it("raises for wrong arguments", function()
     local xmpp = require "xmpp"
     for name, why in pairs { SIGKILL = "one of SIGHUP, SIGINT,", TERM = "expected, got TERM" } do
       local ok, message = pcall(xmpp.on_signal, name, print)

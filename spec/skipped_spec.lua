@@ -1,5 +1,5 @@
--- What crosses a bound of ours is skipped: it may be a stranger's, and the stream goes on. And what `send` lets out is
--- taken by whoever has the same bounds.
+-- What crosses a bound of ours is skipped, since it may be a stranger's, and the stream goes on. And what `send`
+-- accepts, a peer with the same bounds accepts, too.
 local fed = require "spec.support.fed"
 local xmpp = require "xmpp"
 local xexpr = xmpp.xexpr
@@ -29,7 +29,7 @@ local function message(inner)
   return "<message from='bob@x.test/y' id='m1' type='chat'>" .. inner .. "</message>"
 end
 
--- The stream goes on as if nothing had been.
+-- The stream goes on normally.
 local function goes_on()
   f:feed "<message id='next'><body>Hi</body></message>"
   assert.equal("next", stanzas[#stanzas][2].id)
@@ -38,7 +38,7 @@ end
 
 after_each(function() xmpp.on_error(nil) end)
 
-describe("what crosses a bound", function()
+describe("a stanza that exceeds a limit", function()
   local ROWS = {
     ["200 levels"] = { DEEP, 128, "max_depth" },
     ["200,000 levels"] = { ("<a>"):rep(200000) .. ("</a>"):rep(200000), 128, "max_depth" },
@@ -54,7 +54,7 @@ describe("what crosses a bound", function()
     ["11 MB of text"] = { ("x"):rep(11 * 1024 * 1024), 10 * 1024 * 1024, "max_stanza" },
   }
   for name, row in pairs(ROWS) do
-    it("is skipped and told of: " .. name, function()
+    it("is skipped and reported: " .. name, function()
       begin()
       f:feed(message(row[1]))
       assert.equal(1, #skipped)
@@ -70,7 +70,7 @@ describe("what crosses a bound", function()
     end)
   end
 
-  it("goes to on_error when nobody listens", function()
+  it("is reported to on_error without a listener", function()
     begin()
     off()
     f:feed(message(DEEP))
@@ -79,14 +79,14 @@ describe("what crosses a bound", function()
     goes_on()
   end)
 
-  it("is handled, to the server", function()
+  it("counts as handled for the server", function()
     begin { sm = true }
     f:feed("<enabled xmlns='" .. SM .. "' id='x'/>" .. message "1" .. message(DEEP) .. message(DEEP) .. "<r xmlns='"
       .. SM .. "'/>")
     assert.equal("<a xmlns='" .. SM .. "' h='3'/>", f:sent())
   end)
 
-  it("is answered, where an answer is due", function()
+  it("is answered if it is an iq get or set", function()
     for _, kind in ipairs { "get", "set" } do
       begin()
       f:feed("<iq type='" .. kind .. "' from='bob@x.test/y' id='q1'>" .. DEEP .. "</iq>")
@@ -105,21 +105,21 @@ describe("what crosses a bound", function()
     end
   end)
 
-  it("is answered when its own start tag is what crosses", function()
+  it("is answered even if its own start tag exceeds it", function()
     begin()
     f:feed("<iq" .. many(257, " a#='x'") .. " type='get' from='bob@x.test/y' id='q1'/>")
     assert.equal("q1", xexpr.from_xml(f:sent())[2].id)
     assert.equal("get", skipped[1][1].type)
   end)
 
-  it("is answered from the address that was asked, by a component", function()
+  it("is answered by a component from the address that was asked", function()
     begin { jid = "echo.xmpp.test", component = true }
     f:feed("<iq type='get' from='bob@x.test/y' to='a@echo.xmpp.test' id='q1'>" .. DEEP .. "</iq>")
     local answer = xexpr.from_xml(f:sent())
     assert.same({ type = "error", id = "q1", to = "bob@x.test/y", from = "a@echo.xmpp.test" }, answer[2])
   end)
 
-  it("ends the wait for it, if it is from who was asked", function()
+  it("ends the wait for it if it is from the address that was asked", function()
     begin()
     off()
     local done, result, err
@@ -136,7 +136,7 @@ describe("what crosses a bound", function()
     assert.is_true(done)
     assert.is_nil(result)
     assert.same({ "limit", "max-depth" }, { err.layer, err.condition })
-    assert.equal(1, #errors) -- who waits has heard of it
+    assert.equal(1, #errors) -- the callback got it, and on_error nothing more
     local told
     f.conn:send_callback({ "iq", { type = "get", id = "w2" }, { "q", { xmlns = "urn:q" } } },
       function(x, _, why) told = { x, why.layer } end)
@@ -144,7 +144,7 @@ describe("what crosses a bound", function()
     assert.same({ nil, "limit" }, told)
   end)
 
-  it("is told of by what the listener does, too: it may send, stop, and throw", function()
+  it("may be reported to a listener that sends, stops or throws", function()
     begin()
     off = f.conn:on("skipped", function() f.conn:send { "presence" }; error "thrown" end)
     f:feed(message(DEEP))
@@ -157,7 +157,7 @@ describe("what crosses a bound", function()
     assert.equal("closed", f.conn:state())
   end)
 
-  it("is what the options say", function()
+  it("is determined by the options", function()
     begin { max_depth = 300, max_attributes = 400, max_nodes = 500, max_start_tag = 3000000, max_namespace = 2000 }
     for _, inner in ipairs { ("<a>"):rep(3) .. ("</a>"):rep(3), "<a" .. many(400, " a#='x'") .. "/>",
       "<a b='" .. ("x"):rep(2900000) .. "'/>", "<a xmlns='" .. ("x"):rep(2000) .. "'/>" } do
@@ -169,7 +169,7 @@ describe("what crosses a bound", function()
   end)
 end)
 
-describe("what is as it should be", function()
+describe("a legitimate stanza", function()
   local function taken(inner)
     begin()
     f:feed(inner)
@@ -178,20 +178,20 @@ describe("what is as it should be", function()
     return stanzas[1]
   end
 
-  it("may be a roster of 50,000 contacts in two groups each", function()
+  it("may have a roster of 50,000 contacts in two groups each", function()
     local x = taken("<iq type='result' id='r'><query xmlns='jabber:iq:roster'>" .. many(50000,
       "<item jid='contact#@example.net' name='Contact Number #' subscription='both'><group>Friends</group>"
       .. "<group>Work</group></item>") .. "</query></iq>")
     assert.equal(50002, #x[3])
   end)
 
-  it("may be a list of 55,000 rooms", function()
+  it("may have a list of 55,000 rooms", function()
     local x = taken("<iq type='result' id='r'><query xmlns='http://jabber.org/protocol/disco#items'>" .. many(55000,
       "<item jid='room#@conference.example.net' name='A room with a longer name, number #'/>") .. "</query></iq>")
     assert.equal(55002, #x[3])
   end)
 
-  it("may be 10,000 people that were found", function()
+  it("may have a search result of 10,000 people", function()
     local fields = {}
     for _, var in ipairs { "jid", "fn", "first", "last", "nick", "email", "ctry", "locality" } do
       fields[#fields + 1] = "<field var='" .. var .. "'><value>" .. var .. " of #</value></field>"
@@ -210,7 +210,7 @@ describe("what is as it should be", function()
 end)
 
 describe("a small stanza", function()
-  it("costs what it has, however its namespaces are used", function()
+  it("costs little memory, however its namespaces are used", function()
     begin()
     f.conn:set_handler(function(x) stanzas[1] = x end)
     collectgarbage()
@@ -223,11 +223,11 @@ describe("a small stanza", function()
     collectgarbage "restart"
     assert.equal(8002, #stanzas[1][3])
     assert.equal("urn:1" .. ("x"):rep(1000), stanzas[1][3][3][2].xmlns)
-    assert.truthy(kb < 4000, kb .. " KB") -- 8 MB with a namespace for each
+    assert.truthy(kb < 4000, kb .. " KB") -- it would be 8 MB with a namespace for each
   end)
 end)
 
-describe("what send lets out", function()
+describe("a stanza that send accepts", function()
   local function nested(n)
     local x = { "a" }
     for _ = 2, n do x = { "a", x } end
@@ -239,7 +239,7 @@ describe("what send lets out", function()
     return out
   end
 
-  -- `x` is just as large as it may be, and comes through as it is; `more` is not sent.
+  -- `x` is just within the bound, and comes through unchanged; `more` is refused.
   local function check(x, more, option)
     begin()
     local came
@@ -257,7 +257,7 @@ describe("what send lets out", function()
     assert.equal("", f:sent())
   end
 
-  it("is what is taken, for each bound", function()
+  it("is accepted when received, for each limit", function()
     check(nested(127), nested(128), "deeper than 128")
     check({ "a", attributes(256) }, { "a", attributes(257) }, "max_attributes")
     check({ "a", { xmlns = ("u"):rep(1024) } }, { "a", { xmlns = ("u"):rep(1025) } }, "max_namespace")
@@ -274,7 +274,7 @@ describe("what send lets out", function()
     check(marked, more, "max_nodes")
   end)
 
-  it("may get the three attributes that a server puts in", function()
+  it("may get the three attributes that a server adds", function()
     begin()
     local most = { "message", attributes(256, { to = "bob@x.test" }) }
     assert.is_true(f.conn:send(most))
@@ -285,7 +285,7 @@ describe("what send lets out", function()
     assert.is_false((xmpp.contract.stanza(most)))
   end)
 
-  it("may be deeper, if the option says so", function()
+  it("may be deeper if the option allows it", function()
     begin { max_depth = 300 }
     assert.is_true(f.conn:send { "message", {}, nested(299) })
     f:feed(f:sent())

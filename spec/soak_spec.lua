@@ -1,5 +1,5 @@
--- soak: nothing is lost and nothing is doubled over links that are cut, and when the server dies. `make soak` does very
--- much more of it (spec/support/soak).
+-- soak: nothing is lost and nothing is doubled when links are cut, and when the server dies. `make soak` does much more
+-- of it (spec/support/soak).
 local server = require "spec.support.server"
 local soak = require "spec.support.soak"
 
@@ -9,7 +9,7 @@ end
 
 local SEED = tonumber(os.getenv "SOAK_SEED") or 1
 
--- Those of `numbers` that are not in the set.
+-- Those of `numbers` that aren't in the set.
 local function beyond(numbers, set)
   local found = {}
   for _, n in ipairs(numbers) do
@@ -39,12 +39,12 @@ for _, name in ipairs { "prosody", "ejabberd" } do
 end
 
 server.each(function(s)
-  it("comes through a hundred cuts by tokens, and is resumed inside of the logins", function()
+  it("comes through a hundred cuts with tokens, resumed inside of the logins", function()
     local figures, wrong = soak.run(s, { stanzas = 1000, cuts = 100, seed = SEED })
     local line = soak.HEAD .. "\n" .. soak.line(figures)
     assert.same({}, wrong, line)
     assert.is_true(figures.cuts >= 100 and figures.resumed > 0, line)
-    -- Two links that are cut in a login put SASL2 aside for the next one.
+    -- After two links that were cut in a login, the next one doesn't use SASL2.
     assert.is_true(figures.inline <= figures.resumed and figures.inline > figures.resumed / 2, line)
     assert.is_true(figures.token > figures.resumed / 2, line)
   end)
@@ -64,13 +64,13 @@ each(function(s)
       run.alice.proxy:tell "stall up"
     end
 
-    it("gets once more what it had not acked", function()
+    it("gets again what it had not acked", function()
       hold_back_after(50)
       run:send(30)
       run:turn_until(function() return run.account.written[80] end)
       s:restart(true)
       run:turn_until(function() return run:is_settled() end)
-      local wrong, a = soak.judge(run.account, { doubled = 0, falls = 2 }) -- both have bound anew
+      local wrong, a = soak.judge(run.account, { doubled = 0, falls = 2 }) -- both have a new session
       assert.same({}, wrong)
       assert.same({ 80, 0, 80 }, { a.acked, a.failed, a.delivered })
       for _, p in ipairs { run.alice, run.bob } do
@@ -79,7 +79,7 @@ each(function(s)
       end
     end)
 
-    it("in mid-stream loses only what it had taken, and sees twice only what it had not acked", function()
+    it("in mid-stream loses only what it had acked, and gets twice only what it had not", function()
       local account = run.account
       run:send(40)
       run:turn_until(function()
@@ -87,7 +87,7 @@ each(function(s)
         return #account.deliveries >= 500
       end)
       s:restart(true)
-      local taken, open = {}, {} -- by the old server, and not known to have been
+      local taken, open = {}, {} -- acknowledged by the old server; not known to have arrived
       run:turn_until(function()
         if run.alice.conn:state() == "ready" and run.alice.rebound == 1 then return true end
         for n = 1, account.sent do taken[n], open[n] = account.fate[n] == "acked", not account.fate[n] end
@@ -104,7 +104,7 @@ each(function(s)
   end)
 
   describe("a server that dies for good", function()
-    it("leaves an exact account", function()
+    it("leaves every stanza's fate known", function()
       local run = soak.start(s, { seed = SEED, reconnect = { min = 0.01, max = 0.05, attempts = 3 } })
       finally(function() run:close() end)
       run:send(50)
@@ -139,11 +139,11 @@ describe("the account", function()
     return soak.judge(account(fates, deliveries), may or { doubled = 0, falls = 0 })
   end
 
-  it("is in order when sent is delivered and failed", function()
+  it("is correct if each sent stanza was either delivered or failed", function()
     assert.same({}, wrong({ "acked", "failed", "acked" }, { 1, 3 }))
   end)
 
-  it("sees what is lost, doubled, out of order, failed and yet there, or of unknown fate", function()
+  it("reports what is lost, doubled, out of order, failed but delivered, or of unknown fate", function()
     assert.same({ "lost: 1 (2)" }, wrong({ "acked", "acked", "acked" }, { 1, 3 }))
     assert.same({ "doubled: 1, where 0 are excused" }, wrong({ "acked", "acked" }, { 1, 2, 1 }))
     assert.same({ "out of order: 1 times, where 0 are excused" }, wrong({ "acked", "acked" }, { 2, 1 }))
@@ -156,7 +156,7 @@ describe("the account", function()
     assert.same(2, #wrong({ "acked", "acked", "acked" }, { 3, 2, 1, 1, 1 }, { doubled = 1, falls = 1 }))
   end)
 
-  it("knows how receipts are to come", function()
+  it("checks the order of receipts", function()
     local a = account({ "acked" }, { 1 })
     a:state(1, "acked")
     a.sent = 3
@@ -167,7 +167,7 @@ describe("the account", function()
     assert.same(1, #soak.judge(a, { doubled = 0, falls = 0 }))
   end)
 
-  it("doesn't take what came back as an error for lost", function()
+  it("doesn't count what came back as an error as lost", function()
     local a = account({ "acked", "acked" }, { 1 })
     a.bounced[2] = true
     assert.same({}, (soak.judge(a, { doubled = 0, falls = 0 })))

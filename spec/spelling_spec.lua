@@ -1,9 +1,9 @@
--- spelling: one address, whoever writes it. What real servers write is compared in live_spec.
+-- spelling: the same address in different spellings. live_spec compares what real servers write.
 local core = require "xmpp.core"
 local spelling = require "xmpp.spelling"
 local xmpp = require "xmpp"
 
--- What a program names, as a server of RFC 6122 writes it (Nodeprep, Resourceprep; Unicode 3.2).
+-- What a program writes, and what a server by RFC 6122 makes of it (Nodeprep, Resourceprep; Unicode 3.2).
 local ROWS = {
   { "anna@example.net", "anna@example.net" },
   { "ANNA@Example.NET./Home", "anna@example.net/Home" },
@@ -11,7 +11,7 @@ local ROWS = {
   { "straße@example.net", "strasse@example.net" }, -- B.2 folds the sharp s
   { "Ὀδυσσεύς@example.net", "ὀδυσσεύσ@example.net" }, -- and the final sigma
   { "ǰ@example.net", "ǰ@example.net" }, -- one whose folding is longer, and composes again
-  { "anna@example.net/ς", "anna@example.net/ς" }, -- Resourceprep folds no case
+  { "anna@example.net/ς", "anna@example.net/ς" }, -- Resourceprep doesn't fold case
   { "anna@example.net/Straße", "anna@example.net/Straße" },
   { "anna@example.net/oﬃce", "anna@example.net/office" }, -- ligatures, by NFKC
   { "anna@example.net/ﬀ", "anna@example.net/ff" },
@@ -20,10 +20,10 @@ local ROWS = {
   { "anna@example.net/Ⅳ ①", "anna@example.net/IV 1" },
   { "anna@example.net/☺\239\184\143", "anna@example.net/☺" }, -- a variation selector (table B.1)
   { "anna@example.net/♥\239\184\142!", "anna@example.net/♥!" },
-  { "anna@example.net/😀", "anna@example.net/😀" }, -- unassigned in Unicode 3.2: it stays
-  { "anna@example.net/❤\239\184\143\226\128\141🔥", "anna@example.net/❤🔥" }, -- a joiner goes, too
+  { "anna@example.net/😀", "anna@example.net/😀" }, -- unassigned in Unicode 3.2, so it doesn't change
+  { "anna@example.net/❤\239\184\143\226\128\141🔥", "anna@example.net/❤🔥" }, -- a joiner is removed, too
   { "anna@example.net/a\194\160b", "anna@example.net/a b" }, -- a no-break space
-  { "faß.example/x", "faß.example/x" }, -- of names that look alike each has an owner
+  { "faß.example/x", "faß.example/x" }, -- look-alikes have different owners
   { "xn--fa-hia.example", "faß.example" },
   { "straße@faß.example/ﬁ", "strasse@faß.example/fi" },
 }
@@ -32,17 +32,17 @@ local function each(f)
   for _, row in ipairs(ROWS) do f(row[1], row[2]) end
 end
 
--- Nobody can make one of ours with a variation selector or a joiner (RFC 8264 9.13); it may come, or be asked for.
+-- Our own address can't contain a variation selector or a joiner (RFC 8264 9.13); others' addresses may.
 local function is_ours(named)
   return not named:find "\239\184[\142\143]"
 end
 
 describe("an address's key", function()
-  it("is what a server of RFC 6122 writes", function()
+  it("is the form that a server by RFC 6122 writes", function()
     each(function(named, written) assert.equal(written, spelling.key(named)) end)
   end)
 
-  it("is that of every spelling of it, of a Jid's, and of itself", function()
+  it("is the same for every spelling, for a Jid, and for the key itself", function()
     each(function(named, written)
       assert.equal(written, spelling.key(spelling.key(named)))
       assert.equal(is_ours(named), xmpp.jid(named) ~= nil)
@@ -52,17 +52,17 @@ describe("an address's key", function()
     end)
   end)
 
-  it("is the prepared address where no such server takes it", function()
+  it("is the prepared address if such a server would refuse it", function()
     assert.equal("a@x.test/⿰", spelling.key "A@X.test/⿰") -- RFC 3454 C.7
   end)
 
-  it("is its bytes where it is no address", function()
+  it("is unchanged if the address is invalid", function()
     for _, s in ipairs { "", "a@@b", "@x", "x/", "a@b/\255", "a@b/x\1", ("x"):rep(5000) } do
       assert.equal(s, spelling.key(s))
     end
   end)
 
-  it("keeps apart what is another", function()
+  it("is different for different addresses", function()
     local keys, n = {}, 0
     for _, s in ipairs { "anna@x.test", "anna@x.test/Home", "anna@x.test/home", "anna@x.test/ a", "anna@x.test/a",
       "x.test", "x.test/anna@x.test", "hanna@x.test", "faß.test", "fass.test", "anna@y.test", "ana@x.test" } do
@@ -74,7 +74,7 @@ describe("an address's key", function()
 end)
 
 describe("two addresses", function()
-  it("are the same in any order, and both of the same are", function()
+  it("are the same in any order", function()
     each(function(named, written)
       assert.is_true(spelling.same(named, written))
       assert.is_true(spelling.same(written, named))
@@ -83,7 +83,7 @@ describe("two addresses", function()
     assert.is_true(spelling.same("a@x.test/①", "a@x.test/１"))
   end)
 
-  it("are not the same by one part alone", function()
+  it("are not the same if only one part is", function()
     assert.is_false(spelling.same("anna@x.test", "anna@x.test/home"))
     assert.is_false(spelling.same("straße@x.test", "strasse@y.test"))
     assert.is_false(spelling.same("straße@x.test/a", "strasse@x.test/A"))
@@ -92,8 +92,8 @@ describe("two addresses", function()
   end)
 end)
 
-describe("what arrives", function()
-  it("may be the one that was named, prepared or as it is written", function()
+describe("a received address", function()
+  it("matches the one that was named, prepared or as the server writes it", function()
     each(function(named, written)
       assert.is_true(spelling.is(named, written))
       assert.is_true(spelling.is(named, named))
@@ -102,8 +102,8 @@ describe("what arrives", function()
     assert.is_true(spelling.is("anna@x.test", "ANNA@X.TEST."))
   end)
 
-  -- Where a server has both, the one is not the other's.
-  it("isn't that the other way round", function()
+  -- A server may have both, so the second isn't the first.
+  it("doesn't match the other way round", function()
     for _, pair in ipairs { { "strasse@x.test", "straße@x.test" }, { "r@x.test/office", "r@x.test/oﬃce" },
       { "r@x.test/☺", "r@x.test/☺\239\184\143" }, { "r@x.test/①", "r@x.test/１" } } do
       assert.is_true(spelling.same(pair[1], pair[2]))
@@ -111,14 +111,14 @@ describe("what arrives", function()
     end
   end)
 
-  it("is nobody else", function()
+  it("doesn't match other addresses", function()
     assert.is_false(spelling.is("anna@x.test", "anna@x.test/home"))
     assert.is_false(spelling.is("anna@x.test", "anna@x.test\0"))
     assert.is_false(spelling.is("a@@b", "a@b"))
     assert.is_true(spelling.is("a@@b", "a@@b"))
   end)
 
-  it("is whom the core takes an answer from", function()
+  it("matches exactly if the core accepts an answer from it", function()
     local fed = require "spec.support.fed"
     local f = fed.open { jid = "me@xmpp.test/x" }
     each(function(named, written)
@@ -135,7 +135,7 @@ describe("what arrives", function()
   end)
 end)
 
-describe("what is no address at all", function()
+describe("a value that can't be an address", function()
   it("raises at the caller's line, with the function's name", function()
     local function refuses(text, f)
       local ok, message = pcall(f)

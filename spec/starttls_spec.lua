@@ -1,5 +1,5 @@
--- starttls: negotiation with servers that play false. Whatever they do, the client says so in time, and no password is
--- told to whoever has not shown a certificate.
+-- starttls: negotiation with dishonest servers. Whatever they do, the client reports it in time, and sends no password
+-- to a server that hasn't shown a valid certificate.
 local peer = require "spec.support.peer"
 local shell = require "spec.support.shell"
 local xmpp = require "xmpp"
@@ -27,7 +27,7 @@ local SCRAM = peer.starttls .. peer.stream(offer "SCRAM-SHA-1") .. SCRAM_SENT
 
 local certs -- a folder of certificates for all the plays
 
--- Plays `text` with alice@xmpp.test/desk -> transcript, what connect_client answered.
+-- Plays `text` with alice@xmpp.test/desk. Returns the transcript, and the results of connect_client.
 local function play(text, opts)
   local p = peer.play(text, { grace = 0.1, certs = certs })
   finally(function() p:stop() end)
@@ -37,7 +37,7 @@ local function play(text, opts)
   return p:check(), conn, err
 end
 
--- The client gives up with an error that has what `wanted` has. -> error, transcript
+-- The client gives up with an error that has the fields in `wanted`. Returns the error, the transcript.
 local function fails(wanted, text, opts)
   local transcript, conn, err = play(text, opts)
   assert.is_nil(conn)
@@ -47,7 +47,7 @@ local function fails(wanted, text, opts)
   return err, transcript
 end
 
--- The same, and it has told nothing that a password could be guessed from.
+-- The same, and it has sent nothing from which a password could be guessed.
 local function fails_silently(wanted, text, opts)
   local err, transcript = fails(wanted, text, opts)
   for _, word in ipairs { "<auth", "<response", "alicepw", "AGFsaWNlAGFsaWNlcHc=" } do
@@ -67,20 +67,20 @@ describe("a good server", function()
     assert.matches("alpn=None", transcript)
   end)
 
-  it("is told who comes under TLS only", function()
+  it("learns our address under TLS only", function()
     local transcript = play(peer.session)
     local before, after = transcript:match "^(.-)# tls:(.*)$"
     assert.is_nil(before:find("alice", 1, true))
     assert.matches("from='alice@xmpp.test'", after)
   end)
 
-  it("may cut what it says as it likes, and put spaces between", function()
+  it("may send in pieces, with white space between", function()
     local text = peer.session:gsub("S: (<proceed[^\n]*)", "S: %1\npieces 1 0.0001"):gsub("S: <success", "S: \n<success")
     local _, conn = play("pieces 3 0.0001\n" .. text)
     assert.is_true(xmpp.is_connection(conn))
   end)
 
-  it("may offer STARTTLS again under TLS, and what nobody knows", function()
+  it("may offer STARTTLS again under TLS, and unknown features", function()
     local text = peer.session:gsub("<mechanisms", OFFER_TLS .. "<x xmlns='urn:example:x'>?</x>%0")
     local _, conn = play(text)
     assert.is_true(xmpp.is_connection(conn))
@@ -113,7 +113,7 @@ describe("STARTTLS", function()
       "<x xmlns='urn:example:x'>" .. OFFER_TLS .. "</x>" } do
       local err = fails_silently({ layer = "tls", condition = "starttls-not-offered", retry = false },
         peer.stream(features) .. "match .*")
-      assert.matches("direct", err.text) -- what to do
+      assert.matches("direct", err.text) -- says what to do
     end
   end)
 
@@ -141,7 +141,7 @@ describe("STARTTLS", function()
       match .*]])
   end)
 
-  it("is not begun by a <proceed/> that nobody asked for", function()
+  it("is not begun by an unrequested <proceed/>", function()
     local proceed = "S: <proceed " .. TLS .. "/>\nmatch .*"
     fails_silently({ layer = "stream", condition = "bad-format" }, SENT_HEADER .. "\n" .. proceed)
     fails_silently({ layer = "stream" }, "C: <stream:stream ...>\n" .. proceed)
@@ -149,7 +149,7 @@ describe("STARTTLS", function()
       peer.starttls .. peer.stream(offer "PLAIN") .. PLAIN_SENT .. proceed)
   end)
 
-  it("is not begun by something else than <proceed/>", function()
+  it("is not begun by anything but <proceed/>", function()
     for _, answer in ipairs { "<proceed xmlns='urn:example:x'/>", "<proceed/>", "<success " .. TLS .. "/>",
       "<message/>", "<stream:features>" .. offer "PLAIN" .. "</stream:features>", "<x><proceed " .. TLS .. "/></x>" } do
       fails_silently({ layer = "stream" }, peer.stream(OFFER_TLS) .. [[
@@ -168,7 +168,7 @@ describe("STARTTLS", function()
     end
   end)
 
-  it("stops where the handshake is broken off", function()
+  it("fails if the handshake is broken off", function()
     fails_silently({}, peer.stream(OFFER_TLS) .. [[
       C: <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>
       S: <proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>
@@ -177,7 +177,7 @@ describe("STARTTLS", function()
   end)
 end)
 
--- At each of these points the server has the word.
+-- At each of these points it is the server's turn.
 local points = {
   { "before its stream header", "C: <stream:stream ...>\n", bare = true },
   { "instead of features", SENT_HEADER .. "\n" },
@@ -210,30 +210,30 @@ for _, point in ipairs(points) do
       assert.matches("one%?two%?three", err.text)
     end)
 
-    it("closes the stream has closed it", function()
+    it("closes the stream is reported as such", function()
       fails({ layer = "closed", condition = "closed-by-server", retry = true },
         text .. "S: " .. header .. "</stream:stream>\nmatch .*")
     end)
 
-    it("goes away without a word has broken the connection", function()
+    it("cuts the connection is reported as such", function()
       fails({ layer = "tcp", condition = "EOF", retry = true }, text .. "cut\nmatch .*")
     end)
 
-    it("resets the connection has broken it", function()
+    it("resets the connection is reported as such", function()
       fails({ layer = "tcp", condition = "ECONNRESET", retry = true }, text .. "reset")
     end)
 
-    it("speaks no XML is not understood", function()
+    it("sends malformed XML is an error", function()
       fails({ layer = "stream", condition = "not-well-formed", retry = false },
         text .. "S: " .. header .. "<a></b>\nmatch .*")
     end)
 
-    it("sends what XMPP forbids is not listened to", function()
+    it("sends XML that XMPP forbids is an error", function()
       fails({ layer = "stream", condition = "restricted-xml" },
         text .. "S: " .. header .. "<!-- a comment -->\nmatch .*")
     end)
 
-    it("sends a message has not been asked for one", function()
+    it("sends a message is an error", function()
       local wanted = not point.logged_in and { layer = "stream", condition = "bad-format", retry = false }
         or { layer = "closed", condition = "closed-by-server", retry = true } -- it is kept for a session (early_spec)
       fails(wanted, text .. "S: " .. header .. "<message><body>Hi</body></message></stream:stream>\nmatch .*")
@@ -246,31 +246,31 @@ describe("a server whose stream", function()
     fails_silently(wanted, "C: <stream:stream ...>\nS: " .. text .. "\nmatch .*")
   end
 
-  it("is of another version, or none, is refused", function()
+  it("has another version, or none, is refused", function()
     answers({ layer = "stream", condition = "unsupported-version" }, (STREAM:gsub(" version='1.0'", "")))
     answers({ layer = "stream", condition = "unsupported-version" }, (STREAM:gsub("1.0", "0.9")))
   end)
 
-  it("is something else is refused", function()
+  it("isn't XMPP is refused", function()
     answers({ layer = "stream", condition = "invalid-namespace" }, (STREAM:gsub("etherx", "example")))
     answers({ layer = "stream" }, "<html><body>Not XMPP</body></html>")
     answers({ layer = "stream", condition = "not-well-formed" }, "HTTP/1.1 400 Bad Request")
     answers({ layer = "stream", condition = "restricted-xml" }, "<!DOCTYPE x [<!ENTITY a 'b'>]>" .. STREAM)
   end)
 
-  it("sends us elsewhere is not followed, but quoted", function()
+  it("redirects us is not followed, but quoted", function()
     local err = fails_silently({ layer = "stream", condition = "see-other-host", retry = false },
       SENT_HEADER .. "<stream:error><see-other-host " .. ERRORS
       .. ">evil.example:5222</see-other-host></stream:error>\nmatch .*")
     assert.matches("evil%.example:5222", err.text)
   end)
 
-  it("says that it goes down makes it worth trying again", function()
+  it("reports a shutdown is worth trying again", function()
     fails_silently({ layer = "stream", condition = "system-shutdown", retry = true },
       SENT_HEADER .. "<stream:error><system-shutdown " .. ERRORS .. "/></stream:error>\nmatch .*")
   end)
 
-  it("has features beyond all measure is cut off", function()
+  it("has far too many features is ended", function()
     local err = fails_silently({ retry = false }, SENT_HEADER .. "<stream:features>\nrepeat 20000 <x/>\nmatch .*")
     assert.truthy(err.layer == "stream" or err.layer == "limit", tostring(err))
   end)
@@ -279,7 +279,7 @@ end)
 describe("SASL", function()
   local function offered(...) return peer.starttls .. peer.stream(offer(...)) end
 
-  it("goes no further without a mechanism that we have", function()
+  it("fails without a mechanism that we support", function()
     local err = fails_silently({ layer = "sasl", condition = "invalid-mechanism", retry = false },
       offered("X-FOO", "DIGEST-MD5", "GSSAPI", "") .. "match .*")
     assert.matches("X%-FOO", err.text)
@@ -290,7 +290,7 @@ describe("SASL", function()
     fails_silently({ layer = "sasl", condition = "invalid-mechanism" }, offered "scram-sha-1" .. "match .*")
   end)
 
-  it("does not come down to PLAIN when it is forbidden", function()
+  it("does not fall back to PLAIN if that is forbidden", function()
     fails_silently({ layer = "sasl", condition = "invalid-mechanism" }, offered "PLAIN" .. "match .*",
       { plain = false })
     fails_silently({ layer = "sasl", condition = "invalid-mechanism" }, offered "PLAIN" .. "match .*",
@@ -314,14 +314,14 @@ describe("SASL", function()
     assert.equal(1, select(2, transcript:gsub("<auth", "")))
   end)
 
-  it("believes no success of SCRAM without the server's proof", function()
+  it("accepts no success of SCRAM without the server's proof", function()
     for _, success in ipairs { "<success %s/>", "<success %s>=</success>", "<success %s>dj1BQUFB</success>",
       "<success %s>not base64!</success>", "<success %s><x/></success>" } do
       fails({ layer = "sasl", retry = false }, SCRAM .. "S: " .. success:format(SASL) .. "\nmatch .*")
     end
   end)
 
-  it("answers no challenge that is none", function()
+  it("doesn't answer an invalid challenge", function()
     for _, challenge in ipairs { "", "=", "%%%", "cj1hYmMscz1BQUFBLGk9NDA5Ng==", "ZT1vdGhlci1lcnJvcg==" } do
       local _, transcript = fails({ layer = "sasl", retry = false },
         SCRAM .. "S: <challenge " .. SASL .. ">" .. challenge .. "</challenge>\nmatch .*")
@@ -329,12 +329,12 @@ describe("SASL", function()
     end
   end)
 
-  it("has no challenge in PLAIN", function()
+  it("refuses a challenge in PLAIN", function()
     fails({ layer = "sasl", retry = false },
       offered "PLAIN" .. PLAIN_SENT .. "S: <challenge " .. SASL .. "/>\nmatch .*")
   end)
 
-  it("is not over by a success in another namespace", function()
+  it("refuses a success in another namespace", function()
     fails({ layer = "stream" }, offered "PLAIN" .. PLAIN_SENT .. "S: <success xmlns='urn:example:x'/>\nmatch .*")
   end)
 end)
@@ -350,7 +350,7 @@ describe("binding", function()
 
   local function result(jid) return "<iq type='result' id='{bind}'><bind " .. BIND .. ">" .. jid .. "</bind></iq>" end
 
-  it("of somebody else's address is refused", function()
+  it("another account's address is refused", function()
     for _, jid in ipairs { "mallory@xmpp.test/desk", "alice@evil.example/desk", "alice@xmpp.test.evil.example/desk",
       "xmpp.test/alice@xmpp.test" } do
       local err = answers({ layer = "bind", condition = "wrong-jid", retry = false },
@@ -359,7 +359,7 @@ describe("binding", function()
     end
   end)
 
-  it("of no full JID is refused", function()
+  it("anything but a full JID is refused", function()
     for _, inside in ipairs { "", "<jid/>", "<jid>alice@xmpp.test</jid>", "<jid>alice@xmpp.test/</jid>",
       "<jid>@/x</jid>", "<jid xmlns='urn:example:x'>alice@xmpp.test/desk</jid>",
       "<jid>alice@xmpp.test/" .. ("x"):rep(1024) .. "</jid>" } do
@@ -368,12 +368,12 @@ describe("binding", function()
     answers({ layer = "bind", condition = "invalid-jid" }, "<iq type='result' id='{bind}'/>")
   end)
 
-  it("in another spelling of our address is taken", function()
+  it("another spelling of our address is accepted", function()
     local _, conn = play(BEFORE .. result "<jid>Alice@XMPP.test/desk</jid>")
     assert.is_true(xmpp.is_connection(conn))
   end)
 
-  it("that is refused tells why", function()
+  it("that is refused returns the reason", function()
     for condition, retry in pairs { ["conflict"] = false, ["not-allowed"] = false, ["resource-constraint"] = true } do
       local err = answers({ layer = "bind", condition = condition, retry = retry }, "<iq type='error' id='{bind}'>"
         .. "<error type='cancel'><" .. condition .. " " .. STANZAS .. "/><text " .. STANZAS
@@ -415,7 +415,7 @@ describe("a component's server", function()
     assert.equal("echo.xmpp.test", tostring(conn:jid()))
   end)
 
-  it("that answers with something else has not let us in", function()
+  it("that answers with something else makes the login fail", function()
     for _, answer in ipairs { "<handshake xmlns='urn:example:x'/>", "<success " .. SASL .. "/>", "<message/>" } do
       local conn, err = connect("C: <handshake>...</handshake>\nS: " .. answer .. "\nmatch .*")
       assert.is_nil(conn)
@@ -423,7 +423,7 @@ describe("a component's server", function()
     end
   end)
 
-  it("that has no id for its stream can let nobody in", function()
+  it("that has no id for its stream makes the login fail", function()
     local conn, err = connect("S: <handshake/>\nmatch .*", "")
     assert.is_nil(conn)
     assert.equal("stream", err.layer)

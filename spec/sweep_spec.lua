@@ -1,6 +1,6 @@
--- Sweeps: every code point as text and as an attribute's value, every byte in five places, words made to break out of
--- theirs, and tables that change while they are sent. What goes out is read back by lua-expat as it was meant, or it is
--- refused.
+-- Sweeps: every code point as text and as an attribute's value, every byte in five places, strings that try to break
+-- out of their place, and tables that change while they are sent. What is sent is read back unchanged by lua-expat, or
+-- it is refused.
 local fed = require "spec.support.fed"
 local pace = require "spec.support.pace"
 local second = require "spec.support.second"
@@ -24,7 +24,7 @@ describe("every code point", function()
   local function in_text(s) return { "message", {}, s } end
   local function in_attribute(s) return { "message", { a = s } } end
 
-  it("is sent as text and as a value, and read back, or refused: just as XML has it", function()
+  it("is sent in texts and attributes and read back, or refused if XML forbids it", function()
     local swept, refused = 0, 0
     for first = 0, 0x10FFFF, 1024 do
       local taken = {}
@@ -47,7 +47,7 @@ describe("every code point", function()
     assert.equal(2048 + 29 + 2, refused) -- surrogates, controls, U+FFFE and U+FFFF
   end)
 
-  it("is sent by itself, too, as far as bytes are escaped", function()
+  it("is sent by itself, too, up to U+02FF", function()
     for c = 0, 0x2FF do
       for _, make in ipairs { in_text, in_attribute } do
         local x = make(utf8(c))
@@ -65,7 +65,7 @@ local PLACES = {
   namespace = function(s) return { "message", {}, { "a", { xmlns = s } } } end,
 }
 
--- Sent and read back, or refused and nothing sent. -> true: sent
+-- Sent and read back; or refused, and nothing sent. Returns whether it was sent.
 local function sent_or_refused(f, x)
   local fine, reason = accepts(x)
   local ok, why = pcall(f.conn.send, f.conn, x)
@@ -95,7 +95,7 @@ describe("every byte", function()
   end
 end)
 
-describe("what is meant to break out", function()
+describe("text that looks like XML", function()
   local WORDS = { "</message><message to='eve'>", "<iq type='set'/>", "'/><message/>", "\"/><x y=\"", "' to='eve",
     "a' b='c", "a='1' b", "a><b", "a/><b", "a/", "/a", "]]>", "<![CDATA[", "<![CDATA[x]]>", "&", "&lt;", "&#60;",
     "&#x3C;", "&amp;lt;", "&#0;", "&nbsp;", "<!--", "-->", "<!DOCTYPE x>", "<!ENTITY x 'y'>", "<?xml?>", "<?x?>",
@@ -104,19 +104,19 @@ describe("what is meant to break out", function()
     "{urn:a' b='c}d", "{urn:a'/><x xmlns='}d", "{" }
 
   for place, make in pairs(PLACES) do
-    it("stays in its place, or is refused: in a " .. place, function()
+    it("is escaped, or refused: in a " .. place, function()
       local f = fed.open { jid = "alice@xmpp.test/here" }
       for _, word in ipairs(WORDS) do
         local sent = sent_or_refused(f, make(word))
         local is_name = place == "key" or place == "name"
-        -- as names, only attributes with a strange namespace are any
+        -- as a name, none but an attribute with a namespace is valid
         if is_name then assert.equal(place == "key" and word:find("^{.+}[a-z]$") ~= nil, sent, word) end
       end
     end)
   end
 end)
 
-describe("a table that changes", function()
+describe("a table that is changed", function()
   local f, conn
 
   before_each(function()
@@ -129,7 +129,7 @@ describe("a table that changes", function()
     x[1], x[2] = "presence", { id = "other", to = "eve@xmpp.test", [{}] = true }
   end
 
-  it("was sent as it was then, though it leaves later", function()
+  it("after send is sent as it was then, even if it leaves later", function()
     local x = { "message", { id = "1" }, { "body", {}, "hi" } }
     xmpp.spawn(function()
       conn:send(x)
@@ -142,7 +142,7 @@ describe("a table that changes", function()
     assert.equal("<message id='1'><body>hi</body></message><message id='1'><body>changed</body></message>", f:sent())
   end)
 
-  it("does not take its request along", function()
+  it("after send_await doesn't affect the pending request", function()
     local x, got = { "iq", { type = "get", id = "1", to = "bob@xmpp.test/x" }, { "q", { xmlns = "urn:q" } } }, nil
     xmpp.spawn(function() got = conn:send_await(x) end)
     xmpp.spawn(function() spoil(x) end)
@@ -154,18 +154,18 @@ describe("a table that changes", function()
     assert.equal("1", got[2].id)
   end)
 
-  -- Garbage with a finalizer; where a table's is not called (Lua 5.1), a proxy's.
+  -- Garbage with a finalizer; where tables have none (Lua 5.1), a proxy.
   local function finalized(finalizer)
     local newproxy = rawget(_G, "newproxy")
     if newproxy then getmetatable(newproxy(true)).__gc = finalizer
     else setmetatable({}, { __gc = finalizer }) end
   end
 
-  -- Nothing of Lua's runs while a table is walked over: who changes it at any other time never splits it.
-  it("is never sent half, whoever changes it in finalizers and coroutines", function()
+  -- No Lua code runs while a table is being read: changes at any other time can't make an inconsistent stanza.
+  it("in finalizers and coroutines is never sent half-changed", function()
     local x, n, finalizers, changing = { "message", { n = "0" } }, 0, 0, false
     local function change()
-      if changing then return false end -- a finalizer in the middle of another's change
+      if changing then return false end -- a finalizer during another's change
       changing = true
       n = (n * 7 + 5) % 41
       for i = #x, n + 3, -1 do x[i] = nil end

@@ -1,4 +1,4 @@
--- tap: functions that are asked before the handler, the callbacks and the queue. On fed bytes, and on real servers.
+-- tap: functions that get stanzas before the handler, the callbacks and the queue. On fed bytes, and on real servers.
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
 local opened = require "spec.support.opened"
@@ -21,7 +21,7 @@ describe("a tap", function()
 
   local function come(...) stage.come(f, ...) end
 
-  -- One iq that asks, and what was answered.
+  -- Feeds an iq get, and returns what is sent in answer.
   local function ask(id)
     f:sent()
     f:feed(("<iq type='get' id='%s' from='bob@xmpp.test/pc'><q xmlns='urn:q'/></iq>"):format(id))
@@ -39,7 +39,7 @@ describe("a tap", function()
     end
   end
 
-  it("comes before the handler, in order of installation", function()
+  it("is called before the handler, in order of installation", function()
     conn:set_handler(hears "own")
     conn:tap(hears "a")
     conn:tap(hears("b", function(_, c) assert.equal(conn, c) end), { name = "message" })
@@ -48,7 +48,7 @@ describe("a tap", function()
     expect "a1 b1 own1 a2 b2 own2"
   end)
 
-  it("comes before callbacks, and default_handler doesn't call it again", function()
+  it("is called before callbacks, and not again by default_handler", function()
     conn:set_callback(hears "cb")
     conn:tap(hears "tap")
     conn:set_handler(function(...) xmpp.default_handler(...) end)
@@ -58,7 +58,7 @@ describe("a tap", function()
     expect "tap1 cb1 tap2 cb2"
   end)
 
-  it("consumes by exactly true, and then no later one gets it either", function()
+  it("consumes a stanza by returning exactly true, for later taps, too", function()
     conn:set_handler(hears "own")
     conn:tap(hears("a", function(stanza) return stanza[2].n == "1" or stanza[2].n end))
     conn:tap(hears "b")
@@ -90,7 +90,7 @@ describe("a tap", function()
     expect "a1 b1 own1"
   end)
 
-  it("goes by what tap has returned, which says whether it was there", function()
+  it("is removed by the function that tap returned, which reports whether it was there", function()
     local off, off_b
     conn:set_handler(hears "own")
     off = conn:tap(hears("a", function() off() off_b() end))
@@ -111,7 +111,7 @@ describe("a tap", function()
     expect "a1 own1 a2 b2 own2"
   end)
 
-  it("is refused when something is wrong with it", function()
+  it("is refused with wrong arguments", function()
     refuses("function expected, got table", function() conn:tap {} end)
     refuses("table expected, got string", function() conn:tap(print, "message") end)
     refuses("a filter has no 'form'", function() conn:tap(print, { form = "a" }) end)
@@ -119,7 +119,7 @@ describe("a tap", function()
     assert.equal(conn.tap, xmpp.tap)
   end)
 
-  it("hears a response after who waits for it, and without a handler nobody else does", function()
+  it("gets a response after its waiter, which nobody else gets without a handler", function()
     conn:tap(hears "tap")
     conn:send_callback({ "iq", { type = "get", id = "i", to = "xmpp.test" } }, hears "response")
     f:feed "<iq type='result' id='i' from='xmpp.test' n='1'/>"
@@ -128,7 +128,7 @@ describe("a tap", function()
   end)
 
   describe("with no handler", function()
-    it("keeps what it wants out of the queue", function()
+    it("keeps the stanzas that it gets out of the queue", function()
       conn:tap(hears "a", { has = "urn:a" })
       f:feed "<message n='1'><body/><x xmlns='urn:a'/></message><message n='2'><body/></message>"
       f:feed "<message n='3'><x xmlns='urn:a'/></message><message n='4'/>"
@@ -136,7 +136,7 @@ describe("a tap", function()
       assert.equal("2 4", received())
     end)
 
-    it("fills no queue, however much comes", function()
+    it("doesn't fill the queue, however much comes", function()
       local seen = 0
       conn:tap(function() seen = seen + 1 end, { name = "presence" })
       for _ = 1, 1000 do f:feed(("<presence from='room@xmpp.test/a'><status>x</status></presence>"):rep(10)) end
@@ -145,7 +145,7 @@ describe("a tap", function()
       assert.equal(0, conn:info().dropped)
     end)
 
-    it("is asked before receive_blocking", function()
+    it("is called before receive_blocking gets a stanza", function()
       local got
       conn:tap(hears "tap", { name = "presence" })
       xmpp.spawn(function() got = conn:receive_blocking() end)
@@ -157,7 +157,7 @@ describe("a tap", function()
       expect "tap1"
     end)
 
-    it("may receive in itself", function()
+    it("may call receive", function()
       come(1)
       conn:tap(hears("tap", function() note(conn:receive()[2].n) end), { name = "presence" })
       fed.settle()
@@ -165,7 +165,7 @@ describe("a tap", function()
       expect "tap2 1"
     end)
 
-    it("gets what was queued before it was there, as a handler would; the rest stays in order", function()
+    it("gets what was queued before, as a handler would; the rest stays in order", function()
       f:feed "<message n='1'/><presence n='2'/><message n='3'/><presence n='4'/>"
       conn:tap(hears "a", { name = "presence" })
       conn:tap(hears "b", { name = "presence" })
@@ -175,7 +175,7 @@ describe("a tap", function()
       assert.equal("1 3", received())
     end)
 
-    it("gets a stanza once: a handler that is set later gets what no tap wanted", function()
+    it("gets a stanza once; a handler that is set later gets what no tap got", function()
       conn:tap(hears "tap", { name = "presence" })
       come(1)
       f:feed "<presence n='2'/>"
@@ -185,7 +185,7 @@ describe("a tap", function()
       expect "tap2 own1 own3"
     end)
 
-    it("gets none again that it, or others before it, had been asked for", function()
+    it("never gets a stanza that other taps were already called for", function()
       conn:tap(print, { name = "presence" })
       come(1)
       conn:tap(hears "late", { name = "message" })
@@ -195,7 +195,7 @@ describe("a tap", function()
       expect "late2 own1"
     end)
 
-    it("is asked for what was parked in its turn, while responses are read on for", function()
+    it("gets parked stanzas in order, while responses are still read", function()
       local big, all = ("x"):rep(8000), {}
       conn:tap(hears("tap", function(stanza, c)
         assert(c:send_await(stage.request("r" .. stanza[2].n, "xmpp.test")))
@@ -205,7 +205,7 @@ describe("a tap", function()
       f:feed(table.concat(all) .. "<message n='7'/>")
       expect "tap1 tap2 tap3"
       assert.equal(4, conn:info().queued)
-      assert.is_nil(conn:receive()) -- what hasn't been offered is nobody's yet
+      assert.is_nil(conn:receive()) -- before the tap has had it, it isn't in the queue
       local function answer(...)
         for _, n in ipairs { ... } do f:feed(("<iq type='result' id='r%d' from='xmpp.test'/>"):format(n)) end
       end
@@ -218,13 +218,13 @@ describe("a tap", function()
       expect "had6"
     end)
 
-    it("lets later ones wait when too many calls do, unasked and in order", function()
+    it("makes later stanzas wait, in order, when too many calls wait", function()
       local big = ("x"):rep(8000)
       conn:tap(hears("tap", stage.wait), { name = "presence" })
       for i = 1, 8 do f:feed(("<presence n='%d'><status>%s</status></presence>"):format(i, big)) end
       f:feed "<message n='9'/>"
       expect "tap1 tap2 tap3"
-      assert.is_nil(conn:receive()) -- what hasn't been offered is nobody's yet
+      assert.is_nil(conn:receive()) -- before the tap has had it, it isn't in the queue
       stage.go(3)
       expect "tap4 tap5"
       stage.go(2)
@@ -236,7 +236,7 @@ describe("a tap", function()
     end)
   end)
 
-  it("parks with a handler, too, and is asked when a stanza's turn comes", function()
+  it("makes later stanzas wait with a handler, too", function()
     local big = ("x"):rep(8000)
     conn:set_handler(hears "own")
     conn:tap(hears("tap", stage.wait))
@@ -247,7 +247,7 @@ describe("a tap", function()
     stage.go()
   end)
 
-  describe("that gets a question", function()
+  describe("that gets an iq", function()
     it("may answer it, now or later", function()
       conn:tap(function(stanza, c)
         if stanza[2].id == "later" then stage.wait() end
@@ -261,24 +261,24 @@ describe("a tap", function()
       assert.is_nil(sent:find(UNAVAILABLE))
     end)
 
-    it("and doesn't answer leaves that to the library, when all who had it have ended", function()
+    it("and doesn't answer leaves that to the library, after all calls have ended", function()
       conn:tap(function() stage.wait() return true end, { xmlns = "urn:q" })
       assert.equal("", ask "1")
       stage.go()
       assert.truthy(f:sent():find(UNAVAILABLE))
       conn:tap(function() return true end, { xmlns = "urn:q" })
-      assert.equal("", ask "2") -- two hold it
+      assert.equal("", ask "2") -- both taps have taken it
       stage.go()
       assert.truthy(f:sent():find(UNAVAILABLE))
     end)
 
-    it("leaves what no tap wants to the queue, unanswered", function()
+    it("leaves it in the queue, unanswered, if no tap matches", function()
       conn:tap(print, { xmlns = "urn:else" })
       assert.equal("", ask "1")
       assert.equal("1", conn:receive()[2].id)
     end)
 
-    it("holds it with the handler: it is answered once", function()
+    it("shares it with the handler: it is answered once", function()
       conn:tap(function() stage.wait() end, { xmlns = "urn:q" })
       conn:set_handler(function(stanza, c) c:send(xexpr.reply(stanza)) end)
       local sent = ask "1"
@@ -288,14 +288,14 @@ describe("a tap", function()
     end)
   end)
 
-  it("that stops the connection ends it, and the stanza is dealt with", function()
+  it("that stops the connection doesn't keep the handler from the stanza", function()
     conn:set_handler(hears "own")
     conn:tap(hears("tap", function() core.conn.close(conn, 0) end))
     come(1)
     expect "tap1 own1"
   end)
 
-  it("keeps its connection, as a handler does, until it is gone", function()
+  it("keeps its connection from being collected, as a handler does", function()
     local weak = setmetatable({}, { __mode = "v" })
     local g = fed.open { jid = "other@xmpp.test/x" }
     weak[1] = g.conn
@@ -316,7 +316,7 @@ server.each(function(s)
   describe("a tap", function()
     after_each(opened.stop_all)
 
-    it("has what a room's like would, while a program reads the rest", function()
+    it("gets what matches, while a program reads the rest", function()
       local function login(name)
         local jid = name .. "@" .. s.domain
         return opened.keep(assert(xmpp.connect_client(jid, s.users[name], s.host, s.port, s.opts())))

@@ -1,4 +1,4 @@
--- xmpp.testing: a bot's tests without a network. What holds in a test, and that each kind of failure is one.
+-- xmpp.testing: a bot's tests without a network. What holds in a test, and that every kind of failure is noticed.
 local core = require "xmpp.core"
 local testing = require "xmpp.testing"
 local xexpr = require "xmpp.xexpr"
@@ -10,7 +10,7 @@ end
 
 local function query(xmlns, to) return { "iq", { type = "get", to = to }, { "query", { xmlns = xmlns } } } end
 
--- A bot that says hello to who writes to it.
+-- A bot that greets everybody who writes to it.
 local function bot(conn)
   conn:set_handler()
   conn:set_callback(function(stanza)
@@ -18,7 +18,7 @@ local function bot(conn)
   end, { name = "message" })
 end
 
--- f's error is at the line where f begins, and has each of these texts.
+-- f raises an error at the line where f begins, with each of these texts.
 local function fails(f, ...)
   local ok, err = pcall(f)
   local info = debug.getinfo(f, "S")
@@ -31,7 +31,7 @@ local function fails(f, ...)
   end
 end
 
--- A test that the test is about: f(t) in one that is finished or given up.
+-- A test as the subject of a test: f(t), which is then finished or given up.
 local function within(f, o)
   local t = testing.new(o)
   local ok, err = pcall(f, t)
@@ -43,7 +43,7 @@ end
 
 describe("a test without a network:", function()
   after_each(function()
-    assert.is_nil(core.clock()) -- each has left the world as it was
+    assert.is_nil(core.clock()) -- each has restored the clock
     assert.is_false(core.is_busy())
   end)
 
@@ -54,7 +54,7 @@ describe("a test without a network:", function()
     out:close()
   end)
 
-  it("loads attacks when a test wants some", testing.around(function(t)
+  it("loads forge on first use", testing.around(function(t)
     package.loaded["xmpp.testing.forge"] = nil
     local all = testing.new()
     assert.is_nil(package.loaded["xmpp.testing.forge"])
@@ -65,7 +65,7 @@ describe("a test without a network:", function()
     all:finish()
   end))
 
-  it("forges what somebody says who is somebody else, as an honest one would say it", testing.around(function(t)
+  it("forges stanzas that look like honest ones", testing.around(function(t)
     local got, iqs = {}, {}
     t.conn:set_handler(function(stanza)
       if stanza[1] == "iq" then iqs[#iqs + 1] = stanza else got[#got + 1] = stanza end
@@ -115,7 +115,7 @@ describe("a test without a network:", function()
     t:sent()
   end))
 
-  it("has a connection that is ready, hears what comes, and says what is expected", testing.around(function(t)
+  it("has a ready connection, which receives and sends", testing.around(function(t)
     assert.equal("ready", t.conn:state())
     assert.equal("bot@example.net/test", tostring(t.conn:jid()))
     assert.is_true(t.conn:info().stream_management and t.conn:info().resumable)
@@ -129,7 +129,7 @@ describe("a test without a network:", function()
     t:nothing()
   end))
 
-  it("gives what was sent, in order, and takes it", testing.around(function(t)
+  it("returns what was sent, in order, and removes it", testing.around(function(t)
     t.conn:send { "presence" }
     t.conn:send(message(nil, "x"))
     assert.equal("presence", t:next()[1])
@@ -139,7 +139,7 @@ describe("a test without a network:", function()
     assert.same({}, t:sent())
   end))
 
-  it("answers what is expected: an element, a function, an empty result, nothing, an error", testing.around(function(t)
+  it("answers an expected iq: an element, a function, an empty result, nothing, an error", testing.around(function(t)
     local answers = {}
     local function ask(name)
       xmpp.spawn(function() answers[name] = { t.conn:send_await(query("urn:" .. name, "svc.example.net"), 60) } end)
@@ -167,14 +167,14 @@ describe("a test without a network:", function()
     assert.equal("timeout", answers.silence[2].layer)
   end))
 
-  it("answers a stanza by stanzas, which are addressed by themselves", testing.around(function(t)
+  it("answers a stanza with stanzas, whose addresses are filled in", testing.around(function(t)
     bot(t.conn)
     t.conn:send(xexpr.reply(message("anna@example.net/pc", ""), { "body", {}, "who are you?" }))
     t:expect({ "message" }, { { "message", { type = "chat" }, { "body", {}, "anna" } }, { "presence" } })
     t:expect { "message", { to = "anna@example.net/pc" }, { "body", {}, "hello, anna" } }
   end))
 
-  it("has standing answers; the last one is asked first, until it is off", testing.around(function(t)
+  it("has standing answers; the last one comes first, until it is removed", testing.around(function(t)
     t:on({ "iq", {}, { "query", { xmlns = "urn:a" } } }, function() return { "query", { xmlns = "urn:a", n = 1 } } end)
     local off = t:on({ "iq", { type = "get" } }, function(stanza)
       if stanza[2].to == "no" then return nil, "cancel", "item-not-found" end
@@ -198,17 +198,17 @@ describe("a test without a network:", function()
     assert.equal("result", (t.conn:send_await(enable))[2].type)
   end))
 
-  it("leaves that to the test where it wants to see them", testing.around(function(t)
+  it("leaves that to the test with answers = false", testing.around(function(t)
     xmpp.spawn(function() t.conn:send_await(query "jabber:iq:roster") end)
     t:expect({ "iq", { type = "get" }, { "query", { xmlns = "jabber:iq:roster" } } })
   end, { answers = false }))
 
-  it("refuses what nobody answers, if it isn't strict", testing.around(function(t)
+  it("refuses unanswered iqs with strict = false", testing.around(function(t)
     local response
     xmpp.spawn(function() response = t.conn:send_await(query("urn:x", "anybody")) end)
     t:advance(1)
     assert.equal("service-unavailable", response[3][3][1])
-    t.conn:send { "presence" } -- which need not be expected
+    t.conn:send { "presence" } -- it needn't be expected
     assert.equal("service-unavailable", (t.conn:send_await(query("urn:x", "anybody")))[3][3][1])
   end, { strict = false }))
 
@@ -222,7 +222,7 @@ describe("a test without a network:", function()
     assert.is_number(t.conn:ping())
   end, { component = "echo.example.net" }))
 
-  it("two at once share a clock, and each sees its own", function()
+  it("two at once share a clock, and each sees its own stanzas", function()
     local a, b = testing.new { jid = "a@example.net/1" }, testing.new { jid = "b@example.net/2" }
     a.conn:send(message(nil, "a"))
     b.conn:send { "presence" }
@@ -236,7 +236,7 @@ describe("a test without a network:", function()
 end)
 
 describe("time in a test:", function()
-  it("passes when the test says so, in order and at once", testing.around(function(t)
+  it("passes by advance, in order and at once", testing.around(function(t)
     local began, seen = os.time(), {}
     assert.equal(1700000000, t:now())
     xmpp.after(3600, function() seen[#seen + 1] = "hour" end)
@@ -254,7 +254,7 @@ describe("time in a test:", function()
     assert.is_true(os.time() - began < 20)
   end, { now = 1700000000 }))
 
-  it("is that of keepalives, for a day of them", testing.around(function(t)
+  it("is that of timers, for a day of pings", testing.around(function(t)
     local pings = 0
     t:on({ "iq", { type = "get" }, { "ping", { xmlns = "urn:xmpp:ping" } } }, function() pings = pings + 1 end)
     local every = xmpp.every(300, function() assert(t.conn:ping()) end)
@@ -264,7 +264,7 @@ describe("time in a test:", function()
     assert.equal("ready", t.conn:state())
   end))
 
-  it("passes for what waits on the main thread, and for run", testing.around(function(t)
+  it("passes for waits on the main thread, and for run", testing.around(function(t)
     xmpp.sleep(10)
     assert.equal(1700000010, t:now())
     local response, err = t.conn:send_await(query("urn:slow", "slow"), 30)
@@ -286,7 +286,7 @@ describe("time in a test:", function()
     assert.is_truthy(xexpr.child(got, "delay", "urn:xmpp:delay")[2].stamp:find "^2023%-11%-14T22:13:2")
   end, { opts = { reconnect = { min = 60, max = 60 } } }))
 
-  it("makes ids the same each time, by the seed", function()
+  it("makes ids reproducible by the seed", function()
     local function ids(seed)
       local t = testing.new { seed = seed }
       local id, n = xmpp.id(), math.random(1e6)
@@ -299,7 +299,7 @@ describe("time in a test:", function()
 end)
 
 describe("a play:", function()
-  it("is a conversation, whose names are bound and compared", testing.around(function(t)
+  it("is a conversation whose variables are bound and compared", testing.around(function(t)
     t.conn:set_handler()
     local version
     xmpp.spawn(function()
@@ -307,6 +307,7 @@ describe("a play:", function()
       xmpp.sleep(5)
       t.conn:send { "message", { to = "anna@example.net/pc", id = "m1" }, { "body", {}, "you have 1.2" } }
       t.conn:send { "message", { to = "anna@example.net/pc", id = "m1" }, { "body", {}, "really 1.2" } }
+      t.conn:send { "message", { to = "anna@example.net/pc", id = "m1" }, { "body", {}, "1.2-and-more" } }
     end)
     local names = t:play {
       "C: <iq type='get' id='${id}' to='${who}/pc'><query xmlns='jabber:iq:version'/></iq>",
@@ -315,21 +316,23 @@ describe("a play:", function()
       { wait = 5 },
       "C: <message id='${m}'><body>you have ${v}</body></message>",
       "C: <message id='${m}'><body>really ${v}</body></message>",
+      "C: <message id='${m}'><body>${v}-${rest}</body></message>",
     }
     assert.equal("anna@example.net", names.who)
     assert.equal("m1", names.m)
     assert.equal("1.2", names.v)
+    assert.equal("and-more", names.rest) -- a variable that has a value matches only that
   end))
 
-  it("fails where a name is another text, isn't known, or a line is none", function()
+  it("fails if a variable differs or is unknown, or a line is malformed", function()
     within(function(t)
       t.conn:send { "message", { id = "1", to = "x" } }
       t.conn:send { "message", { id = "2", to = "x" } }
       fails(function() t:play { "C: <message id='${a}'/>", "C: <message id='${a}'/>" } end,
         "message: id='1' expected, got '2'")
-      fails(function() t:play { "S: <message id='${b}'/>" } end, "nothing was sent yet that says what ${b} is")
+      fails(function() t:play { "S: <message id='${b}'/>" } end, "nothing that was sent so far has a value for ${b}")
       fails(function() t:play { "X: <message/>" } end, "line 1 of the play begins with neither 'C: ' nor 'S: '")
-      fails(function() t:play { "C: <message>" } end, "line 1 of the play is no XML: ")
+      fails(function() t:play { "C: <message>" } end, "line 1 of the play isn't XML: ")
     end)
   end)
 end)
@@ -341,7 +344,7 @@ describe("a link in a test:", function()
     return states
   end
 
-  it("is cut and resumed; what was said meanwhile arrives on either side, once", testing.around(function(t)
+  it("is cut and resumed; what was sent meanwhile arrives on either side, once", testing.around(function(t)
     local states = states_of(t)
     bot(t.conn)
     t.conn:send(message(nil, "before"))
@@ -360,7 +363,7 @@ describe("a link in a test:", function()
     assert.equal(0, (t.conn:pending()))
   end))
 
-  it("is noticed to be cut while nobody takes what comes; what was had isn't said again", testing.around(function(t)
+  it("is noticed to be cut even if nobody receives; nothing is delivered twice", testing.around(function(t)
     for i = 1, 20 do t:receive(message("anna@x.y", i .. ("x"):rep(200))) end
     t:cut()
     assert.equal("waiting", t.conn:state())
@@ -375,7 +378,7 @@ describe("a link in a test:", function()
     assert.is_nil(t.conn:receive())
   end, { opts = { max_queue = 2048, reconnect = true } }))
 
-  it("comes back with a new session where the server has forgotten the old one", testing.around(function(t)
+  it("comes back with a new session if the server has forgotten the old one", testing.around(function(t)
     local states = states_of(t)
     t:reconnect { new = true }
     assert.same({ "waiting", "authenticating", "resuming", "binding", "ready" }, states)
@@ -387,7 +390,7 @@ describe("a link in a test:", function()
     assert.equal(2, t.conn:info().rebound)
   end))
 
-  it("fails while nobody answers, time after time, by the longest pauses", testing.around(function(t)
+  it("fails again and again while nobody answers, with the longest pauses", testing.around(function(t)
     local waits = 0
     t.conn:on("state", function(state) waits = waits + (state == "waiting" and 1 or 0) end)
     t:cut()
@@ -398,7 +401,7 @@ describe("a link in a test:", function()
     assert.equal(1700000031, t:now())
   end))
 
-  it("offers what the test says, at each login", testing.around(function(t)
+  it("has the features that the test chooses, at each login", testing.around(function(t)
     local BIND, SM, VER = "urn:ietf:params:xml:ns:xmpp-bind", "urn:xmpp:sm:3", "urn:xmpp:features:rosterver"
     assert.same({ [BIND] = true, [SM] = true, [VER] = true }, t.conn:info().offers)
     t.server.o.features = {}
@@ -409,14 +412,14 @@ describe("a link in a test:", function()
     assert.same({ [BIND] = true, [SM] = true }, t.conn:info().offers)
   end, { opts = { resume = true }, features = { { "ver", { xmlns = "urn:xmpp:features:rosterver" } } } }))
 
-  it("without stream management says again what isn't known to have arrived, or not", testing.around(function(t)
+  it("without stream management gets a new session", testing.around(function(t)
     assert.is_false(t.conn:info().stream_management)
     t:reconnect()
     assert.equal(1, t.conn:info().rebound)
     assert.equal(0, t.conn:info().resumed)
   end, { sm = false }))
 
-  it("acknowledges when the test says so", testing.around(function(t)
+  it("acknowledges when the test calls ack", testing.around(function(t)
     t.conn:send(message(nil, "1"))
     t.conn:send(message(nil, "2"))
     assert.equal(2, #t:sent())
@@ -428,7 +431,7 @@ describe("a link in a test:", function()
     assert.equal(0, select(2, t.conn:pending()))
   end, { acks = false }))
 
-  it("is dead when the server answers nothing for long", testing.around(function(t)
+  it("is dead when the server answers nothing for too long", testing.around(function(t)
     t.conn:send(message(nil, "1"))
     t:sent()
     t:advance(19)
@@ -453,14 +456,14 @@ describe("a link in a test:", function()
     assert.equal("ready", t.conn:state())
   end))
 
-  it("ends a connection that isn't to come back", testing.around(function(t)
+  it("ends a connection without reconnect", testing.around(function(t)
     t:cut()
     assert.equal("closed", t.conn:state())
   end, { opts = { reconnect = false } }))
 end)
 
 describe("a program that connects by itself:", function()
-  it("has the test for its server", testing.around(function(t)
+  it("has the test as its server", testing.around(function(t)
     assert.is_nil(t.conn)
     local conn = assert(xmpp.connect_client("bot@example.net/home", function() return "secret" end, "no.such.host",
       { resume = true, tls = "direct", mechanisms = { "SCRAM-SHA-256" } }))
@@ -470,11 +473,11 @@ describe("a program that connects by itself:", function()
     t:expect { "presence" }
     assert(conn:stop())
     assert.equal("closed", conn:state())
-    assert(xmpp.connect_client("bot@example.net", "secret")) -- again, on the same
+    assert(xmpp.connect_client("bot@example.net", "secret")) -- a second time, to the same server
     assert.not_equal(conn, t.conn)
   end, { intercept = true }))
 
-  it("takes who binds by Bind 2, or logs in by a token or a certificate alone", testing.around(function(t)
+  it("may use Bind 2, a token or a certificate", testing.around(function(t)
     local token = { version = 1, jid = "bot@example.net", user_agent = "5c3b2a10-7f6e-4d5c-8b3a-29180706f5e4",
       mechanism = "HT-SHA-256-EXPR", token = "secret" }
     for _, opts in ipairs { { token = token }, { token = token, bind2 = "tag" }, { cert = "/x", key = "/x" } } do
@@ -494,7 +497,7 @@ describe("a program that connects by itself:", function()
     assert.same({ true }, result)
   end, { jid = "bot@example.net", intercept = true }))
 
-  it("in a coroutine, too; and as nobody; and as a component", function()
+  it("may do so in a coroutine, anonymously, or as a component", function()
     local t, conn = testing.new { jid = "example.net", intercept = true }, nil
     xmpp.spawn(function() conn = xmpp.connect_client("example.net", nil, { mechanisms = { "ANONYMOUS" } }) end)
     t:advance(0)
@@ -506,7 +509,7 @@ describe("a program that connects by itself:", function()
     t:finish()
   end)
 
-  it("is refused", testing.around(function(t)
+  it("can be refused", testing.around(function(t)
     t:refuse "not-authorized"
     local conn, err = xmpp.connect_client("bot@example.net", "wrong")
     assert.is_nil(conn)
@@ -516,7 +519,7 @@ describe("a program that connects by itself:", function()
     assert(xmpp.connect_client("bot@example.net", "right"))
   end, { intercept = true }))
 
-  it("has no network for anybody else", function()
+  it("has no network for other accounts", function()
     within(function()
       fails(function() xmpp.connect_client("other@example.net/x", "secret") end,
         'no network in tests: no testing.new { jid = "other@example.net/x", intercept = true } answers for it')
@@ -563,7 +566,7 @@ local function ask(t, to, payload, kind)
 end
 
 describe("a room in a test:", function()
-  it("lets in by its order: the others, oneself, history, subject", testing.around(function(t)
+  it("sends in order: the others, oneself, history, subject", testing.around(function(t)
     local room, heard = t:room(TEA, { occupants = { "bert", "anna" }, subject = "Tea",
       history = { "hi", { nick = "anna", text = "ho" } } }), listener(t)
     enter(t)
@@ -584,8 +587,8 @@ describe("a room in a test:", function()
     assert.same({}, heard())
   end))
 
-  it("tells as much history as is wanted", testing.around(function(t)
-    t:room(TEA, { history = { "1", "2", "3" } }) -- a minute between each
+  it("sends as much history as requested", testing.around(function(t)
+    t:room(TEA, { history = { "1", "2", "3" } }) -- one minute apart
     local heard = listener(t)
     local function wanted(history)
       enter(t, "kettle", { "x", { xmlns = MUC }, { "history", history } })
@@ -600,7 +603,7 @@ describe("a room in a test:", function()
     assert.equal("23", wanted { since = "2023-11-14T22:11:20Z" })
   end))
 
-  it("reflects what is said, marked by itself, and by nobody else", testing.around(function(t)
+  it("reflects messages, with its own marks only", testing.around(function(t)
     local got
     local room = t:room(TEA)
     t.conn:set_handler(function(stanza) got = stanza end)
@@ -617,7 +620,7 @@ describe("a room in a test:", function()
     assert.equal(5, #got)
   end))
 
-  it("leaves marks alone where it doesn't announce them", testing.around(function(t)
+  it("leaves marks alone if it doesn't announce them", testing.around(function(t)
     local got
     t:room(TEA, { stanza_ids = false, occupant_ids = false })
     t.conn:set_handler(function(stanza) got = stanza end)
@@ -629,7 +632,7 @@ describe("a room in a test:", function()
     assert.equal(4, #got)
   end))
 
-  it("refuses: a nick that is taken, no password, who is banned, one too many, no nick", testing.around(function(t)
+  it("refuses: a nick that is taken, no password, a banned account, one too many, no nick", testing.around(function(t)
     local heard = listener(t)
     local room = t:room(TEA, { occupants = { "kettle" }, config = { max = 2 } })
     local function refused(nick)
@@ -660,7 +663,7 @@ describe("a room in a test:", function()
     assert.equal("jug forbidden", refused "jug")
   end))
 
-  it("is created by who comes first, locked until it is configured", testing.around(function(t)
+  it("is created by the first occupant, locked until it is configured", testing.around(function(t)
     local heard, room = listener(t), t:room(TEA, { exists = false })
     local info = { "query", { xmlns = "http://jabber.org/protocol/disco#info" } }
     assert.equal("item-not-found", select(2, ask(t, TEA, info)))
@@ -705,7 +708,7 @@ describe("a room in a test:", function()
     assert.equal(0, #room.history)
   end))
 
-  it("says by pings who is in (XEP-0410), and forgets", testing.around(function(t)
+  it("answers self-pings (XEP-0410), and can forget us", testing.around(function(t)
     local room, heard = t:room(TEA, { occupants = { "anna" } }), listener(t)
     local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
     assert.equal("not-acceptable", select(2, ask(t, TEA .. "/kettle", PING)))
@@ -718,7 +721,7 @@ describe("a room in a test:", function()
     t.conn:send { "message", { to = TEA, type = "groupchat", id = "m" }, { "body", {}, "hello?" } }
     t:expect { "message" }
     assert.same({ "(room): hello? not-acceptable" }, heard())
-    t.conn:send { "presence", { to = TEA .. "/kettle" } } -- by no protocol of rooms
+    t.conn:send { "presence", { to = TEA .. "/kettle" } } -- without the MUC element
     assert.same({ "-kettle 110 333" }, heard())
   end))
 
@@ -741,7 +744,7 @@ describe("a room in a test:", function()
     assert.equal("item-not-found", xexpr.error(got).condition)
   end))
 
-  it("is left by a session that ends, not by one that is resumed", testing.around(function(t)
+  it("is left by a session that is lost, not by one that is resumed", testing.around(function(t)
     local room, heard = t:room(TEA, { occupants = { "anna" } }), listener(t)
     enter(t)
     t:cut()
@@ -760,7 +763,7 @@ describe("a room in a test:", function()
     assert.is_nil(room.occupants.kettle)
   end))
 
-  it("takes names from the field", testing.around(function(t)
+  it("accepts strange nicks", testing.around(function(t)
     local room, heard = t:room(TEA), listener(t)
     for _, nick in ipairs { "n/i@c/k", " lead", "o'brien\"&<>", "\240\159\171\150", "\215\169\215\156" } do
       room:joins(nick)
@@ -775,12 +778,12 @@ describe("a room in a test:", function()
     end
   end))
 
-  it("fails for what it can't do", function()
+  it("raises for wrong calls", function()
     within(function(t)
       local room = t:room(TEA, { occupants = { "anna" } })
       fails(function() room:says("bert", "x") end, "there is no 'bert' in tea@rooms.example.net")
       fails(function() room:joins "anna" end, "'anna' is in tea@rooms.example.net already")
-      fails(function() room:whispers("anna", "x") end, "nobody of the program's is in tea@rooms.example.net")
+      fails(function() room:whispers("anna", "x") end, "no occupant of tea@rooms.example.net is the program's")
       fails(function() t:room(TEA, { ocupants = {} }) end, "room has no option 'ocupants'")
       fails(function() t:room "a@@" end, "room(jid): ")
     end)
@@ -807,7 +810,7 @@ describe("a contact in a test:", function()
     end
   end
 
-  it("is in the roster, seen by who is there, and talks", testing.around(function(t)
+  it("is in the roster, has presences, and talks", testing.around(function(t)
     local anna = t:contact("anna@example.net/pc", { subscription = "both", name = "Anna", groups = { "Tea" } })
     local heard, got = presences(t), nil
     local item = ask(t, nil, { "query", { xmlns = "jabber:iq:roster" } })[3]
@@ -826,7 +829,7 @@ describe("a contact in a test:", function()
       xexpr.text(got, "body") })
   end))
 
-  it("asks and is answered", testing.around(function(t)
+  it("sends an iq and gets the answer", testing.around(function(t)
     local anna = t:contact "anna@example.net"
     require "xmpp.iq".serve(t.conn, "get", "urn:x", function(x)
       if x[3] == "no" then return nil, "cancel", "not-allowed" end
@@ -838,7 +841,7 @@ describe("a contact in a test:", function()
     assert.equal("not-allowed", err.condition)
   end))
 
-  it("is subscribed to and subscribes, as the server tells it", testing.around(function(t)
+  it("is subscribed to and subscribes, as the server reports it", testing.around(function(t)
     local anna, heard = t:contact "anna@example.net", presences(t)
     ask(t, nil, { "query", { xmlns = "jabber:iq:roster" } })
     anna:online()
@@ -868,7 +871,7 @@ describe("a pubsub service in a test:", function()
   local pubsub, pep = require "xmpp.pubsub", require "xmpp.pep"
   local NOTE = { "note", { xmlns = "urn:x" }, "one" }
 
-  -- What comes of f, which asks something.
+  -- The results of f, which sends a query.
   local function come(t, f)
     local results = {}
     xmpp.spawn(function() results[1], results[2] = f() end)
@@ -876,7 +879,7 @@ describe("a pubsub service in a test:", function()
     return results[1], results[2]
   end
 
-  it("keeps what is published, within the node's bounds, and tells subscribers", testing.around(function(t)
+  it("keeps what is published, within the node's bounds, and notifies subscribers", testing.around(function(t)
     local service, heard = t:pubsub "pubsub.example.net", {}
     service:node("news", { max_items = 2, notify_retract = true })
     pubsub.on(t.conn, { service = service.jid }, function(e) heard[#heard + 1] = e.kind .. " " .. tostring(e.id) end)
@@ -895,7 +898,7 @@ describe("a pubsub service in a test:", function()
     assert.is_nil(service.nodes.news)
   end))
 
-  it("takes publish-options for a condition, and passes over them where it hasn't them", testing.around(function(t)
+  it("treats publish-options as a precondition, and ignores them without the feature", testing.around(function(t)
     local service = t:pubsub "pubsub.example.net"
     local plain = t:pubsub("old.example.net", { features = {} })
     local question = { "pubsub", { xmlns = "http://jabber.org/protocol/pubsub" }, { "publish", { node = "n" },
@@ -910,13 +913,13 @@ describe("a pubsub service in a test:", function()
     assert.is_false(come(t, function() return pubsub.supports(t.conn, plain.jid, "publish-options") end))
   end))
 
-  it("is an account's, too, which tells who has said that he wants to know", testing.around(function(t)
+  it("is an account's, too, which notifies by +notify in presences", testing.around(function(t)
     local account, heard = t:pubsub(), {}
     t:pubsub("anna@example.net"):node("secret", { access_model = "whitelist" })
     account:publish("urn:x", NOTE, "a")
     pep.watch(t.conn, "urn:x", function(_, _, id) heard[#heard + 1] = id end, { from = "self" })
     account:publish("urn:x", NOTE, "b")
-    assert.same({}, heard) -- there is no presence
+    assert.same({}, heard) -- no presence was sent
     require "xmpp.presence".set(t.conn, {})
     t:expect { "presence" }
     account:publish("urn:x", NOTE, "c")
@@ -926,7 +929,7 @@ describe("a pubsub service in a test:", function()
     assert.equal("forbidden", err.condition)
   end))
 
-  it("has no node that nobody has made, and no option that there isn't", testing.around(function(t)
+  it("has no unknown nodes or options", testing.around(function(t)
     local service = t:pubsub("pubsub.example.net", { auto_create = false })
     fails(function() service:retract("none", "a") end, "there is no node 'none' at pubsub.example.net")
     fails(function() t:pubsub("x.example", { nodes = {} }) end, "pubsub has no option 'nodes'")
@@ -937,7 +940,7 @@ describe("a pubsub service in a test:", function()
 end)
 
 describe("a test fails", function()
-  it("for what isn't sent, or is something else, by what differs", function()
+  it("for a stanza that isn't sent, or that differs, with the difference", function()
     within(function(t)
       fails(function() t:expect { "message", { to = "x" } } end, "nothing was sent, but expected:", "<message to='x'/>")
       t.conn:send { "message", { to = "a@x.y", type = "chat" }, { "body", {}, "no" } }
@@ -953,11 +956,11 @@ describe("a test fails", function()
         "message/x: the namespace 'urn:y' expected, got 'urn:x'")
       t.conn:send { "message", { to = "a@x.y" }, { "x", { a = 1 } } }
       fails(function() t:expect { "message", {}, { "x" }, { "x", { a = 1 } } } end,
-        "each child of the pattern must be met by a child of its own")
+        "each child of the pattern must match a separate child")
     end)
   end)
 
-  it("for what is sent and not expected: at once, or at its end", function()
+  it("for a stanza that is sent, but not expected: at once, or at its end", function()
     within(function(t)
       t.conn:send { "presence" }
       fails(function() t:nothing() end, "nothing was to be sent, but:", "<presence/>")
@@ -965,10 +968,10 @@ describe("a test fails", function()
     local t = testing.new()
     t.conn:send(query("urn:x", "svc"))
     fails(function() t:finish() end, "this was sent and not expected:", "<query xmlns='urn:x'/>")
-    t:finish() -- it is over
+    t:finish() -- after the end
   end)
 
-  it("for errors in handlers, unless they are taken; each is its own", function()
+  it("for errors in handlers, unless they are taken", function()
     local t, other = testing.new(), testing.new { jid = "other@example.net/x" }
     t.conn:set_handler(function() error("oh no", 0) end)
     t:receive(message("a@x.y", "1"))
@@ -989,21 +992,21 @@ describe("a test fails", function()
     timer:cancel()
   end)
 
-  it("for what waits for ever, or turns for ever", function()
+  it("for a program that waits or turns forever", function()
     within(function(t)
       fails(function() t.conn:receive_blocking() end, "a day has passed by the test's clock")
       local on = true
       local function again() if on then xmpp.after(0, again) end end
       again()
-      fails(function() t:advance(1) end, "the program doesn't come to rest")
+      fails(function() t:advance(1) end, "the program never becomes idle")
       on = false
     end)
     within(function(t)
-      fails(function() t.conn:receive_blocking() end, "this waits for what can't come")
+      fails(function() t.conn:receive_blocking() end, "this would wait forever")
     end, { opts = { keepalive = 0 } })
   end)
 
-  it("for what it does wrong itself", function()
+  it("for its own wrong calls", function()
     within(function(t)
       fails(function() t:receive "<message>" end, "what is to be received is no XML")
       fails(function() t:receive(5) end, "what is received: string expected, got number")
@@ -1013,9 +1016,9 @@ describe("a test fails", function()
       fails(function() t:resume() end, "resume is for a link that is cut")
       t.conn:send { "presence" }
       fails(function() t:expect({ "presence" }, { "query" }) end,
-        "what answers a <presence/> is a stanza, not a <query/>")
+        "the reply to a <presence/> must be a stanza, not a <query/>")
       t:cut(false)
-      fails(function() t:receive(message("a@x.y", "1")) end, "there is no stream to say it on")
+      fails(function() t:receive(message("a@x.y", "1")) end, "there is no stream to send it on")
       fails(function() t:ack() end, "there is no stream management on it now")
       t:reconnect()
       t:cut(false)
@@ -1034,7 +1037,7 @@ describe("a test fails", function()
     end, { opts = { reconnect = false } })
   end)
 
-  it("with its seed, in around, which leaves the world as it was", function()
+  it("with its seed, in around, which restores everything", function()
     local ok, err = pcall(testing.around(function() error "mine" end, { seed = 77 }))
     assert.is_false(ok)
     assert.is_truthy(err:find("mine\n(seed = 77)", 1, true))

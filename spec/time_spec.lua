@@ -1,4 +1,4 @@
--- time: stamps read and written (XEP-0082, XEP-0091), compared with the os library's calendar.
+-- time: reads and writes stamps (XEP-0082, XEP-0091), compared with the os library's calendar.
 
 local core = require "xmpp.core"
 local stage = require "spec.support.stage"
@@ -42,7 +42,7 @@ describe("time reads", function()
     stage.refuses("bad argument #1 to 'parse' (string expected, got number)", function() time.parse(5) end)
   end)
 
-  it("offsets", function()
+  it("offsets alone", function()
     assert.equal(0, time.offset "Z")
     assert.equal(-21600, time.offset "-06:00")
     assert.equal(19800, time.offset "+05:30")
@@ -54,7 +54,7 @@ describe("time reads", function()
 end)
 
 describe("time writes", function()
-  it("UTC, and milliseconds where there are any", function()
+  it("UTC, and milliseconds if there are any", function()
     assert.equal("1970-01-01T00:00:00Z", time.format(0))
     assert.equal("2002-09-10T23:08:25Z", time.format(1031699305))
     assert.equal("2002-09-10T23:08:25.250Z", time.format(1031699305.25))
@@ -64,7 +64,7 @@ describe("time writes", function()
     assert.equal("9999-12-31T23:59:59Z", time.format(253402300799))
   end)
 
-  it("what it reads again, and the day that the os library has for it", function()
+  it("what it reads again, as the os library does", function()
     for i = 0, 4000 do
       local seconds = i * 1000003 + i % 86400
       local stamp = time.format(seconds)
@@ -76,7 +76,7 @@ describe("time writes", function()
     end
   end)
 
-  it("no time that has no four digits", function()
+  it("no time beyond the years 0000 to 9999", function()
     for _, seconds in ipairs { -62167219201, 253402300800, math.huge, -math.huge, 0 / 0 } do
       stage.refuses("a time in the years 0000 to 9999 expected", function() time.format(seconds) end)
     end
@@ -85,7 +85,7 @@ describe("time writes", function()
 end)
 
 describe("time knows", function()
-  it("what time it is, by a test's clock where there is one", function()
+  it("what time it is, by a test's clock if there is one", function()
     assert.is_true(math.abs(time.now() - os.time()) < 5)
     core.clock(true, 1700000000.5)
     local now = time.now()

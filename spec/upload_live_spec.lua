@@ -1,5 +1,5 @@
--- upload on real servers, old and new, with their own web servers: what is put can be fetched by others, byte for byte;
--- what is cut, closed or too large is a failure with a reason.
+-- upload on real servers, old and new, with their own web servers: what is uploaded can be downloaded by others, byte
+-- for byte; what is cut, closed or too large is a failure with a reason.
 local chat = require "xmpp.chat"
 local core = require "xmpp.core"
 local hostmeta = require "xmpp.hostmeta"
@@ -42,7 +42,7 @@ server.each(function(s)
     return http.request(o)
   end
 
-  it("knows where its server is", function()
+  it("knows its server's address", function()
     assert.equal("127.0.0.1", login "alice":info().address)
   end)
 
@@ -75,19 +75,19 @@ server.each(function(s)
     assert.equal("image/png", answer.headers["content-type"]:match "^[^;]*")
   end)
 
-  it("keeps a name where that is wanted", function()
+  it("keeps the name with random_name = false", function()
     local url = assert(put(login "alice", { name = "the report (final).txt", data = "x" }, { random_name = false }))
-    assert.matches("/the[^/]+report[^/]+final[^/]*%.txt$", url) -- a service may write it in its own way
+    assert.matches("/the[^/]+report[^/]+final[^/]*%.txt$", url) -- a service may change the name
     assert.equal("x", get(url).body)
   end)
 
-  it("puts an empty file, or hears that the service takes none", function()
+  it("puts an empty file, or gets the service's refusal", function()
     local url, err = put(login "alice", { name = "empty.txt", data = "" })
     if url then return assert.equal("", get(url).body) end
     assert.same({ "stanza", "bad-request" }, { err.layer, err.condition })
   end)
 
-  it("doesn't ask for what is too large, and hears it where it does", function()
+  it("doesn't request a slot for a file that is too large, or gets the refusal", function()
     local conn = login "alice"
     local function read() error "it isn't read" end
     local _, err = put(conn, { name = "x.bin", size = 1000000001, read = read })
@@ -97,7 +97,7 @@ server.each(function(s)
     assert.equal(1000000000, err.max)
   end)
 
-  it("is not led to where the XMPP server isn't", function()
+  it("refuses a private address that isn't the XMPP server's", function()
     local conn = login "alice"
     local asked
     local function elsewhere(request) -- as if the XMPP server were at another address
@@ -109,14 +109,14 @@ server.each(function(s)
     assert.equal("127.0.0.1", asked)
   end)
 
-  it("believes the web server by the CA that the connection was opened with", function()
+  it("checks the web server by the connection's CA", function()
     local conn = login "alice"
     core.conn.about(conn).trust.ca_file = s.certs .. "/otherca.crt"
     local url, err = put(conn, { name = "x.txt", data = "secret" })
     assert.same({ nil, "http", "certificate" }, { url, err.layer, err.condition })
   end)
 
-  it("puts what doesn't hold what was said nowhere", function()
+  it("fails for a file that is shorter than its size", function()
     local n = 0
     local url, err = put(login "alice", { name = "x.txt", size = 200000, read = function()
       n = n + 1
@@ -125,7 +125,7 @@ server.each(function(s)
     assert.same({ nil, "http", "short-body" }, { url, err.layer, err.condition })
   end)
 
-  it("goes on with the file while the stream is cut and comes again", function()
+  it("continues with the file while the stream reconnects", function()
     local conn, cut = login "alice", false
     local url = assert(put(conn, { name = "x.bin", size = 1000000, read = function()
       if not cut then
@@ -138,7 +138,7 @@ server.each(function(s)
     assert.equal(1000000, #get(url).body)
   end)
 
-  it("ends with the connection, at whatever step that is closed", function()
+  it("fails if the connection is closed, at each step", function()
     local closed_at = {}
     for step = 0, 3 do
       local conn = login "alice"
@@ -157,7 +157,7 @@ server.each(function(s)
     assert.same({ "closed", "closed", "closed", "closed" }, closed_at)
   end)
 
-  it("is ended by progress, and by a promise", function()
+  it("can be cancelled by progress, and by a promise", function()
     local conn = login "alice"
     local url, err = put(conn, { name = "x.bin", data = ("x"):rep(5000000) }, { progress = function()
       return false
@@ -198,7 +198,7 @@ server.each(function(s)
     assert.equal("" .. LARGE, get(url, { method = "HEAD" }).headers["content-length"])
   end)
 
-  it("is a failure with a reason wherever the web server cuts it, and the next one is fine", function()
+  it("fails with a reason wherever the web server cuts it, and the next one succeeds", function()
     local conn, w = login "alice", web.start()
     finally(function() w:stop() end)
     local function put_to(path, certificate)
@@ -218,7 +218,7 @@ server.each(function(s)
     assert.is_string((put(conn, { name = "x.txt", data = "x" })))
   end)
 
-  it("is what the command does", function()
+  it("works by the command", function()
     local bob, path = login "bob", shell.file "by the command"
     assert(require "xmpp.presence".set(bob, {}))
     local text, status = shell.run(shell.HERE .. ("XMPP_PASSWORD=%s HOME=/dev/null %s bin/xmpp upload -a alice@%s "
@@ -234,7 +234,7 @@ server.each(function(s)
     assert.equal(url, xmpp.xexpr.text(m, "body"))
   end)
 
-  it("has no host-meta of its own, and says so", function()
+  it("gets an error for a host-meta that isn't there", function()
     local found, err = hostmeta.fetch(s.domain, { resolve = s.host, port = s.http_port, ca_file = s.ca,
       format = "xml" })
     assert.same({ nil, "http", "refused" }, { found, err.layer, err.condition })

@@ -1,5 +1,5 @@
--- upload: files by HTTP (XEP-0363), with a service in the test: what is asked, what is believed, what is put, and each
--- thing by which a service could lead us astray. The wire is http_spec's.
+-- upload: files by HTTP (XEP-0363), with a service in the test: what is asked for, what is believed, what is sent, and
+-- each way in which a service could mislead us. http_spec tests HTTP itself.
 local core = require "xmpp.core"
 local testing = require "xmpp.testing"
 local upload = require "xmpp.upload"
@@ -26,14 +26,14 @@ describe("upload", function()
 
   local function header(name, value) return { "header", { xmlns = NS, name = name }, value } end
 
-  -- What upload.file says when the slot is changed by f.
+  -- The results of upload.file when f changes the slot.
   local function with_slot(t, u, f, opts)
     u:slot(f)
     return upload.file(t.conn, { name = "a.txt", data = "hello" }, opts)
   end
 
   describe("the service", function()
-    it("is looked for once a session, with its greatest size", testing.around(function(t)
+    it("is looked for once a session, with its maximum size", testing.around(function(t)
       t:upload { max = 5242880 }
       local service = assert(upload.service(t.conn))
       assert.same({ jid = "example.net", max = 5242880 }, service)
@@ -43,7 +43,7 @@ describe("upload", function()
       assert.are_not.equal(service, upload.service(t.conn))
     end))
 
-    it("is found among what belongs to the server, by its feature", testing.around(function(t)
+    it("is found among the server's items, by its feature", testing.around(function(t)
       t:on({ "iq", { to = "example.net" }, { "query", { xmlns = ITEMS } } }, function()
         return { "query", { xmlns = ITEMS }, { "item", { jid = "files.example.net" } } }
       end)
@@ -54,14 +54,14 @@ describe("upload", function()
       assert.same({ jid = "files.example.net" }, (upload.service(t.conn)))
     end))
 
-    it("that isn't there is said to be missing", testing.around(function(t)
+    it("that doesn't exist is an error", testing.around(function(t)
       local service, err = upload.service(t.conn)
       assert.same({ nil, "item-not-found" }, { service, err.condition })
       assert.equal("item-not-found", select(2, upload.file(t.conn, { name = "a", data = "x" })).condition)
     end))
 
     for _, size in ipairs { "", "-1", "1e9", "many", "99999999999999999999" } do
-      it(("that tells of a greatest size of '%s' has none"):format(size), testing.around(function(t)
+      it(("with a maximum size of '%s' has none"):format(size), testing.around(function(t)
         local u = t:upload { max = 1 }
         u.max = nil
         t:on({ "iq", { to = "example.net" }, { "query", { xmlns = INFO } } }, function()
@@ -76,7 +76,7 @@ describe("upload", function()
   end)
 
   describe("a file", function()
-    it("is put, and its GET URL is what comes back", testing.around(function(t)
+    it("is put, and its GET URL is returned", testing.around(function(t)
       local u = t:upload { max = 1000 }
       local said = {}
       u:slot(function(slot) slot[4][2].url = "https://other.example/got/it" end)
@@ -90,7 +90,7 @@ describe("upload", function()
       assert.same({ "999/999" }, said)
     end))
 
-    it("has a random name with its ending, or its own where that is wanted", testing.around(function(t)
+    it("has a random name with its ending, or its own with random_name = false", testing.around(function(t)
       local u = t:upload()
       local function name_of(name, opts)
         assert(upload.file(t.conn, { name = name, data = "x" }, opts))
@@ -105,7 +105,7 @@ describe("upload", function()
       assert.equal("my holidays.JPG", name_of("my holidays.JPG", { random_name = false }))
     end))
 
-    it("is of the type that its name says, or that it is told", testing.around(function(t)
+    it("has the type by its name, or a given one", testing.around(function(t)
       local u = t:upload()
       local function type_of(file, opts)
         assert(upload.file(t.conn, file, opts))
@@ -118,7 +118,7 @@ describe("upload", function()
       assert.equal("image/x", type_of({ name = "a.pdf", data = "x", type = "text/x-lua" }, { type = "image/x" }))
     end))
 
-    it("may be a function's, which may wait, and no more of it than its size is sent", testing.around(function(t)
+    it("may be read by a function, which may wait; at most its size is sent", testing.around(function(t)
       local u, n = t:upload(), 0
       assert(upload.file(t.conn, { name = "a", size = 25, read = function(most)
         assert.is_true(most > 0)
@@ -130,7 +130,7 @@ describe("upload", function()
       assert.equal(3, n)
     end))
 
-    it("that shrinks meanwhile is a failure", testing.around(function(t)
+    it("that is shorter than its size is a failure", testing.around(function(t)
       t:upload()
       local n = 0
       local url, err = upload.file(t.conn, { name = "a", size = 25, read = function()
@@ -140,7 +140,7 @@ describe("upload", function()
       assert.same({ nil, "http", "short-body" }, { url, err.layer, err.condition })
     end))
 
-    it("whose reading fails is a failure with what it said", testing.around(function(t)
+    it("that can't be read is a failure with the reason", testing.around(function(t)
       t:upload()
       local function read() return nil, "the disk is gone" end
       local _, err = upload.file(t.conn, { name = "a", size = 25, read = read })
@@ -153,7 +153,7 @@ describe("upload", function()
       assert.same({ "", 0 }, { u.files[1].data, u.files[1].size })
     end))
 
-    it("that isn't there, or is a folder, is said before anybody is asked", testing.around(function(t)
+    it("that doesn't exist, or is a folder, fails before anything is sent", testing.around(function(t)
       t:upload()
       for _, name in ipairs { "/nonexistent/file", "/tmp" } do
         local url, err = upload.file(t.conn, name)
@@ -162,7 +162,7 @@ describe("upload", function()
       t:nothing()
     end))
 
-    it("that is too large isn't asked for, where the service has told its bound", testing.around(function(t)
+    it("that is too large for the service fails before a slot is requested", testing.around(function(t)
       t:upload { max = 10 }
       local asked = 0
       local off = t:on({ "iq", {}, { "request", { xmlns = NS } } }, function()
@@ -178,7 +178,7 @@ describe("upload", function()
   end)
 
   describe("a refusal", function()
-    it("of a size tells the bound (XEP-0363 6)", testing.around(function(t)
+    it("of a size has the maximum (XEP-0363 6)", testing.around(function(t)
       local u = t:upload()
       u:refuse("modify", "not-acceptable", { "file-too-large", { xmlns = NS }, { "max-file-size", {}, "20000" } })
       local _, err = upload.file(t.conn, { name = "a", data = "x" })
@@ -186,7 +186,7 @@ describe("upload", function()
         { err.layer, err.condition, err.app, err.max })
     end))
 
-    it("for now tells when to come again (XEP-0363 6)", testing.around(function(t)
+    it("for now has the time to try again (XEP-0363 6)", testing.around(function(t)
       local u = t:upload()
       u:refuse("wait", "resource-constraint", { "retry", { xmlns = NS, stamp = "2017-12-03T23:42:05Z" } })
       local _, err = upload.file(t.conn, { name = "a", data = "x" })
@@ -194,21 +194,21 @@ describe("upload", function()
         { err.condition, err.app, err.after, err.retry })
     end))
 
-    it("for ever is one", testing.around(function(t)
+    it("forever has no retry", testing.around(function(t)
       local u = t:upload()
       u:refuse("cancel", "not-allowed")
       local _, err = upload.file(t.conn, { name = "a", data = "x" })
       assert.same({ "stanza", "not-allowed", false }, { err.layer, err.condition, err.retry })
     end))
 
-    it("with an element of another namespace says nothing by that", testing.around(function(t)
+    it("isn't read from an element of another namespace", testing.around(function(t)
       local u = t:upload()
       u:refuse("cancel", "not-allowed", { "file-too-large", { xmlns = "urn:x" }, { "max-file-size", {}, "7" } })
       local _, err = upload.file(t.conn, { name = "a", data = "x" })
       assert.is_nil(err.max)
     end))
 
-    it("by HTTP is one, whatever it is but 201", testing.around(function(t)
+    it("by HTTP is any status but 201", testing.around(function(t)
       local u = t:upload()
       for _, status in ipairs { 200, 204, 301, 302, 307, 403, 413 } do
         u:answer(status)
@@ -221,7 +221,7 @@ describe("upload", function()
   end)
 
   describe("a slot", function()
-    -- Each is a way by which a service could lead us astray.
+    -- Each of these URLs would mislead us.
     local URLS = {
       ["by http"] = "http://files.example.net/x",
       ["of another scheme"] = "ftp://files.example.net/x",
@@ -247,7 +247,7 @@ describe("upload", function()
       ["of an IPv6 address that holds another"] = "https://[::ffff:127.0.0.1]/x",
     }
     for what, url in pairs(URLS) do
-      it("with a PUT URL " .. what .. " is not believed", testing.around(function(t)
+      it("with a PUT URL " .. what .. " is refused", testing.around(function(t)
         local u = t:upload()
         local got, err = with_slot(t, u, function(slot) slot[3][2].url = url end)
         assert.same({ nil, "bad-format" }, { got, err.condition })
@@ -271,12 +271,12 @@ describe("upload", function()
 
     for _, host in ipairs { "192.0.3.1", "172.32.0.1", "172.15.0.1", "100.63.0.1", "100.128.0.1", "11.0.0.1", "8.8.8.8",
       "[2606:4700::1111]", "files.example.net", "xn--bcher-kva.example", "1and1.example" } do
-      it("at " .. host .. " is fine", testing.around(function(t)
+      it("at " .. host .. " is accepted", testing.around(function(t)
         assert.is_string((with_slot(t, t:upload(), function(slot) slot[3][2].url = "https://" .. host .. "/x" end)))
       end))
     end
 
-    it("at the XMPP server's own address is fine", testing.around(function(t)
+    it("at the XMPP server's own address is accepted", testing.around(function(t)
       local place = require "xmpp.http.place"
       local function at(host, address) return place.is_at(place.read("https://" .. host .. "/"), address) end
       assert.is_true(at("192.168.1.5", "192.168.1.5"))
@@ -292,7 +292,7 @@ describe("upload", function()
 
     for what, url in pairs { ["by http"] = "http://files.example.net/x", ["that is a script"] = "javascript:alert(1)",
       ["that is missing"] = "", ["with a newline"] = "https://files.example.net/\nx" } do
-      it("with a GET URL " .. what .. " is not believed", testing.around(function(t)
+      it("with a GET URL " .. what .. " is refused", testing.around(function(t)
         local u = t:upload()
         local got, err = with_slot(t, u, function(slot) slot[4][2].url = url end)
         assert.same({ nil, "bad-format" }, { got, err.condition })
@@ -307,13 +307,13 @@ describe("upload", function()
       ["of another name"] = function(slot) slot[1] = "slots" end,
       ["of another namespace"] = function(slot) slot[2].xmlns = "urn:xmpp:http:upload" end,
     } do
-      it(what .. " is none", testing.around(function(t)
+      it(what .. " is refused", testing.around(function(t)
         local got, err = with_slot(t, t:upload(), change)
         assert.same({ nil, "bad-format" }, { got, err.condition })
       end))
     end
 
-    it("is asked for with name, size and type (XEP-0363 5)", testing.around(function(t)
+    it("is requested with name, size and type (XEP-0363 5)", testing.around(function(t)
       local u = t:upload()
       assert(upload.service(t.conn))
       local asked
@@ -354,7 +354,7 @@ describe("upload", function()
       assert.same({ ["Content-Type"] = "text/plain", Authorization = "Basic xHost: evil.example" }, headers)
     end))
 
-    it("with what is no text are refused", testing.around(function(t)
+    it("with control characters are refused", testing.around(function(t)
       t:upload()
       local slots = require "xmpp.upload.slot"
       local function read(value)
@@ -367,14 +367,14 @@ describe("upload", function()
       assert.same({ Cookie = "a\tb" }, read("a\tb").headers)
     end))
 
-    it("that come twice are one cookie, or nothing", testing.around(function(t)
+    it("that come twice are joined for Cookie, else refused", testing.around(function(t)
       local u = t:upload()
       assert.equal("a=b; c=d", sent(t, u, header("Cookie", "a=b"), header("Cookie", "c=d")).Cookie)
       local headers, err = sent(t, u, header("Authorization", "a"), header("authorization", "b"))
       assert.same({ nil, "bad-format" }, { headers, err.condition })
     end))
 
-    it("have 4 KiB together", testing.around(function(t)
+    it("have at most 4 KiB together", testing.around(function(t)
       local u = t:upload()
       assert.is_table(sent(t, u, header("Cookie", ("x"):rep(4000))))
       assert.equal("bad-format", select(2, sent(t, u, header("Cookie", ("x"):rep(4097)))).condition)
@@ -383,7 +383,7 @@ describe("upload", function()
     end))
   end)
 
-  it("goes by http only to this machine, and only where checks are off", testing.around(function(t)
+  it("uses http only to this machine, and only with insecure = true", testing.around(function(t)
     local u = t:upload()
     local function both(url)
       return function(slot) slot[3][2].url, slot[4][2].url = url, url end
@@ -398,7 +398,7 @@ describe("upload", function()
     assert.is_nil((with_slot(t, u, both "https://10.0.0.1/x", { insecure = true })))
   end))
 
-  it("asks for what is public only, by the connection's CA, without redirects", testing.around(function(t)
+  it("makes a PUT to public addresses only, with the connection's CA", testing.around(function(t)
     t:upload()
     core.conn.about(t.conn).trust = { ca_file = "/ca.pem" }
     local request
@@ -413,7 +413,7 @@ describe("upload", function()
     assert.is_nil(request.body(100))
   end))
 
-  it("has a program's own HTTP, whose failures are its own", testing.around(function(t)
+  it("may use a program's own HTTP, whose errors are returned", testing.around(function(t)
     t:upload()
     local function put(f) return upload.file(t.conn, { name = "a", data = "x" }, { http = f }) end
     local url, err = put(function() return nil, "no web today" end)
@@ -423,7 +423,7 @@ describe("upload", function()
   end))
 
   describe("a cut", function()
-    it("of the link while the service is asked is waited out", testing.around(function(t)
+    it("of the link during the request for a slot is waited out", testing.around(function(t)
       local u = t:upload()
       assert(upload.service(t.conn))
       local promise = xmpp.spawn(upload.file, t.conn, { name = "a", data = "x" })
@@ -433,7 +433,7 @@ describe("upload", function()
       assert.equal(1, #u.files)
     end))
 
-    it("of the session while the service is asked is a failure", testing.around(function(t)
+    it("of the session during the request for a slot is a failure", testing.around(function(t)
       t:upload()
       assert(upload.service(t.conn))
       t:on({ "iq", {}, { "request", { xmlns = NS } } }, function() return false end)
@@ -444,7 +444,7 @@ describe("upload", function()
       assert.is_table(err)
     end))
 
-    it("of the file's connection is one, and another slot may be asked for", testing.around(function(t)
+    it("of the file's connection is a failure, and another slot can be requested", testing.around(function(t)
       local u = t:upload()
       u:stop_at(3)
       local url, err = upload.file(t.conn, { name = "a", data = "hello" })
@@ -452,7 +452,7 @@ describe("upload", function()
       assert.is_string((upload.file(t.conn, { name = "a", data = "hello" })))
     end))
 
-    it("of the connection that comes behind the slot ends it before anything is put", testing.around(function(t)
+    it("of the connection after the slot has come ends it before anything is put", testing.around(function(t)
       local u, iq = t:upload(), require "xmpp.iq"
       assert(upload.service(t.conn))
       local get = iq.get
@@ -468,7 +468,7 @@ describe("upload", function()
       assert.same({}, u.files)
     end))
 
-    it("of a connection that is closed already", testing.around(function(t)
+    it("that came earlier, of the connection, is a failure", testing.around(function(t)
       local u = t:upload()
       assert(upload.service(t.conn))
       t:on({ "iq", {}, { "request", { xmlns = NS } } }, function()
@@ -482,7 +482,7 @@ describe("upload", function()
     end))
   end)
 
-  it("raises a caller's mistake at his line", testing.around(function(t)
+  it("raises for wrong arguments at the caller's line", testing.around(function(t)
     t:upload()
     local function said(f, ...)
       local ok, why = pcall(f, ...)

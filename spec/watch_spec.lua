@@ -1,5 +1,5 @@
--- core.watch: descriptors that are somebody else's, on the library's loop (what xmpp.http is made of; no part of the
--- public face).
+-- core.watch: other libraries' descriptors on the library's loop (for xmpp.http; it isn't part of the
+-- public API).
 local core = require "xmpp.core"
 local socket = require "socket"
 local xmpp = require "xmpp"
@@ -30,7 +30,7 @@ describe("core.watch", function()
     return w
   end
 
-  it("tells what can be done, as long as it can", function()
+  it("reports readiness as long as it lasts", function()
     local seen = {}
     watch("r", function(events) seen[#seen + 1] = events end)
     xmpp.step(0)
@@ -44,7 +44,7 @@ describe("core.watch", function()
     assert.same({ "r", "r" }, seen)
   end)
 
-  it("tells of reading and writing at once", function()
+  it("reports reading and writing at once", function()
     local seen
     watch("rw", function(events) seen = events end)
     right:send "x"
@@ -53,7 +53,7 @@ describe("core.watch", function()
     assert.equal("rw", seen)
   end)
 
-  it("is over when it is cancelled, from inside as well", function()
+  it("ends when it is cancelled, from inside as well", function()
     local calls, w = 0, nil
     w = watch("w", function()
       calls = calls + 1
@@ -63,10 +63,10 @@ describe("core.watch", function()
     xmpp.step(0)
     assert.equal(1, calls)
     assert.is_false(w:cancel())
-    assert.is_userdata(watch("w", function() end)) -- there is room for another
+    assert.is_userdata(watch("w", function() end)) -- there is space for another
   end)
 
-  it("goes on when its function throws or waits", function()
+  it("continues when its function throws or waits", function()
     local calls, errors = 0, {}
     local old = xmpp.on_error(function(text) errors[#errors + 1] = text end)
     watch("w", function()
@@ -89,7 +89,7 @@ describe("core.watch", function()
     assert.is_true(xmpp.run())
   end)
 
-  it("has one watch for a descriptor, and none for what can't be watched", function()
+  it("allows one watch for a descriptor, and refuses invalid ones", function()
     watch("r", function() end)
     assert.is_nil(core.watch(left:getfd(), "w", function() end))
     assert.is_nil(core.watch(-1, "r", function() end))

@@ -1,6 +1,6 @@
 -- websocket: XMPP over WebSocket (RFC 7395): logins by either profile, large stanzas, rooms, links that are cut and
--- sessions that go on, at real servers; and what no real server does, by plays. What a hostile one might do is in
--- spec/support/hostile; what specs of other things run over WebSocket, too, is in the Makefile.
+-- sessions that are resumed, at real servers; and what no real server does, by plays. spec/support/hostile has hostile
+-- servers; the Makefile lists other specs that run over WebSocket, too.
 local exchange = require "spec.support.exchange"
 local managed = require "spec.support.managed"
 local muc = require "xmpp.muc"
@@ -39,7 +39,7 @@ server.each(function(s)
       s.opts(with({ url = url or s.wss }, more)))))
   end
 
-  -- A proxy in front of it, and the URL that leads there.
+  -- A proxy in front of the server, and the URL of the proxy.
   local function behind_proxy()
     local p = keep(proxy.start(s.host, s.http_port))
     return p, (s.wss:gsub(":%d+/", (":%d/"):format(p.port)))
@@ -75,14 +75,14 @@ server.each(function(s)
     assert.equal(1, count(heard.into, "<close xmlns='" .. FRAMING .. "'"))
   end)
 
-  it("without TLS it is one on this machine", function()
+  it("without TLS a login works on this machine", function()
     local conn = login("alice", nil, s.ws)
     assert.is_nil(conn:info().tls_version)
     assert.equal(s.ws, conn:info().url)
     assert(conn:ping(30))
   end)
 
-  it("large stanzas and many of them come through, both ways and whole", function()
+  it("large stanzas, and many of them, arrive complete, both ways", function()
     local alice, bob = login("alice", { resource = "a" }), login("bob", { resource = "b" })
     for _, size in ipairs { 1, 125, 126, 16000, 16384, 65535, 65536, 200000 } do
       local text = ("x"):rep(size - 1) .. "é"
@@ -94,7 +94,7 @@ server.each(function(s)
     for i = 1, 500 do hears(i % 2 == 0 and bob or alice, i .. body) end
   end)
 
-  it("a room is one", function()
+  it("a room works", function()
     local alice, bob = login("alice", { resource = "a" }), login("bob", { resource = "b" })
     local name = ("tea%d@conference.%s"):format(os.time() % 1000, s.domain)
     local one = assert(muc.join(alice, name, "Alice", { create = "default" }))
@@ -105,7 +105,7 @@ server.each(function(s)
     turn_until(function() return got == "hello & <welcome>" end, "what was said")
   end)
 
-  it("who doesn't read holds the other side up, and hears it all in the end", function()
+  it("a slow reader delays the other side, and gets everything in the end", function()
     local bob = login("bob", { resource = "b" })
     local alice = login("alice", { resource = "a" })
     local body, n = ("z"):rep(20000), 60
@@ -118,7 +118,7 @@ server.each(function(s)
 
   describe("when the link is cut", function()
     for _, how in ipairs { "fin", "rst" } do
-      it("by " .. how .. ", the session goes on and nothing is lost", function()
+      it("by " .. how .. ", the session is resumed and nothing is lost", function()
         local p, url = behind_proxy()
         local bob = login("bob", { resource = "b" })
         local alice = login("alice", { resource = "a", reconnect = SOON }, url)
@@ -138,7 +138,7 @@ server.each(function(s)
       end)
     end
 
-    it("in the middle of a stanza that is large, that comes whole, once", function()
+    it("in the middle of a large stanza, that arrives complete, once", function()
       local p, url = behind_proxy()
       local bob = login("bob", { resource = "b" })
       local alice = login("alice", { resource = "a", reconnect = SOON }, url)
@@ -149,13 +149,13 @@ server.each(function(s)
       hears(bob, body)
       say(alice, bob:jid(), "done")
       hears(bob, "done")
-      -- Prosody's reader of frames has half of one in it when it resumes, so that another session has to follow.
+      -- Prosody's frame parser still has half a frame when it resumes, so a new session has to follow.
       local info = alice:info()
       assert.is_true(info.resumed + info.rebound >= 1 and info.resumed <= 1 and info.rebound <= 1)
     end)
   end)
 
-  it("a session that was saved goes on in another process, at the same URL", function()
+  it("a saved session continues in another process, at the same URL", function()
     local alice = login("alice", { resource = "a", resume = true })
     assert(alice:ping(30))
     assert(alice:flush(30))
@@ -167,9 +167,9 @@ server.each(function(s)
     assert(alice:ping(30))
   end)
 
-  -- Prosody resumes it, and then takes what it reads for what came before.
+  -- Prosody resumes it, but continues to parse what the old link sent.
   if s.name:find "^ejabberd" then
-    it("a session goes from WebSocket to TCP, and back", function()
+    it("a session can move from WebSocket to TCP, and back", function()
       local alice = login("alice", { resource = "a", resume = true })
       assert(alice:ping(30))
       assert(alice:flush(30))
@@ -198,7 +198,7 @@ server.each(function(s)
     assert.is_true(err.layer == "websocket" or err.layer == "timeout" or err.layer == "tcp", tostring(err))
   end)
 
-  it("whom the certificate is for: the URL's host or the account's domain, of a CA that is trusted", function()
+  it("the certificate must be the URL's host's or the account's domain's, by a trusted CA", function()
     local conn, err = xmpp.connect_client("alice@" .. s.domain, s.users.alice, { url = s.wss })
     assert.is_nil(conn)
     assert.same({ "tls", "certificate-unknown-issuer" }, { err.layer, err.condition })
@@ -206,7 +206,7 @@ server.each(function(s)
     assert(named:ping(30))
   end)
 
-  it("the command connects by it", function()
+  it("the command can use it", function()
     local words = "env HOME=/nonexistent XDG_CONFIG_HOME=/nonexistent XMPP_PASSWORD=%s %s %s bin/xmpp ping -a alice@%s "
       .. "--ca-file %s --url %s%%s 2>&1"
     words = words:format(s.users.alice, shell.HERE, os.getenv "LUA" or "lua5.4", s.domain, s.ca, s.wss)
@@ -220,7 +220,7 @@ server.each(function(s)
   end)
 
   if has_sasl2 then
-    it("by SASL2 all of a login is one exchange, and the next one is by a token", function()
+    it("with SASL2 a login is one exchange, and the next one uses a token", function()
       local agent = { id = exchange.agent() }
       local log, heard = ear()
       local conn = login("alice", { bind2 = "web", user_agent = agent, resume = true, log = log })
@@ -228,14 +228,22 @@ server.each(function(s)
       assert.same({ "sasl2", true, false }, { info.profile, info.bound_inline, info.fast })
       assert.equal(1, count(heard.into, "<open "))
       assert(conn:ping(30))
+      -- Here, too, ejabberd 24 offers tokens that are bound to the channel (HT-SHA-256-EXPR), though it can't check
+      -- them. So none is asked for, except for an unbound one, if that is allowed.
+      local is_bound = s.name:find "ejabberd" == nil
+      if not is_bound then
+        assert.is_nil(conn:token())
+        assert(conn:stop())
+        conn = login("alice", { bind2 = "web", user_agent = agent,
+          mechanisms = { "SCRAM-SHA-256", "HT-SHA-256-NONE" } })
+      end
       turn_until(function() return conn:token() end, "a token")
       assert(conn:stop())
-      conn = login("alice", { bind2 = "web", user_agent = agent })
-      -- ejabberd 24 offers tokens that are bound to the channel (HT-SHA-256-EXPR) here, too, where it can't check them:
-      -- the token is refused, and the password logs in on the same stream.
-      assert.equal(s.name:find "ejabberd" == nil, conn:info().fast)
+      conn = login("alice", { bind2 = "web", user_agent = agent,
+        mechanisms = not is_bound and { "SCRAM-SHA-256", "HT-SHA-256-NONE" } or nil })
+      assert.is_true(conn:info().fast)
       assert(conn:stop())
-      -- To whom it was given over WebSocket it isn't shown over TCP.
+      -- A token that was given over WebSocket isn't used over TCP.
       conn = keep(assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, s.host, s.port,
         s.opts { user_agent = agent })))
       assert.is_false(conn:info().fast)
@@ -257,7 +265,7 @@ server.each(function(s)
       local hostmeta = require "xmpp.hostmeta"
       local fetch, opts_were = hostmeta.fetch, nil
 
-      -- The web server of the domain is on a port of its own here; all else is as it is.
+      -- Here the domain's web server has another port; all else is as usual.
       before_each(function()
         hostmeta.fetch = function(domain, opts)
           opts_were = opts
@@ -274,7 +282,7 @@ server.each(function(s)
         assert.same({ s.ca, 15 }, { opts_were.ca_file, opts_were.timeout })
       end)
 
-      it("whose certificate has to be right", function()
+      it("the web server's certificate has to be right", function()
         local conn, err = xmpp.connect_client("alice@" .. s.domain, s.users.alice, { url = "host-meta", timeout = 8 })
         assert.is_nil(conn)
         assert.equal("http", err.layer)
@@ -282,7 +290,7 @@ server.each(function(s)
         assert.equal(4, opts_were.timeout)
       end)
 
-      it("which may name none", function()
+      it("no usable URL is an error", function()
         hostmeta.fetch = function() return { websocket = {}, bosh = { "https://xmpp.test/bosh" } } end
         local conn, err = xmpp.connect_client("alice@" .. s.domain, s.users.alice, s.opts { url = "host-meta" })
         assert.is_nil(conn)
@@ -311,7 +319,7 @@ describe("a play over WebSocket", function()
       with({ url = url_of(p), ca_file = p.ca, pipelining = false, resource = "desk" }, opts))
   end
 
-  it("tells where else to go, which is gone to if it is allowed", function()
+  it("redirects to another URL, which is followed if allowed", function()
     local there = play(peer.web_session())
     local uri = url_of(there)
     local text = ([[
@@ -323,13 +331,13 @@ describe("a play over WebSocket", function()
     local conn, err = connect(play(text))
     assert.is_nil(conn)
     assert.same({ "stream", "see-other-host" }, { err.layer, err.condition })
-    assert.matches("see_other_host = true goes there", err.text)
+    assert.matches("to go there, set see_other_host = true", err.text)
     conn = keep(assert(connect(play(text), { see_other_host = true })))
     assert.equal("desk", conn:jid().resourcepart)
     there:check()
   end)
 
-  it("leads nowhere but to wss://, and not for ever", function()
+  it("redirects to wss:// only", function()
     for _, uri in ipairs { "ws://127.0.0.1:1/", "https://127.0.0.1:1/", "xmpp.test", "127.0.0.1:5222", "",
       "wss://127.0.0.1/" .. ("a"):rep(400) } do
       local conn, err = connect(play(([[
@@ -344,7 +352,7 @@ describe("a play over WebSocket", function()
     end
   end)
 
-  it("a see-other-host, which is TCP's, isn't followed", function()
+  it("with TCP's see-other-host isn't followed", function()
     local conn, err = connect(play(([[
       tls
       websocket
@@ -357,7 +365,7 @@ describe("a play over WebSocket", function()
     assert.equal("see-other-host", err.condition)
   end)
 
-  it("whose certificate is for neither the URL's host nor the domain is broken off, or the one of tls_name", function()
+  it("requires a certificate for the URL's host, the domain or tls_name", function()
     local p = play "tls cert=wrongname refused"
     local conn, err = connect(p)
     assert.is_nil(conn)
@@ -377,7 +385,7 @@ describe("a play over WebSocket", function()
     p:check()
   end)
 
-  it("is ended in order: <close/> both ways, then the WebSocket", function()
+  it("ends in order: <close/> both ways, then the WebSocket", function()
     local p = play(peer.web_session() .. ([[
       C: <close xmlns='%s'/>
       S: <close xmlns='%s'/>
@@ -389,7 +397,7 @@ describe("a play over WebSocket", function()
     p:check()
   end)
 
-  it("a server that goes away by a close frame is come back to", function()
+  it("reconnects after the server's close frame", function()
     local again = ("\nreset\naccept\n") .. peer.web_session()
     local p = play(peer.web_session() .. "raw \\x88\\x02\\x03\\xe9\nmatch \\[close 1001\\]" .. again)
     local states
@@ -399,7 +407,7 @@ describe("a play over WebSocket", function()
     p:check()
   end)
 
-  it("refusals of the web server that come later are waited out, as it may be a captive portal", function()
+  it("waits out a web server's later refusals, since it may be a captive portal", function()
     local p = play(peer.web_session() .. "cut\naccept\ntls\nraw HTTP/1.1 403 Forbidden\\r\\n\\r\\n\naccept\n"
       .. peer.web_session())
     local states
@@ -409,7 +417,7 @@ describe("a play over WebSocket", function()
     p:check()
   end)
 
-  it("what stands still is kept open by pings", function()
+  it("keeps an idle connection open by pings", function()
     local p = play(peer.web_session() .. "match (?:<iq.*?</iq>|\\[ping \\])*\\[ping \\]\n"
       .. "S: <message><body>heard</body></message>\n")
     local conn = keep(assert(connect(p, { keepalive = 0.1 })))
@@ -417,7 +425,7 @@ describe("a play over WebSocket", function()
     p:check()
   end)
 
-  it("a stanza for which it is closed isn't sent again", function()
+  it("doesn't resend a stanza for which the server closed it", function()
     local body = ("x"):rep(20000)
     local p = play(peer.web_session()
       .. "match <message .*</message>\nraw \\x88\\x02\\x03\\xf1\nmatch \\[close 1009\\]\nreset\n"
@@ -432,7 +440,7 @@ describe("a play over WebSocket", function()
     p:check()
   end)
 
-  it("nothing of a password is in the log, and none of it goes out unmasked", function()
+  it("masks passwords in the log", function()
     local log, heard = ear()
     local p = play(peer.web_session())
     keep(assert(connect(p, { log = log })))
@@ -441,8 +449,8 @@ describe("a play over WebSocket", function()
   end)
 end)
 
-describe("what is tried first", function()
-  it("is named when it isn't there", function()
+describe("an unreachable URL", function()
+  it("is an error of its layer", function()
     local conn, err = xmpp.connect_client("alice@xmpp.test", "x", { url = "wss://127.0.0.1:1/ws" })
     assert.is_nil(conn)
     assert.equal("tcp", err.layer)

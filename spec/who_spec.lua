@@ -1,4 +1,4 @@
--- Who said it: xexpr's questions about a stanza's sender, asked of forged stanzas as well.
+-- who: xexpr's functions for a stanza's sender, also with forged stanzas.
 local xexpr = require "xmpp.xexpr"
 local xmpp = require "xmpp"
 local fed = require "spec.support.fed"
@@ -30,7 +30,7 @@ describe("from_account", function()
     assert.is_true(xexpr.from_account(from(xmpp.jid(OWN)), ME))
   end)
 
-  it("says true of one without from, whatever tells it who we are", function()
+  it("says true of one without from, for each form of our address", function()
     local f = fed.open { jid = ME }
     for _, me in ipairs { ME, OWN, xmpp.jid(ME), f.conn } do
       assert.is_true(xexpr.from_account(from(nil), me))
@@ -58,7 +58,7 @@ describe("from_account", function()
 end)
 
 describe("is_own", function()
-  it("is true of every resource of ours and of nobody else's", function()
+  it("is true for every resource of ours and for no one else's", function()
     for address, expected in pairs { [OWN] = true, [ME] = true, [OWN .. "/other"] = true, ["Alice@xmpp.test/x"] = true,
       ["bob@xmpp.test/x"] = false, ["xmpp.test"] = false } do
       assert.equal(expected, xexpr.is_own(from(address), ME), address)
@@ -68,7 +68,7 @@ describe("is_own", function()
 end)
 
 describe("is_delayed", function()
-  it("gives the stamp of XEP-0203", function()
+  it("returns the stamp of XEP-0203", function()
     local x = { "message", { from = OWN }, { "delay", { xmlns = "urn:xmpp:delay", stamp = "2002-09-10T23:08:25Z" } } }
     assert.equal("2002-09-10T23:08:25Z", xexpr.is_delayed(x))
     x[3][2].xmlns = "urn:else"
@@ -78,7 +78,7 @@ describe("is_delayed", function()
 end)
 
 describe("carbons", function()
-  it("are told from our own account, received and sent", function()
+  it("are recognized from our own account, received and sent", function()
     assert.equal("received", xexpr.is_carbon(carbon(OWN), ME))
     assert.equal("sent", xexpr.is_carbon(carbon("Alice@xmpp.test", "sent"), ME))
   end)
@@ -91,7 +91,7 @@ describe("carbons", function()
     assert.equal("jabber:client", x[3][3][3][2].xmlns)
   end)
 
-  it("are nothing when anybody else sent them (CVE-2017-5589)", function()
+  it("are ignored from anybody else (CVE-2017-5589)", function()
     for _, address in ipairs { "mallory@xmpp.test", "mallory@evil.test/x", ME, "xmpp.test", "alice@evil.test" } do
       assert.is_nil(xexpr.is_carbon(carbon(address), ME), address)
       assert.is_nil(xexpr.unwrap_carbon(carbon(address), ME), address)
@@ -100,7 +100,7 @@ describe("carbons", function()
     assert.is_nil(xexpr.is_carbon(x, ME))
   end)
 
-  it("are nothing with a wrong wrapper, a wrong namespace or nothing inside", function()
+  it("are ignored with a wrong wrapper, a wrong namespace or nothing inside", function()
     local wrong = {
       function(x) x[1] = "iq" end, function(x) x[3][1] = "private" end,
       function(x) x[3][2].xmlns = "urn:xmpp:carbons:1" end, function(x) x[3][3][2].xmlns = "urn:x" end,

@@ -1,4 +1,4 @@
--- xexpr: every function and every refusal of lua/xmpp/xexpr.lua.
+-- xexpr: every function and every refusal in lua/xmpp/xexpr.lua.
 
 local luas = require "spec.support.luas"
 local stage = require "spec.support.stage"
@@ -10,7 +10,7 @@ local STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 local XML, XMLNS = "{http://www.w3.org/XML/1998/namespace}", "http://www.w3.org/2000/xmlns/"
 local EURO, SNOWMAN = "\226\130\172", "\226\152\131"
 
--- A fresh one for each test, so that a test which changed it would be found out by the next.
+-- A new one for each test, in case a test changes it.
 local function roster()
   return { "iq", { type = "result", id = "r1", to = "a@example.net/x" },
     "\n",
@@ -44,7 +44,7 @@ describe("find", function()
         { "item", { id = "2" }, { "entry", { xmlns = "urn:example:entry" }, "Hi" } } } } }
   end
 
-  it("follows names, and namespaces where they are given", function()
+  it("follows names, and namespaces if they are given", function()
     local m = message()
     assert.equal("1", xexpr.find(m, { "event", EVENT }, "items", "item")[2].id)
     assert.equal(m[6][3], xexpr.find(m, { "event", EVENT }, { "items", EVENT }))
@@ -55,7 +55,7 @@ describe("find", function()
     assert.equal(m[6][3], xexpr.find(m[6], "items"))
   end)
 
-  it("gives nil where a path leads nowhere", function()
+  it("returns nil if nothing matches the path", function()
     local m = message()
     assert.is_nil(xexpr.find(m, "nothing"))
     assert.is_nil(xexpr.find(m, "event", "items", "item", "item"))
@@ -78,7 +78,7 @@ describe("find", function()
     assert.is_true(os.clock() - begun < 5)
   end)
 
-  it("refuses what is no step", function()
+  it("refuses invalid steps", function()
     refuses("bad argument #1 to 'find' (element expected, got string)", function() xexpr.find("a", "b") end)
     refuses("bad argument #2 to 'find' (name or { name, xmlns } expected, got number)",
       function() xexpr.find({ "a" }, 5) end)
@@ -94,7 +94,7 @@ end)
 describe("error", function()
   local function stanza(...) return { "iq", { type = "error", id = "1" }, { "query", { xmlns = "urn:q" } }, ... } end
 
-  it("says what an error stanza says", function()
+  it("returns what an error stanza says", function()
     assert.same({ condition = "conflict", type = "modify", text = "taken", app = "too-late", by = "room@x.test" },
       xexpr.error(stanza { "error", { type = "modify", by = "room@x.test" }, { "conflict", { xmlns = STANZAS } },
         { "text", { xmlns = STANZAS, ["xml:lang"] = "en" }, "taken" }, { "too-late", { xmlns = "urn:app" } } }))
@@ -105,7 +105,7 @@ describe("error", function()
         { "conflict", { xmlns = STANZAS } }, { "forbidden", { xmlns = STANZAS } } } }))
   end)
 
-  it("takes nothing for an error that isn't one", function()
+  it("returns nothing for other stanzas", function()
     assert.is_nil(xexpr.error(nil))
     assert.is_nil(xexpr.error(roster()))
     assert.is_nil(xexpr.error { "message", { type = "chat" }, { "error", { type = "wait" } } })
@@ -116,7 +116,7 @@ describe("error", function()
       { "not-allowed", { xmlns = STANZAS } } })).condition)
   end)
 
-  it("makes the best of one that says nothing", function()
+  it("returns defaults for an empty one", function()
     local nothing = { condition = "undefined-condition", type = "cancel" }
     assert.same(nothing, xexpr.error { "message", { type = "error" } })
     assert.same(nothing, xexpr.error(stanza { "error" }))
@@ -131,7 +131,7 @@ describe("error", function()
 end)
 
 describe("nothing", function()
-  it("is nil for all that reads, whose other arguments are looked at all the same", function()
+  it("is nil for all reading functions, which still check their other arguments", function()
     local me = "alice@xmpp.test"
     for name, arguments in pairs { name = {}, attr = { "to" }, child = { "a" }, text = { "body" }, find = { "a" },
       is_error = {}, error = {}, is_delayed = {}, is_own = { me }, from_account = { me }, is_carbon = { me },
@@ -156,7 +156,7 @@ describe("name, attr", function()
     assert.equal("5", xexpr.attr({ "a", { ["{urn:x}n"] = 5 } }, "{urn:x}n"))
   end)
 
-  it("finds no attributes where slot 2 is not the attributes' table", function()
+  it("finds no attributes if slot 2 is not the attributes' table", function()
     assert.is_nil(xexpr.attr({ "presence" }, "to"))
     assert.is_nil(xexpr.attr({ "body", "Hi" }, "to"))
     assert.is_nil(xexpr.attr({ "iq", { "query", { to = "x" } } }, "to"))
@@ -193,7 +193,7 @@ describe("child", function()
     assert.is_nil(xexpr.child({ "query", {}, { "item" } }, "item", "jabber:client"))
   end)
 
-  it("passes by children of the name in other namespaces", function()
+  it("skips children of that name in other namespaces", function()
     local x = { "iq", {}, { "q", { xmlns = "urn:1" } }, { "q", { xmlns = "urn:2" } }, 5, { "q", { xmlns = "urn:4" } } }
     assert.equal(x[4], xexpr.child(x, "q", "urn:2"))
     assert.equal(x[6], xexpr.child(x, "q", "urn:4"))
@@ -236,7 +236,7 @@ describe("children", function()
       function() xexpr.children({ "a" }, "b", 5) end)
   end)
 
-  it("may be asked for in one namespace", function()
+  it("may be restricted to one namespace", function()
     local x = { "message", {}, { "a", "1" }, "t", { "a", { xmlns = "urn:x" }, "2" }, { "b", { xmlns = "urn:x" }, "3" } }
     local function all(...)
       local out = {}
@@ -266,7 +266,7 @@ describe("text", function()
     assert.is_nil(xexpr.text({ "message", "body" }, "body"))
   end)
 
-  it("takes nobody's body from another namespace", function()
+  it("ignores a body in another namespace", function()
     local forged = { "message", {}, { "body", { xmlns = "urn:evil" }, "forged" }, { "body", "said" } }
     assert.equal("said", xexpr.text(forged, "body"))
     assert.is_nil(xexpr.text({ "message", {}, forged[3] }, "body"))
@@ -277,18 +277,18 @@ describe("text", function()
     local q = { "query", { xmlns = "urn:q" }, { "name", { xmlns = "urn:other" }, "no" }, { "name", "yes" } }
     assert.equal("yes", xexpr.text(q, "name"))
     assert.equal("yes", xexpr.text(q, "name", "urn:q"))
-    assert.equal("yes", xexpr.text({ "item", { "name", "yes" } }, "name")) -- nobody knows its namespace
+    assert.equal("yes", xexpr.text({ "item", { "name", "yes" } }, "name")) -- the parent's namespace isn't known
     assert.is_nil(xexpr.text({ "item", { "name", { xmlns = "urn:x" }, "no" } }, "name"))
   end)
 
-  it("reads the language that is wanted (RFC 6121 5.2.3)", function()
+  it("reads the wanted language (RFC 6121 5.2.3)", function()
     local function message(own, ...)
       local x = { "message", { ["xml:lang"] = own } }
       for _, lang in ipairs { ... } do x[#x + 1] = { "body", { ["xml:lang"] = lang ~= "-" and lang or nil }, lang } end
       return x
     end
     local rows = {
-      -- wanted, the message's own, its bodies, which one it is
+      -- wanted, the message's own, its bodies, which one is chosen
       { nil, nil, { "cs", "-", "en" }, "-" }, { nil, nil, { "cs", "en" }, "cs" }, { nil, "en", { "cs", "en" }, "en" },
       { nil, "en", { "cs", "en", "-" }, "-" }, { nil, "en", { "cs", "en-GB" }, "en-GB" },
       { nil, "en", { "cs", "en-GB", "EN" }, "EN" }, { nil, "de", { "cs", "en" }, "cs" },
@@ -315,7 +315,7 @@ describe("text", function()
 end)
 
 describe("pick", function()
-  it("gives the child that text reads", function()
+  it("returns the child that text reads", function()
     local x = { "message", {}, { "body", { xmlns = "urn:evil" }, "forged" },
       { "body", { ["xml:lang"] = "en" }, "hello" },
       { "body", { ["xml:lang"] = "de" }, "hallo" } }
@@ -330,7 +330,7 @@ describe("pick", function()
 end)
 
 describe("is_error", function()
-  it("knows error stanzas", function()
+  it("recognizes error stanzas", function()
     assert.is_true(xexpr.is_error { "iq", { type = "error" } })
     assert.is_true(xexpr.is_error { "message", { type = "error", xmlns = "jabber:client" } })
     assert.is_true(xexpr.is_error { "presence", { type = "error", xmlns = "jabber:component:accept" } })
@@ -338,7 +338,7 @@ describe("is_error", function()
     assert.is_false(xexpr.is_error { "presence" })
   end)
 
-  it("takes nothing else for one", function()
+  it("recognizes nothing else", function()
     assert.is_false(xexpr.is_error { "message", { type = "error", xmlns = "urn:x" } })
     assert.is_false(xexpr.is_error { "query", { type = "error" } })
     refuses("bad argument #1 to 'is_error' (element expected, got number)", function() xexpr.is_error(5) end)
@@ -375,7 +375,7 @@ describe("reply", function()
     assert.same({ "iq", { type = "result", id = "1" } }, xexpr.reply { "iq", { type = "get", id = "1" }, thread })
   end)
 
-  it("takes attributes of the caller's", function()
+  it("accepts attributes from the caller", function()
     local x = { "message", { type = "chat", id = "m", from = "a@x/r", to = "b@y" } }
     assert.same({ "message", { type = "chat", id = "n", to = "a@x/r", from = "b@y" }, { "body", "Ho" } },
       xexpr.reply(x, { id = "n", from = x[2].to }, { "body", "Ho" }))
@@ -383,7 +383,7 @@ describe("reply", function()
     assert.same({ "message", { type = "chat", to = "a@x/r" }, "t" }, xexpr.reply(x, {}, "t"))
   end)
 
-  it("answers for a component as who was asked, for a client as nobody", function()
+  it("answers for a component from the address that was asked, for a client without from", function()
     local fed = require "spec.support.fed"
     local x = { "iq", { type = "get", id = "1", from = "a@x/r", to = "user@Echo.xmpp.test/r" } }
     local echo = fed.open { jid = "echo.xmpp.test", component = true }
@@ -417,7 +417,7 @@ describe("reply", function()
       xexpr.reply { "presence", { type = "subscribe", id = "p", from = "a@x", to = "b@y" } })
   end)
 
-  it("refuses what is never answered", function()
+  it("refuses stanzas that are never answered", function()
     refuses("bad argument #1 to 'reply' (iq of type 'get' or 'set' expected, got 'result')",
       function() xexpr.reply { "iq", { type = "result" } } end)
     refuses("iq of type 'get' or 'set' expected, got nil", function() xexpr.reply { "iq" } end)
@@ -469,7 +469,7 @@ describe("error_reply", function()
     assert.equal("error", xexpr.error_reply({ "presence" }, "auth", "forbidden")[2].type)
   end)
 
-  it("takes the types and conditions of RFC 6120 and no others", function()
+  it("accepts the types and conditions of RFC 6120 only", function()
     for _, kind in ipairs { "auth", "cancel", "continue", "modify", "wait" } do
       assert.equal(kind, xexpr.error_reply(request, kind, "conflict")[3][2].type)
     end
@@ -486,7 +486,7 @@ describe("error_reply", function()
       function() xexpr.error_reply(request, "auth", "payment-required") end)
   end)
 
-  it("refuses what is never answered", function()
+  it("refuses stanzas that are never answered", function()
     refuses("bad argument #1 to 'error_reply' (an error is never answered",
       function() xexpr.error_reply({ "message", { type = "error" } }, "cancel", "conflict") end)
     refuses("bad argument #1 to 'error_reply' (iq of type 'get' or 'set' expected, got 'result')",
@@ -509,7 +509,7 @@ end)
 describe("match", function()
   local function matches(pattern, x) return xexpr.match(pattern)(x) end
 
-  it("compares names and the attributes that are there", function()
+  it("compares names and the pattern's attributes", function()
     assert.is_true(matches({ "iq" }, roster()))
     assert.is_true(matches({ "iq", { type = "result" } }, roster()))
     assert.is_true(matches({ "a", { n = 5 } }, { "a", { n = "5", m = "6" } }))
@@ -531,7 +531,7 @@ describe("match", function()
       { "q", { xmlns = "u:1" }, { "i", { xmlns = "u:2" } } }))
   end)
 
-  it("compares own text where the pattern has some", function()
+  it("compares text if the pattern has some", function()
     assert.is_true(matches({ "message", { "body", "Hi" } }, { "message", {}, { "body", {}, "Hi" } }))
     assert.is_true(matches({ "body", "one", "three" }, { "body", "on", { "b", "two" }, "ethree" }))
     assert.is_false(matches({ "body", "Hi" }, { "body", "Hi!" }))
@@ -547,12 +547,12 @@ describe("match", function()
     assert.is_false(matches({ "iq", { "item" } }, roster()))
   end)
 
-  it("wants a child of its own for each child of the pattern", function()
+  it("requires a separate child for each child of the pattern", function()
     assert.is_false(matches({ "a", { "b" }, { "b" } }, { "a", { "b" } }))
     assert.is_true(matches({ "a", { "b" }, { "b" } }, { "a", { "b" }, { "b" } }))
   end)
 
-  it("reassigns children where the first choice was wrong", function()
+  it("reassigns children if the first choice was wrong", function()
     local pattern = { "a", {}, { "b" }, { "b", { n = 1 } }, { "b", { n = 1, m = 2 } } }
     assert.is_true(matches(pattern, { "a", {}, { "b", { n = 1, m = 2 } }, { "b", { n = 1 } }, { "b" } }))
     assert.is_true(matches(pattern, { "a", {}, { "b" }, { "b", { n = 1, m = 2 } }, { "b", { n = 1 } } }))
@@ -561,7 +561,7 @@ describe("match", function()
       { "a", { "b", { "d" }, { "c" } }, { "b", { "c" } } }))
   end)
 
-  it("agrees with trying every assignment", function()
+  it("returns the same as trying every assignment", function()
     local function permuted(pattern, x, used, i)
       if i > #pattern then return true end
       for k = 3, #x do
@@ -597,14 +597,14 @@ describe("match", function()
     assert.is_true(met > 50 and met < 250)
   end)
 
-  it("is false for what is no element", function()
+  it("is false for a value that isn't an element", function()
     local is_iq = xexpr.match { "iq" }
     assert.is_false(is_iq(nil))
     assert.is_false(is_iq("iq"))
     assert.is_false(is_iq({}))
   end)
 
-  it("keeps a pattern of its own", function()
+  it("keeps its own copy of the pattern", function()
     local pattern = { "iq", { type = "get" }, { "a" } }
     local before = copy(pattern)
     local predicate = xexpr.match(pattern)
@@ -613,7 +613,7 @@ describe("match", function()
     assert.is_true(predicate { "iq", { type = "get" }, { "a" } })
   end)
 
-  it("refuses what is no pattern", function()
+  it("refuses invalid patterns", function()
     refuses("bad argument #1 to 'match' (element expected, got nil)", function() xexpr.match() end)
     refuses("bad argument #1 to 'match' (element[2].type: string expected, got boolean)",
       function() xexpr.match { "iq", { type = true } } end)
@@ -653,7 +653,7 @@ describe("canonical", function()
     assert.same({ n = "5" }, xexpr.canonical({ "a", { n = 5 } })[2])
   end)
 
-  it("keeps floats apart from integers where Lua does", function()
+  it("distinguishes floats from integers if Lua does", function()
     local point = tostring(6 / 2) == "3.0" and ".0" or ""
     assert.equal("3" .. point, xexpr.canonical({ "a", 6 / 2 })[3])
     assert.equal("-7" .. point, xexpr.canonical({ "a", -14 / 2 })[3])
@@ -689,7 +689,7 @@ describe("canonical", function()
     assert.equal(2e5 * 3, #xexpr.canonical({ "a", EURO:rep(2e5) })[3])
   end)
 
-  it("goes 128 elements deep and no further", function()
+  it("is limited to a depth of 128 elements", function()
     assert.same(nested(128), xexpr.canonical(nested(128)))
     refuses("deeper than 128 elements", function() xexpr.canonical(nested(129)) end)
     local cycle = { "a", {} }
@@ -719,10 +719,10 @@ describe("canonical", function()
     at("[4]: string expected, got boolean)", { "iq", {}, "a", true })
     at("[3][1]: element name expected, got nil)", { "iq", {}, {} })
     at("[2][1]: element name expected, got number)", { "iq", { 5 } })
-    at("[", { "iq", nil, "x" }) -- which of the two slots is at fault, no two Luas agree on
-    at("[x]: a key that belongs to no list without holes)", { "iq", {}, x = 1 })
-    at("[9]: a key that belongs to no list without holes)", { "iq", {}, [9] = "x" })
-    at("[1.5]: a key that belongs to no list without holes)", { "iq", {}, [1.5] = "x" })
+    at("[", { "iq", nil, "x" }) -- Luas differ in which of the two slots they blame
+    at("[x]: a key that a list without holes doesn't have)", { "iq", {}, x = 1 })
+    at("[9]: a key that a list without holes doesn't have)", { "iq", {}, [9] = "x" })
+    at("[1.5]: a key that a list without holes doesn't have)", { "iq", {}, [1.5] = "x" })
     at("[2]: string expected, got ", { "iq", 0 / 0 })
     at("[2]: string expected, got inf)", { "iq", math.huge })
     at("[2].n: string expected, got -inf)", { "iq", { n = -math.huge } })
@@ -749,7 +749,7 @@ describe("canonical", function()
     end
   end)
 
-  it("takes every character that XML has, and no sequence that is cut or bent", function()
+  it("accepts every character of XML, and no malformed UTF-8", function()
     local char, floor = string.char, math.floor
     local function utf8(c)
       local tail = char(128 + c % 64)
@@ -802,7 +802,7 @@ describe("equal", function()
 end)
 
 describe("pretty", function()
-  it("is well-formed whatever braces a namespace has", function()
+  it("is well formed even if a namespace has braces", function()
     for _, key in ipairs { "{a}b}c", "{a{b}c", "{{}}}x", "{urn:x}y", "{}}z" } do
       local x = { "a", { [key] = "v", ["{urn:second}k"] = "w" } }
       assert.same(x, xexpr.from_xml(xexpr.pretty(x)), key)
@@ -857,7 +857,7 @@ describe("pretty", function()
     assert.equal("<a k='v'>t</a>", (coloured:gsub("\27%[%d*m", "")))
   end)
 
-  -- Takes out what pretty puts in: white space in elements that have no other text.
+  -- Removes what `pretty` adds: white space in elements that have no other text.
   local function strip(x)
     local blank = #x > 3 and not xexpr.text(x):find "%S"
     for i = #x, 3, -1 do

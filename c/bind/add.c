@@ -5,10 +5,10 @@
 #include "parts.h"
 #include "stanza.h"
 
-enum { CELL_FUNC = 1, CELL_NAME, CELL_TYPE }; /* a cell's first is what listen looks at */
+enum { CELL_FUNC = 1, CELL_NAME, CELL_TYPE }; /* the layout of a cell; listen only looks at its first value */
 
-/* add(name, type, f) -> off. f(stanza, conn) is asked for an element to be appended to each stanza of that name that is sent,
- * and of that type; false: without one; nil: of any. */
+/* add(name, type, f) -> off. f(stanza, conn) is called for each stanza of that name and type that is sent, and returns
+ * an element to append, or nil. type = false: stanzas without a type; nil: any type. */
 int xb_l_add(lua_State *L) {
   static const char *const names[] = {"message", "presence", "iq", NULL};
   xb_conn *conn = xb_check_conn(L);
@@ -28,7 +28,7 @@ int xb_l_add(lua_State *L) {
   return 1;
 }
 
-/* Is the cell on top of the stack for a stanza whose name and type are at `about` and behind it? */
+/* Is the cell on top of the stack for a stanza whose name and type are at `about` and `about` + 1? */
 static bool is_for(lua_State *L, int about) {
   int top = lua_gettop(L);
   bool yes;
@@ -41,25 +41,26 @@ static bool is_for(lua_State *L, int about) {
   return yes;
 }
 
-/* ask(f, stanza, conn) -> an element that can be written, or nil */
+/* ask(f, stanza, conn) -> an element that can be written as XML, or nil */
 static int ask(lua_State *L) {
   lua_call(L, 2, 1);
   if (lua_isnil(L, 1)) return 1;
-  lua_pushcfunction(L, xb_l_to_xml); /* raises with the path to what is wrong */
+  lua_pushcfunction(L, xb_l_to_xml); /* raises an error with the path to what is wrong */
   lua_pushvalue(L, 1);
   lua_call(L, 1, 0);
   return 1;
 }
 
-/* Is the stanza at index 2 a list without holes? What isn't will be refused, and is left as it is. */
+/* Is the stanza at index 2 a list without holes? Any other table will be refused when it is written, and is left as it
+ * is. */
 static bool is_list(lua_State *L) {
   size_t n = 0;
   for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) n++;
   return n > 0 && n == lua_rawlen(L, 2);
 }
 
-/* It in a new table with room for more, on top of the stack. Memory is taken first: that may run finalizers, which may change
- * it. */
+/* Pushes a copy of the stanza, with room for one more child. The memory is taken before the stanza is read, since that
+ * may run finalizers, which may change it. */
 static void copy(lua_State *L) {
   int at = lua_gettop(L);
   lua_Integer i, n;
@@ -74,7 +75,7 @@ static void copy(lua_State *L) {
   }
 }
 
-/* Name and type of the stanza at `stanza` go to `about` and behind it. */
+/* Puts name and type of the stanza at `stanza` at the indexes `about` and `about` + 1. */
 static void read_about(lua_State *L, int stanza, int about) {
   lua_rawgeti(L, stanza, 1);
   lua_replace(L, about);
@@ -82,8 +83,8 @@ static void read_about(lua_State *L, int stanza, int about) {
   lua_replace(L, about + 1);
 }
 
-/* Is the cell on top of the stack for the stanza? Then there is a copy of it at `into`, which nobody else changes any more, and
- * is what counts. */
+/* Is the cell on top of the stack for the stanza? If so, a copy of the stanza is put at `into`, unless there is one
+ * already; name and type are read again from the copy, which nobody else can change. */
 static bool is_wanted(lua_State *L, int into) {
   int about = into + 1;
   if (!is_for(L, about) || !lua_isnil(L, into)) return is_for(L, about);
@@ -93,7 +94,8 @@ static bool is_wanted(lua_State *L, int into) {
   return is_for(L, about);
 }
 
-/* The function of the cell on top of the stack is asked; pops that. What it gives goes into the copy at `into`. */
+/* Calls the function of the cell on top of the stack, and pops that. The element that it returns is appended to the
+ * copy at `into`. */
 static void append(lua_State *L, xb_conn *conn, int into) {
   xb_site site = {.st = conn->st, .what = "add", .conn = 1, .stanza = 2, .func = lua_gettop(L)};
   int status;
@@ -121,7 +123,7 @@ void xb_append(lua_State *L, xb_conn *conn) {
   if (!conn->adds || conn->adding) return;
   luaL_checkstack(L, 20, "an addition");
   if (!is_list(L)) return;
-  lua_settop(L, list - 1); /* the copy, name and type */
+  lua_settop(L, list - 1); /* places for the copy, name and type */
   read_about(L, 2, into + 1);
   xb_push_part(L, 1, XB_ADDS);
   for (i = 1; lua_istable(L, list) && lua_rawgeti(L, list, i) != LUA_TNIL; i++, lua_settop(L, list)) {

@@ -1,11 +1,12 @@
-/* add: children that functions append to what is sent. Rank 4: knows state, call, parts, listen, stanza. */
+/* add: functions that append a child to each stanza that is sent (conn:add). Rank 4: knows state, call, parts, listen,
+ * stanza. */
 #ifndef XB_ADD_H
 #define XB_ADD_H
 
 #include "state.h"
 
-/* The stanza at index 2, about to be sent on the connection at index 1, becomes a copy with what is to be added to it, where
- * something is. */
+/* Asks the functions of the connection at index 1 what to add to the stanza at index 2, which is about to be sent. If
+ * there is something, the table at index 2 is replaced by a copy with the additions. */
 void xb_append(lua_State *L, xb_conn *conn);
 int xb_l_add(lua_State *L);
 

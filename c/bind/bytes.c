@@ -4,7 +4,7 @@
 #include "digest.h"
 #include "fault.h"
 
-/* hash(name, data) -> the hash, as bytes. Raises for a name that there is none of. */
+/* hash(name, data) -> the hash, as bytes. Raises for an unknown name. */
 int xb_l_hash(lua_State *L) {
   const char *name = luaL_checkstring(L, 1), *data;
   unsigned char hash[XM_DIGEST_MOST];
@@ -18,7 +18,7 @@ int xb_l_hash(lua_State *L) {
                                            "'blake2b-256'", lua_tostring(L, -1)));
   }
   len = xm_digest(i, data, n, hash);
-  if (len < 0) return luaL_error(L, "OpenSSL gives no %s here", name);
+  if (len < 0) return luaL_error(L, "OpenSSL on this system has no %s", name);
   lua_pushlstring(L, (const char *)hash, (size_t)len);
   return 1;
 }
@@ -29,7 +29,7 @@ static int push(lua_State *L) {
   return 1;
 }
 
-/* What `turn` makes of the string at index 1; nil for what isn't base64. */
+/* Pushes what `turn` makes of the string at index 1; nil if `turn` refuses it. */
 static int convert(lua_State *L, int (*turn)(xm_buf *, const char *, size_t)) {
   size_t n;
   const char *s = luaL_checklstring(L, 1, &n);
@@ -54,7 +54,7 @@ int xb_l_base64(lua_State *L) {
   return convert(L, encode);
 }
 
-/* unbase64(text) -> data; nil: it is none, or not written as RFC 4648 4 wants it. */
+/* unbase64(text) -> data; nil: it isn't base64, or not written as RFC 4648 4 requires */
 int xb_l_unbase64(lua_State *L) {
   return convert(L, xm_b64_decode);
 }

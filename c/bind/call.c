@@ -3,34 +3,36 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ebb.h"
 #include "say.h"
+#include "shrink.h"
 
-static const char spare_key, spare_cell_key, cells_key, sites_key, owners_key, watch_key, on_error_key; /* of the registry */
+static const char spare_key, spare_cell_key, cells_key, sites_key, owners_key, watch_key, on_error_key; /* registry
+                                                                                                           keys */
 
-/* A call with a task has a cell, a table that lies on its coroutine's stack until it is over: empty, and once it has yielded
- * filled. So what is in it lives as long as the coroutine, and not longer, whatever refers to what; an ephemeron table would do
- * the same, but not every Lua has them. */
+/* A call with a task has a cell: a table that lies on its coroutine's stack until the call is over. It is empty at
+ * first, and filled when the coroutine has yielded. So what is in it lives exactly as long as the coroutine, whatever
+ * refers to what. An ephemeron table would do the same, but not every Lua has them. */
 enum { CELL_TASK = 1, CELL_CONN, CELL_STANZA, CELL_FUNC, CELL_WHAT };
 
-/* Cells of calls that have yielded: coroutine -> cell, both weak. */
+/* The cells of calls that have yielded: a table from coroutine to cell, both weak. */
 static void push_cells(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &cells_key); }
 
-/* A call without a task has nothing on its stack. What its error is told with once it has yielded is in a table like a cell:
- * coroutine -> that, weak by the coroutine; where that is no ephemeron table, its values are weak as well. */
+/* A call without a task has no cell. When it has yielded, what its errors are told with is kept in a table that is laid
+ * out like a cell; these are in another table, by coroutine, with weak keys. Where that is no ephemeron table (5.1),
+ * the values of the inner table are weak as well. */
 static void push_sites(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &sites_key); }
 
-/* Errors. */
+/* Errors */
 
 static int describe(lua_State *L) {
   luaL_tolstring(L, 1, NULL);
   return 1;
 }
 
-/* The error object at the top, as a string in its place; a __tostring that throws is not listened to. */
+/* Replaces the error object on top of the stack by a string. An error that its __tostring raises is ignored. */
 static void to_text(lua_State *L) {
   const char *type = luaL_typename(L, -1);
-  if (lua_type(L, -1) == LUA_TSTRING) return; /* without a call: C's stack may be full */
+  if (lua_type(L, -1) == LUA_TSTRING) return; /* no call is made for a string: the C stack may be full */
   lua_pushcfunction(L, describe);
   lua_insert(L, -2);
   if (lua_pcall(L, 1, 1, 0) == LUA_OK) return;
@@ -38,7 +40,8 @@ static void to_text(lua_State *L) {
   lua_pushfstring(L, "(error object is a %s value)", type);
 }
 
-/* The error object at `index` as text, whatever happens: in its place, or in `room`. */
+/* The error object at `index` as text, which never fails: it is either made a string in its place, or written to
+ * `room`. */
 static const char *spell(lua_State *L, int index, char *room, size_t cap) {
   if (lua_type(L, index) == LUA_TSTRING) return lua_tostring(L, index);
   lua_pushcfunction(L, describe);
@@ -52,7 +55,8 @@ static const char *spell(lua_State *L, int index, char *room, size_t cap) {
   return room;
 }
 
-/* { what =, conn =, stanza =, func = } of the values from `at` on; a site's `what` is there as a pointer. */
+/* Pushes { what =, conn =, stanza =, func = }, made of the four values from index `at` on; `what` is a light userdata
+ * there. */
 static void push_told_site(lua_State *L, int at) {
   static const char *const names[] = {"conn", "stanza", "func"};
   int i;
@@ -70,7 +74,7 @@ static int report(lua_State *L) {
   lua_State *co = lua_tothread(L, 2);
   lua_pushvalue(L, 1);
   to_text(L);
-  luaL_traceback(L, co ? co : L, lua_tostring(L, -1), 0); /* a thread that has thrown keeps its stack */
+  luaL_traceback(L, co ? co : L, lua_tostring(L, -1), 0); /* a coroutine that has raised an error still has its stack */
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &on_error_key) == LUA_TNIL) {
     const char *const words[] = {"xmpp: error in a callback: ", lua_tostring(L, -2), NULL};
     xb_say(L, words);
@@ -112,7 +116,8 @@ void xb_report(lua_State *L, lua_State *co, const xb_site *site) {
   lua_pop(L, 1);
 }
 
-/* on_error(f) -> who it was: f(text with traceback, error object, whose); nil: back to stderr. */
+/* on_error(f) -> the function before it. f(text with traceback, error object, site) is called for each error; nil: they
+ * go to stderr. */
 int xb_l_on_error(lua_State *L) {
   if (!lua_isnoneornil(L, 1)) luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 1);
@@ -122,7 +127,7 @@ int xb_l_on_error(lua_State *L) {
   return 1;
 }
 
-/* Tasks. */
+/* Tasks */
 
 /* Is the first of `results` values on top of `co` exactly true? */
 static bool came_to_true(lua_State *co, int results) {
@@ -133,7 +138,7 @@ static void finish(lua_State *L, const xb_task *t, bool done) {
   if (t->conn) t->duty->over(L, t, done);
 }
 
-/* A coroutine that nobody can resume any more. */
+/* The coroutine has been collected: nobody can resume it any more. */
 static int l_task_gc(lua_State *L) {
   xb_task *t = luaL_checkudata(L, 1, XB_TASK);
   xb_task was = *t;
@@ -142,7 +147,7 @@ static int l_task_gc(lua_State *L) {
   return 0;
 }
 
-/* What l_keep and l_keep_site are called with: (co, what, conn, stanza, func). Returns how many. */
+/* Pushes the arguments that l_keep and l_keep_site have in common: (co, what, conn, stanza, func). Returns how many. */
 static int push_site(lua_State *L, int co, const xb_site *site) {
   lua_pushvalue(L, co);
   lua_pushlightuserdata(L, (void *)site->what);
@@ -152,8 +157,8 @@ static int push_site(lua_State *L, int co, const xb_site *site) {
   return 5;
 }
 
-/* That goes from there into the cell, or what is like one, at `cell`; by the coroutine that is found in the table on top of the
- * stack. */
+/* Copies these arguments from the stack into the cell, or the table like one, at index `cell`, and enters it under the
+ * coroutine into the table on top of the stack. */
 static void fill_cell(lua_State *L, int cell) {
   static const int slots[] = {CELL_WHAT, CELL_CONN, CELL_STANZA, CELL_FUNC};
   int i;
@@ -166,7 +171,8 @@ static void fill_cell(lua_State *L, int cell) {
   lua_rawset(L, -3);
 }
 
-/* l_keep(co, what, conn, stanza, func, cell, task): what a task that waits needs. The task moves into it last of all. */
+/* l_keep(co, what, conn, stanza, func, cell, task): makes the userdata of a suspended task. The task is moved into it
+ * last, when nothing can fail any more. */
 static int l_keep(lua_State *L) {
   const xb_task *task = lua_touserdata(L, 7);
   xb_task *kept = lua_newuserdatauv(L, sizeof *kept, 1);
@@ -181,7 +187,8 @@ static int l_keep(lua_State *L) {
   return 0;
 }
 
-/* The coroutine at `co` has yielded: its task waits for it. Without memory for that, the task is over. */
+/* The coroutine at `co` has yielded: its task is kept. When there is no memory for that, the task counts as over, and
+ * the error is raised. */
 static void keep_task(lua_State *L, int co, int cell, const xb_task *task, const xb_site *site) {
   xb_task waits = *task;
   waits.waits = true;
@@ -206,14 +213,14 @@ static int l_keep_site(lua_State *L) {
   return 0;
 }
 
-/* The same for one without a task. Without memory its error will be told with less. */
+/* The same for a call without a task. When there is no memory, an error in it will be told without its site. */
 static void keep_site(lua_State *L, int co, const xb_site *site) {
   lua_pushcfunction(L, l_keep_site);
   if (lua_pcall(L, push_site(L, co, site), 0, 0) != LUA_OK) lua_pop(L, 1);
 }
 
-/* The task in the cell, no longer kept; all zero when there is none. Leaves its connection on the stack, which must not be
- * collected now. */
+/* Takes the task out of the cell; all zero when there is none. Leaves its connection on the stack, since that must not
+ * be collected while the task is being finished. */
 static xb_task take_task(lua_State *L, int cell) {
   xb_task task = {0}, *kept;
   lua_rawgeti(L, cell, CELL_CONN);
@@ -228,8 +235,8 @@ static xb_task take_task(lua_State *L, int cell) {
 }
 
 #if LUA_VERSION_NUM >= 504
-/* The coroutine is over. By coroutine.close it is so without a result; otherwise the task has been taken already, unless an
- * error ends it. */
+/* __close of the cell: the coroutine is over. If coroutine.close or an error ends it, the task is still in the cell; if
+ * the function has returned, l_finished has taken it already. */
 static int l_cell_close(lua_State *L) {
   xb_task task;
   luaL_checkstack(L, 10, "a callback's end");
@@ -239,7 +246,7 @@ static int l_cell_close(lua_State *L) {
   return 0;
 }
 
-/* The cell is a to-be-closed variable of the call. */
+/* The cell is a to-be-closed variable of the function that makes the call. */
 static void make_cell_closable(lua_State *L) {
   luaL_newmetatable(L, XB_CELL);
   lua_pushcfunction(L, l_cell_close);
@@ -249,12 +256,12 @@ static void make_cell_closable(lua_State *L) {
 
 #define WATCH "local call <close> = cell "
 #else
-#define make_cell_closable(L) ((void)(L)) /* nobody can close a coroutine */
+#define make_cell_closable(L) ((void)(L)) /* these versions can't close a coroutine */
 #define WATCH ""
 #endif
 
-/* finished(cell, ...) -> ...: what a watched call came to, told in its own coroutine. If it has yielded, whoever resumed it
- * last need not have been us. */
+/* finished(cell, ...) -> ...: called inside the coroutine with the results of a call that has a cell. If the call had
+ * yielded, it may have been resumed by somebody else than us, which is why the end is noticed here. */
 static int l_finished(lua_State *L) {
   int n = lua_gettop(L) - 1;
   bool done = came_to_true(L, n);
@@ -284,8 +291,8 @@ static void keep_spare_cell(lua_State *L, int cell) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_cell_key);
 }
 
-/* The function under `nargs` arguments becomes one that calls it and then `finished`; below it is put its cell. Returns
- * how many arguments there are now. */
+/* Replaces the function below `nargs` arguments by one that calls it and then `finished`, with a cell as first
+ * argument; the cell is also put below the function. Returns the new number of arguments. */
 static int watch(lua_State *L, int nargs) {
   push_cell(L);
   lua_insert(L, -nargs - 2);
@@ -296,7 +303,7 @@ static int watch(lua_State *L, int nargs) {
   return nargs + 2;
 }
 
-/* In Lua, since a callback must be able to yield through it. */
+/* This function is written in Lua, since a callback must be able to yield across it. */
 static void make_watch(lua_State *L) {
   static const char text[] =
       "local finished = ... return function(cell, f, ...) " WATCH "return finished(cell, f(...)) end";
@@ -306,22 +313,23 @@ static void make_watch(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &watch_key);
 }
 
-/* Calls. */
+/* Calls */
 
-/* Each call has a coroutine that nobody has seen before. One that has run to its end can't serve again: who has kept it,
- * to resume it later or to know who runs, would meet a stranger in it. */
+/* Each call gets a new coroutine. One that has run to its end isn't used again: a program may have kept it, to resume
+ * it later or to know which coroutine runs, and would find another call in it. */
 
 static void set_spare(lua_State *L, xb_state *st, lua_State *co) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &spare_key);
   st->spare = co;
 }
 
-/* The hook that lua sets for Ctrl-C: it raises at the next instruction, whatever that is. */
+/* Is this the hook that the command lua sets for Ctrl-C? It raises an error at the next instruction. */
 static bool is_interrupt(int mask, int count) {
   return mask == (LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT) && count == 1;
 }
 
-/* The host's hook as it is now, such as one that counts instructions. But Ctrl-C is to end what waits, not a callback. */
+/* Gives the coroutine the host's current debug hook, such as one that counts instructions. The hook for Ctrl-C isn't
+ * copied: it is to end the wait in the main program, not a callback. */
 static void copy_hook(lua_State *L, lua_State *co) {
   lua_Hook hook = lua_gethook(L);
   int mask = lua_gethookmask(L), count = lua_gethookcount(L);
@@ -330,7 +338,7 @@ static void copy_hook(lua_State *L, lua_State *co) {
     lua_sethook(co, hook, mask, count);
 }
 
-/* A coroutine on top of the stack. */
+/* Pushes a coroutine. */
 static lua_State *push_coroutine(lua_State *L, xb_state *st) {
   lua_State *co = st->spare;
   if (co) {
@@ -360,7 +368,7 @@ static int resume(lua_State *L, lua_State *co, xb_state *st, const xb_task *task
   int status;
   if (st->nested >= XB_MOST_NESTED) {
     lua_settop(co, 0);
-    lua_pushliteral(L, "C stack overflow"); /* it may raise, so not on a coroutine that isn't running */
+    lua_pushliteral(L, "C stack overflow"); /* this may raise, so it is not done on a coroutine that isn't running */
     lua_xmove(L, co, 1);
     return LUA_ERRRUN;
   }
@@ -382,7 +390,7 @@ int xb_l_owned(lua_State *L) {
   return 0;
 }
 
-/* Has the owner of `co` taken the error object on top of the stack, which stays there? */
+/* Has the owner of `co` (xb_l_owned) taken the error object on top of the stack? It stays there. */
 static bool is_taken(lua_State *L, lua_State *co) {
   int object = lua_gettop(L);
   bool taken = false;
@@ -399,13 +407,13 @@ static bool is_taken(lua_State *L, lua_State *co) {
   return taken;
 }
 
-/* It has thrown: what is told, with its traceback. Then its to-be-closed variables are closed, by functions that may throw
- * in their turn. */
+/* The coroutine has raised an error: reports it with its traceback. Then its to-be-closed variables are closed, by
+ * functions that may raise errors in turn. */
 static void unwind(lua_State *L, lua_State *co, const xb_site *site) {
   lua_xmove(co, L, 1);
   lua_pushvalue(L, -1);
   lua_pushvalue(L, -1);
-  lua_xmove(L, co, 1); /* a copy stays there, to be replaced by what closing throws */
+  lua_xmove(L, co, 1); /* a copy stays there, which an error raised by closing replaces */
   if (is_taken(L, co)) lua_pop(L, 1);
   else xb_report(L, co, site);
   if (lua_resetthread(co) != LUA_OK) {
@@ -416,7 +424,7 @@ static void unwind(lua_State *L, lua_State *co, const xb_site *site) {
   lua_pop(L, 1);
 }
 
-/* One stretch of a coroutine's life. true: it is over, and its results are on its stack. */
+/* Resumes the coroutine once. true: it is over, and its results are on its stack. */
 static bool run(lua_State *L, lua_State *co, const xb_task *task, int nargs, int *results, const xb_site *site) {
   int status = resume(L, co, site->st, task, nargs, results);
   if (status == LUA_YIELD) {
@@ -435,18 +443,18 @@ xb_outcome xb_call(lua_State *L, int nargs, const xb_task *task, const char *wha
   int at, results, watched = task->conn != NULL;
   xb_outcome outcome = XB_WAITS;
   luaL_checkstack(L, 20, "a callback");
-  lua_pushvalue(L, site.func); /* to be known when it has thrown */
+  lua_pushvalue(L, site.func); /* a copy, to be told together with an error */
   lua_insert(L, site.func);
   if (watched) nargs = watch(L, nargs);
   co = push_coroutine(L, task->st);
   lua_insert(L, -nargs - 2);
-  at = lua_gettop(L) - nargs - 1; /* a watched call's cell is below it */
+  at = lua_gettop(L) - nargs - 1; /* the call's cell, if it has one, is below it */
   luaL_checkstack(co, nargs + 5, "a callback");
   lua_xmove(L, co, nargs + 1);
   if (run(L, co, task, nargs, &results, &site)) {
     outcome = came_to_true(co, results) ? XB_TRUE : XB_OVER;
     finish(L, task, outcome == XB_TRUE);
-    lua_pop(co, results); /* with something on its stack it would pass for one that has not begun */
+    lua_pop(co, results); /* with results on its stack it would look like a coroutine that has not begun */
     if (watched) keep_spare_cell(L, at - 1);
   } else if (watched) {
     keep_task(L, at, at - 1, task, &site);
@@ -457,7 +465,7 @@ xb_outcome xb_call(lua_State *L, int nargs, const xb_task *task, const char *wha
   return outcome;
 }
 
-/* An allocation that fails may still make Lua collect, but that runs no finalizer. */
+/* An allocation that fails makes Lua run a full cycle even then, but that calls no finalizers. */
 int xb_undisturbed(lua_State *L, int nargs) {
   int status;
   bool runs = lua_gc(L, LUA_GCISRUNNING, 0) != 0;
@@ -472,7 +480,7 @@ xm_question *xb_asked_now(const xb_conn *conn) {
   return now && now->conn == conn ? now->question : NULL;
 }
 
-/* Those whose end a connection that drains waits for. */
+/* The kinds of calls for whose end a draining connection waits. */
 static bool is_of_what_came(const char *what) {
   static const char *const names[] = {"handler", "callback", "tap", "response"};
   size_t i;
@@ -481,7 +489,7 @@ static bool is_of_what_came(const char *what) {
   return false;
 }
 
-/* Coroutine and cell are on top of the stack. */
+/* The coroutine and the table like a cell are on top of the stack: is it a suspended call of this connection? */
 static bool is_untold(lua_State *L, const xb_conn *conn) {
   lua_State *co = lua_tothread(L, -2);
   bool is = co && lua_status(co) == LUA_YIELD && lua_istable(L, -1);
@@ -501,7 +509,7 @@ size_t xb_count_untold(lua_State *L, const xb_conn *conn) {
   return n;
 }
 
-/* The task that waits in the cell at `cell`, if it is one. */
+/* The task in the cell at index `cell`; NULL: it isn't a cell, or has none. */
 static const xb_task *waiting_task(lua_State *L, int cell) {
   const xb_task *task = NULL;
   if (!lua_istable(L, cell)) return NULL;
@@ -511,7 +519,8 @@ static const xb_task *waiting_task(lua_State *L, int cell) {
   return task;
 }
 
-/* The cell of the coroutine on top of the stack, or what is like one; nil: it is none of ours. */
+/* Pushes the cell of the coroutine on top of the stack, or the table like one; nil: the coroutine isn't a call of
+ * ours. */
 static void push_cell_of(lua_State *L) {
   push_cells(L);
   lua_pushvalue(L, -2);
@@ -525,7 +534,8 @@ static void push_cell_of(lua_State *L) {
   lua_remove(L, -2);
 }
 
-/* Takes it out of the cell on top of the stack, in the places behind that. */
+/* Pushes connection, stanza and function out of the cell on top of the stack, and returns the site with their
+ * indexes. */
 static xb_site push_kept_site(lua_State *L, xb_state *st) {
   int cell = lua_gettop(L), i;
   xb_site site = {.st = st, .what = "task"};
@@ -537,7 +547,7 @@ static xb_site push_kept_site(lua_State *L, xb_state *st) {
   return site;
 }
 
-/* It may have been the last that a connection waits for. */
+/* The call that was resumed may have been the last one that a draining connection waits for. */
 static void note_resumed(lua_State *L, const xb_site *site) {
   xb_conn *conn = site->conn ? lua_touserdata(L, site->conn) : NULL;
   if (conn && conn->c && conn->draining) xb_mark_ready(conn);
@@ -559,11 +569,11 @@ void xb_resume(lua_State *L, xb_state *st) {
   int at = lua_gettop(L), cell = at + 1, results;
   if (co && co != L && lua_status(co) == LUA_YIELD) {
     xb_site site;
-    push_cell_of(L); /* now: a coroutine that throws lets go of it */
+    push_cell_of(L); /* before the coroutine runs: one that raises an error doesn't have it any more */
     site = push_kept_site(L, st);
     if (run(L, co, waiting_task(L, cell), 0, &results, &site)) {
       xb_task task = lua_istable(L, cell) ? take_task(L, cell) : (xb_task){0};
-      finish(L, &task, false); /* unless it is finished, it threw */
+      finish(L, &task, false); /* if the task is still there, the coroutine has raised an error */
       lua_pop(co, results);
     }
     note_resumed(L, &site);

@@ -11,8 +11,8 @@
 int xb_l_receive(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   xb_note_asked(conn);
-  if (conn->handler == XB_NO_HANDLER && xb_receive(L, conn, 1)) { /* else the handler has it first */
-    xb_mark_ready(conn); /* there is room again */
+  if (conn->handler == XB_NO_HANDLER && xb_receive(L, conn, 1)) { /* if there is a handler, it gets the stanza first */
+    xb_mark_ready(conn); /* the queue has room again, so reading may go on */
     return 1;
   }
   lua_pushnil(L);
@@ -21,9 +21,10 @@ int xb_l_receive(lua_State *L) {
   return 2;
 }
 
-static const char default_key; /* of the registry */
+static const char default_key; /* registry key */
 
-/* Not every Lua has functions of C that are the same each time they are pushed. */
+/* The default handler is kept in the registry: not in every Lua is a C function equal to itself when it is pushed
+ * again. */
 void xb_be_default_handler(lua_State *L) { lua_rawsetp(L, LUA_REGISTRYINDEX, &default_key); }
 
 void xb_push_default_handler(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &default_key); }
@@ -37,13 +38,13 @@ static bool is_default_handler(lua_State *L, int index) {
   return yes;
 }
 
-/* The function on top of the stack becomes the handler of the connection at 1; pops it. */
+/* Pops the function on top of the stack and makes it the handler of the connection at index 1. */
 static void set_handler(lua_State *L, xb_conn *conn) {
   conn->decided = true;
   conn->handler = is_default_handler(L, -1) ? XB_DEFAULT_HANDLER : XB_OWN_HANDLER;
   xb_set_part(L, 1, XB_HANDLER);
   xb_keep_alive(L, conn);
-  xb_mark_ready(conn); /* for what was queued before */
+  xb_mark_ready(conn); /* so that what is queued is dispatched */
   xb_begun(L);
 }
 
@@ -58,7 +59,7 @@ int xb_l_set_handler(lua_State *L) {
 
 int xb_l_stop_handler(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
-  if (conn->handler != XB_NO_HANDLER) xb_note_asked(conn); /* who had one will want the rest */
+  if (conn->handler != XB_NO_HANDLER) xb_note_asked(conn); /* a program that had a handler will ask for what follows */
   conn->handler = XB_NO_HANDLER;
   conn->decided = true;
   lua_pushnil(L);
@@ -77,7 +78,7 @@ static void refuse_filter(lua_State *L, const char *key, const char *why) {
   luaL_argerror(L, 3, lua_pushfstring(L, "filter.%s: %s", key, why));
 }
 
-/* NULL: it isn't asked for. The string stays on the stack until the call is over. */
+/* The value of a filter's field; NULL: it has none. The string stays on the stack until the call is over. */
 static const char *filter_field(lua_State *L, const char *key) {
   const char *s;
   size_t n;
@@ -91,7 +92,7 @@ static const char *filter_field(lua_State *L, const char *key) {
   return s;
 }
 
-/* Of any other stanza there is none. */
+/* The field `name`, which must be a stanza's. */
 static const char *filter_name(lua_State *L) {
   const char *s = filter_field(L, "name");
   if (!s || strcmp(s, "message") == 0 || strcmp(s, "presence") == 0 || strcmp(s, "iq") == 0) return s;
@@ -117,7 +118,7 @@ static void check_filter_keys(lua_State *L) {
   }
 }
 
-/* How the filter at 3 wants its function to be called. */
+/* The flags for XB_MODES of the filter at index 3. */
 static unsigned filter_mode(lua_State *L) {
   const char *s = filter_field(L, "serial");
   if (!s) return 0;
@@ -127,7 +128,7 @@ static unsigned filter_mode(lua_State *L) {
   return 0;
 }
 
-/* The function at 2 becomes that slot's, of a part; `key` is its in XB_MODES. May raise. */
+/* Puts the function at index 2 in that slot of the part, and its flags under `key` in XB_MODES. May raise. */
 static void put_function(lua_State *L, int part, uint64_t slot, lua_Integer key, unsigned mode) {
   xb_push_part(L, 1, XB_MODES);
   if (mode) lua_pushinteger(L, mode);
@@ -138,7 +139,7 @@ static void put_function(lua_State *L, int part, uint64_t slot, lua_Integer key,
   lua_rawseti(L, -2, (lua_Integer)slot);
 }
 
-/* It is gone; takes no memory. */
+/* Removes the function of that slot, and what belongs to it. Takes no memory. */
 static void take_function(lua_State *L, xb_conn *conn, int at, int part, uint64_t slot, lua_Integer key) {
   xb_push_part(L, at, part);
   lua_pushnil(L);
@@ -153,7 +154,8 @@ static void take_function(lua_State *L, xb_conn *conn, int at, int part, uint64_
   lua_pop(L, 1);
 }
 
-/* The filter at 3: NULL, or `f` filled in, and how its function is called. Its strings stay on the stack. */
+/* Reads the filter at index 3: returns `f`, filled in, or NULL when there is no filter; and the flags of its function.
+ * The strings stay on the stack. */
 static const xm_filter *read_filter(lua_State *L, xm_filter *f, unsigned *mode) {
   lua_settop(L, 3);
   *mode = 0;
@@ -166,8 +168,8 @@ static const xm_filter *read_filter(lua_State *L, xm_filter *f, unsigned *mode) 
   return f;
 }
 
-/* set_callback(cb, filter), set_callback_once(cb, filter). Where nobody has decided who gets stanzas, the first
- * installs what calls it. */
+/* set_callback(cb, filter), set_callback_once(cb, filter). If the program has neither set nor stopped a handler, the
+ * first callback sets the default handler, which calls callbacks. */
 static int add_callback(lua_State *L, unsigned once) {
   xb_conn *conn = xb_check_conn(L);
   xm_filter room;
@@ -177,8 +179,9 @@ static int add_callback(lua_State *L, unsigned once) {
   luaL_checktype(L, 2, LUA_TFUNCTION);
   f = read_filter(L, &room, &mode);
   slot = xm_filters_last(conn->callbacks) + 1;
-  put_function(L, XB_CALLBACKS, slot, (lua_Integer)slot, mode | once); /* first: no slot is ever without its function */
-  if (!conn->decided) xb_pin(L, conn); /* what needs memory comes before what is done */
+  put_function(L, XB_CALLBACKS, slot, (lua_Integer)slot, mode | once); /* before the filter: no filter is ever without
+                                                                          its function */
+  if (!conn->decided) xb_pin(L, conn); /* now, as it needs memory */
   if (xm_filters_add(conn->callbacks, f) < 0) {
     xb_remove_callback(L, conn, 1, slot);
     return luaL_error(L, "not enough memory");
@@ -226,7 +229,7 @@ static void remove_tap(lua_State *L, int at, xb_conn *conn, uint64_t slot) {
   take_function(L, conn, at, XB_TAPS, slot, -(lua_Integer)slot);
 }
 
-/* off() -> was it still there? Its connection and slot are upvalues. */
+/* off() -> was the tap still there? Its connection and slot are upvalues. */
 static int l_off(lua_State *L) {
   xb_conn *conn = lua_touserdata(L, lua_upvalueindex(1));
   uint64_t slot = (uint64_t)lua_tointeger(L, lua_upvalueindex(2));
@@ -236,7 +239,7 @@ static int l_off(lua_State *L) {
     lua_pushvalue(L, lua_upvalueindex(1));
     remove_tap(L, 1, conn, slot);
     xb_keep_alive(L, conn);
-    xb_mark_ready(conn); /* what was parked for it may go on */
+    xb_mark_ready(conn); /* stanzas that were parked for it may be dispatched now */
   }
   lua_pushboolean(L, was);
   return 1;
@@ -254,8 +257,8 @@ int xb_l_tap(lua_State *L) {
   lua_pushvalue(L, 1);
   lua_pushinteger(L, 0);
   lua_pushcclosure(L, l_off, 2);
-  lua_insert(L, 4);                         /* below the filter's strings */
-  slot = xm_filters_last(conn->taps) + 1; /* now that nothing below runs finalizers, which might add one */
+  lua_insert(L, 4);                         /* below the filter's strings, which stay on top */
+  slot = xm_filters_last(conn->taps) + 1; /* nothing below runs finalizers, which could add another tap */
   lua_pushinteger(L, (lua_Integer)slot);
   lua_setupvalue(L, 4, 2);
   put_function(L, XB_TAPS, slot, -(lua_Integer)slot, mode);
@@ -264,7 +267,7 @@ int xb_l_tap(lua_State *L) {
     return luaL_error(L, "not enough memory");
   }
   xb_keep_alive(L, conn);
-  xb_mark_ready(conn); /* for what was queued before */
+  xb_mark_ready(conn); /* so that what is queued is dispatched */
   xb_begun(L);
   lua_settop(L, 4);
   return 1;

@@ -2,7 +2,7 @@
 
 #include "call.h"
 
-enum { COROUTINE = 2048 }; /* bytes, about, that a call which waits takes besides its stanza */
+enum { COROUTINE = 2048 }; /* approximate number of bytes that a suspended call takes besides its stanza */
 
 size_t xb_size_of(const xm_tape *t) { return t->bytes.last + t->n * 64; }
 

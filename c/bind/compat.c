@@ -11,12 +11,13 @@ void xb_check_lua(lua_State *L) {
 #elif LUA_VERSION_NUM == 503
   int version = (int)*lua_version(NULL);
 #else
-  int version = LUA_VERSION_NUM; /* only this one has what a module built for it is linked with */
+  int version = LUA_VERSION_NUM; /* a module built for 5.1 doesn't load into another version: the symbols that it needs
+                                    are missing there */
 #endif
   if (version != LUA_VERSION_NUM)
     luaL_error(L, "xmpp.core was built for " XB_LUA ", this is Lua %d.%d", version / 100, version % 100);
 #if LUA_VERSION_NUM >= 503
-  luaL_checkversion(L); /* it has numbers of the same kind, too */
+  luaL_checkversion(L); /* checks the kinds of numbers as well */
 #endif
 }
 
@@ -88,7 +89,7 @@ static void push_plain(lua_State *L, int i) {
   const char *type;
   switch (lua_type(L, i)) {
     case LUA_TSTRING:
-    case LUA_TNUMBER: lua_pushvalue(L, i); break; /* lua_tolstring makes the copy a string */
+    case LUA_TNUMBER: lua_pushvalue(L, i); break; /* lua_tolstring turns the copy into a string */
     case LUA_TBOOLEAN: lua_pushstring(L, lua_toboolean(L, i) ? "true" : "false"); break;
     case LUA_TNIL: lua_pushliteral(L, "nil"); break;
     default:
@@ -107,7 +108,7 @@ const char *xb_tolstring(lua_State *L, int i, size_t *n) {
   return lua_tolstring(L, -1, n);
 }
 
-/* One level of a traceback, in the words of Lua 5.4. */
+/* One level of a traceback, worded as in Lua 5.4. */
 static void push_level(lua_State *L, lua_State *of, lua_Debug *at) {
   lua_getinfo(of, "Snl", at);
   lua_pushfstring(L, "\n\t%s:", at->short_src);
@@ -121,7 +122,7 @@ static void push_level(lua_State *L, lua_State *of, lua_Debug *at) {
   lua_concat(L, 3);
 }
 
-/* The innermost 20 levels are enough for whoever reads it. */
+/* Only the innermost 20 levels are written, which is enough to find the error. */
 void xb_traceback(lua_State *L, lua_State *of, const char *text) {
   lua_Debug at;
   int level;
@@ -154,8 +155,9 @@ void xb_setfuncs(lua_State *L, const luaL_Reg *f) {
   }
 }
 
-/* Below a C function (pcall, table.sort, require) nothing can. Of an iterator or a metamethod 5.1 doesn't tell; there the
- * yield itself raises. Deeper than 200 calls nobody looks: each look counts from the top. */
+/* A coroutine can't yield across a C function (pcall, table.sort, require). 5.1 doesn't tell about iterators and
+ * metamethods: there the yield itself raises. Only 200 levels are examined, since lua_getstack counts from the top each
+ * time. */
 int xb_l_can_yield(lua_State *L) {
   lua_Debug at;
   int level;

@@ -1,8 +1,8 @@
-/* compat: the names of Lua 5.4's API on Lua 5.5, 5.3, 5.1 and LuaJIT 2.1, so that the rest of the binding is written for one
- * Lua. Only what the binding uses, and only as far as it uses it. The one door to Lua's headers. Rank 0.
+/* compat: gives Lua 5.5, 5.3, 5.1 and LuaJIT 2.1 the names of Lua 5.4's C API, so that the rest of the binding is
+ * written for one Lua. It covers only the functions, and only the behaviour, that the binding uses. The only file that
+ * includes Lua's headers. Rank 0.
  *
- * Of LuaJIT nothing is used but what Lua 5.1 has, too: a module built for one of them runs in the other.
- */
+ * Of LuaJIT it uses nothing that Lua 5.1 lacks, so that a module built for one of the two runs in the other. */
 #ifndef XB_COMPAT_H
 #define XB_COMPAT_H
 
@@ -22,12 +22,12 @@
 #error "xmpp is for Lua 5.5, 5.4, 5.3, 5.1 and LuaJIT 2.1: set LUA and LUA_PC"
 #endif
 
-/* Raises when this module was built for another Lua than the one that runs. */
+/* Raises an error when this module was built for another Lua version than the one that is running. */
 void xb_check_lua(lua_State *L);
 
 #if LUA_VERSION_NUM < 504
 
-/* A value of a userdata's own must be a table: 5.1 has no other. */
+/* A userdata's user value must be a table: in 5.1 it is the environment, which can be nothing else. */
 #if LUA_VERSION_NUM == 503
 #define lua_getiuservalue(L, i, n) lua_getuservalue(L, i)
 #define lua_setiuservalue(L, i, n) lua_setuservalue(L, i)
@@ -39,7 +39,8 @@ void xb_check_lua(lua_State *L);
 #endif
 #define lua_newuserdatauv(L, size, n) lua_newuserdata(L, size)
 
-/* The coroutine's stack must have been empty but for the function and its arguments. */
+/* Before the call, the coroutine's stack must hold nothing but the function and its arguments: everything on it
+ * afterwards counts as a result. */
 static inline int xb_resume_counting(lua_State *co, lua_State *from, int n, int *results) {
   int status = xb_resume_by(co, from, n);
   (void)from;
@@ -47,7 +48,7 @@ static inline int xb_resume_counting(lua_State *co, lua_State *from, int n, int 
   return status;
 }
 #define lua_resume(co, from, n, results) xb_resume_counting(co, from, n, results)
-#define lua_resetthread(co) ((void)(co), LUA_OK) /* there is nothing to be closed */
+#define lua_resetthread(co) ((void)(co), LUA_OK) /* these versions have no to-be-closed variables */
 
 int xb_typeerror(lua_State *L, int arg, const char *wanted);
 #define luaL_argexpected(L, yes, arg, wanted) ((void)((yes) || xb_typeerror(L, arg, wanted)))
@@ -56,10 +57,10 @@ int xb_typeerror(lua_State *L, int arg, const char *wanted);
 
 #if LUA_VERSION_NUM == 501
 
-#ifndef LUA_OK /* LuaJIT has these, not under the same conditions everywhere */
+#ifndef LUA_OK /* LuaJIT defines this, but not in every build */
 #define LUA_OK 0
 #endif
-#ifndef LUA_GCISRUNNING /* LuaJIT has it; 5.1 answers -1, as to whatever it doesn't know */
+#ifndef LUA_GCISRUNNING /* LuaJIT defines it; 5.1's lua_gc returns -1 for any option that it doesn't know */
 #define LUA_GCISRUNNING 9
 #endif
 #undef luaL_newlib
@@ -71,11 +72,12 @@ static inline int xb_absindex(lua_State *L, int i) {
 #define lua_absindex(L, i) xb_absindex(L, i)
 #define lua_rawlen(L, i) lua_objlen(L, i)
 
-/* Where there is one kind of number: what reads back the same when it is written as an integer. */
+/* These versions have one kind of number: an integer is a number that reads back the same when it is written as an
+ * integer. */
 int xb_isinteger(lua_State *L, int i);
 #define lua_isinteger(L, i) xb_isinteger(L, i)
 
-/* 5.1 says nothing of what it pushes. */
+/* In 5.1 these functions don't return the type, or the string, of what they push. */
 int xb_rawgeti(lua_State *L, int i, lua_Integer n);
 void xb_rawseti(lua_State *L, int i, lua_Integer n);
 int xb_rawgetp(lua_State *L, int i, const void *p);
@@ -99,16 +101,18 @@ void xb_setfuncs(lua_State *L, const luaL_Reg *f);
 #define luaL_newlibtable(L, f) lua_createtable(L, 0, sizeof(f) / sizeof *(f) - 1)
 #define luaL_newlib(L, f) (luaL_newlibtable(L, f), xb_setfuncs(L, f))
 
-/* can_yield() -> might the coroutine that calls this yield? LuaJIT has coroutine.isyieldable. */
+/* can_yield() -> may the coroutine that calls this yield? LuaJIT has coroutine.isyieldable for it. */
 int xb_l_can_yield(lua_State *L);
 
-/* Here lua_checkstack raises when there is no memory, which xb_write mustn't: it asks for all that it may need first. */
-#define XB_WALK_STACK(step, depth) (4 * (depth) + (step))
-/* Here a coroutine begins to count calls of C anew, so that nobody else sees the end of C's stack coming. */
+/* In 5.1 lua_checkstack raises an error when there is no memory, which must not happen inside xb_write: it reserves all
+ * the stack that a table may need before it begins. */
+#define XB_WRITE_STACK(step, depth) (4 * (depth) + (step))
+/* In 5.1 each coroutine counts its nested C calls from 0, so Lua itself doesn't notice when nested coroutines use up
+ * the C stack. */
 #define XB_MOST_NESTED 190
 #else
 #define XB_MOST_NESTED UINT_MAX
-#define XB_WALK_STACK(step, depth) (step)
+#define XB_WRITE_STACK(step, depth) (step)
 #endif
 
 #endif

@@ -15,7 +15,7 @@
 static const char *string_option(lua_State *L, const char *key, size_t *n) {
   const char *s = NULL;
   lua_getfield(L, 1, key);
-  if (!lua_isnil(L, -1)) s = luaL_checklstring(L, -1, n); /* the table keeps it */
+  if (!lua_isnil(L, -1)) s = luaL_checklstring(L, -1, n); /* kept alive by the table */
   lua_pop(L, 1);
   return s;
 }
@@ -66,11 +66,11 @@ static void read_bounds(lua_State *L, xm_bounds *b) {
   b->ns = size_option(L, "max_namespace", b->ns);
 }
 
-/* Of the table on top of the stack. */
+/* A field of the table on top of the stack. */
 static const char *text_field(lua_State *L, const char *key, size_t *n) {
   const char *s;
   lua_getfield(L, -1, key);
-  s = lua_isnil(L, -1) ? NULL : luaL_checklstring(L, -1, n); /* the table keeps it */
+  s = lua_isnil(L, -1) ? NULL : luaL_checklstring(L, -1, n); /* kept alive by the table */
   lua_pop(L, 1);
   return s;
 }
@@ -83,7 +83,7 @@ static double number_field(lua_State *L, const char *key) {
   return x;
 }
 
-/* The option `via`, which has been checked. */
+/* Reads the option `via`, which has been checked. */
 static void read_proxy(lua_State *L, xm_proxy *p) {
   lua_getfield(L, 1, "via");
   if (!lua_isnil(L, -1)) {
@@ -152,7 +152,7 @@ static void read_options(lua_State *L, xm_conn_options *o, xb_conn *conn) {
   o->wake_arg = conn;
 }
 
-/* session.stanzas, as an array that Lua owns, left on the stack. */
+/* Reads session.stanzas into an array, a userdata that is left on the stack. */
 static const xm_sm_stanza *read_stanzas(lua_State *L, size_t *n) {
   const xm_loop *l = xb_state_of(L)->loop;
   xm_sm_stanza *list;
@@ -171,7 +171,8 @@ static const xm_sm_stanza *read_stanzas(lua_State *L, size_t *n) {
   return list;
 }
 
-/* The option `session`, which has been checked; what it needs stays on the stack. NULL: there is none. */
+/* Reads the option `session`, which has been checked; the values that the result points to stay on the stack. NULL:
+ * there is none. */
 static const xm_conn_session *read_session(lua_State *L, xm_conn_session *s) {
   lua_getfield(L, 1, "session");
   if (lua_isnil(L, -1)) return NULL;
@@ -187,9 +188,9 @@ static const xm_conn_session *read_session(lua_State *L, xm_conn_session *s) {
   return s;
 }
 
-/* TLS contexts: loading the CAs takes tens of milliseconds and most of a megabyte, so connections that trust the same share
- * them. One with a private key is not kept. */
-static const char contexts_key; /* of the registry: what is trusted -> a userdata with the context */
+/* TLS contexts: loading the CAs takes tens of milliseconds and most of a megabyte, so connections that trust the same
+ * CAs share a context. One with a private key isn't shared. */
+static const char contexts_key; /* registry key of a table: what is trusted -> a userdata with the context */
 enum { MOST_CONTEXTS = 8 };
 
 static int l_context_gc(lua_State *L) {
@@ -215,7 +216,7 @@ void xb_open_connect(lua_State *L) {
   lua_pop(L, 1);
 }
 
-/* A file's name, and what tells that it is no longer the same. */
+/* Pushes a file's name, and the data by which a changed file is noticed. */
 static void push_version(lua_State *L, const char *path) {
   struct stat st = {0};
   if (path && stat(path, &st) == 0) {
@@ -225,7 +226,7 @@ static void push_version(lua_State *L, const char *path) {
   }
 }
 
-/* The table of contexts goes to the top of the stack, and what is trusted on top of it. */
+/* Pushes the table of contexts, and a string that says what is trusted, its key. */
 static void push_trust(lua_State *L, const xm_tls_options *o) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &contexts_key);
   push_version(L, o->ca_file);
@@ -234,7 +235,8 @@ static void push_trust(lua_State *L, const xm_tls_options *o) {
   lua_concat(L, 3);
 }
 
-/* l_keep(contexts, trust, ctx): it is kept, and held, last of all. */
+/* l_keep(contexts, trust, ctx): enters the context in the table. The reference to it is taken last, when nothing can
+ * fail any more. */
 static int l_keep(lua_State *L) {
   xm_tls_ctx **kept = lua_newuserdatauv(L, sizeof *kept, 0);
   int n = 0;
@@ -255,7 +257,7 @@ static int l_keep(lua_State *L) {
   return 0;
 }
 
-/* Without memory for it, it isn't kept. */
+/* Keeps the context for later connections; when there is no memory, it isn't kept. */
 static void keep_context(lua_State *L, xm_tls_ctx *ctx) {
   lua_pushcfunction(L, l_keep);
   lua_pushvalue(L, -3);
@@ -291,7 +293,7 @@ static xm_tls_ctx *make_tls(lua_State *L, xm_err *e) {
   return o.cert || o.key ? xm_tls_ctx_new(&o, e) : shared_context(L, &o, e);
 }
 
-/* Legal and closed first, then opened. */
+/* Makes the userdata as that of a closed connection, which is valid at any time; open_conn opens it. */
 static xb_conn *new_conn(lua_State *L) {
   xb_conn *conn = lua_newuserdatauv(L, sizeof *conn, 1);
   int part;
@@ -305,14 +307,14 @@ static xb_conn *new_conn(lua_State *L) {
   }
   lua_getfield(L, 1, "log");
   lua_rawseti(L, -2, XB_LOG);
-  lua_getfield(L, 1, "password"); /* should it have to log in once more, until it is bound */
+  lua_getfield(L, 1, "password"); /* kept until it is bound, in case it has to log in once more */
   lua_rawseti(L, -2, XB_PASSWORD);
   lua_getfield(L, 1, "about");
   if (lua_isnil(L, -1)) lua_pop(L, 1), lua_newtable(L);
   lua_rawseti(L, -2, XB_ABOUT);
   lua_setiuservalue(L, -2, 1);
   xb_register_conn(L, conn, -1);
-  xb_send_herald(L, conn->st);
+  xb_put_sentinel(L, conn->st);
   return conn;
 }
 
@@ -359,8 +361,8 @@ static int open_conn(lua_State *L, xb_conn *conn, xm_err *e) {
   return XM_OK;
 }
 
-/* connect(options, box) -> conn, or nil, err. The options have been checked. The box is filled when it is bound: with the
- * connection, or nil and an error. */
+/* connect(options, box) -> conn, or nil, err. The options have been checked. When the connection is bound, or has
+ * failed, the box is filled: with the connection, or with nil and an error. */
 int xb_l_connect(lua_State *L) {
   xm_err e = {0};
   xb_conn *conn;

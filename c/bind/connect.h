@@ -1,5 +1,5 @@
-/* connect: from a table of options to a connection. The options have been checked in Lua. Rank 7: knows state, fault,
- * parts, jids, wait, stanza, save. */
+/* connect: makes a connection from a table of options, which Lua has checked. Rank 7: knows state, fault, parts, jids,
+ * wait, stanza, save, token. */
 #ifndef XB_CONNECT_H
 #define XB_CONNECT_H
 
@@ -7,7 +7,7 @@
 
 int xb_l_connect(lua_State *L);
 void xb_open_connect(lua_State *L);
-/* The TLS sessions that contexts have kept. */
+/* Drops the TLS sessions that the shared contexts have kept. */
 void xb_forget_sessions(lua_State *L);
 
 #endif

@@ -22,29 +22,30 @@
 #include "wait.h"
 
 enum {
-  CALLS_A_TURN = 128, /* of one connection, then others have their turn */
-  FEW = 16            /* who want a stanza, or children that it has: no memory is taken for these */
+  CALLS_A_TURN = 128, /* calls for one connection in a step; then it is another connection's turn */
+  FEW = 16            /* functions that want a stanza, or children that it has, for which no memory is allocated */
 };
 
-/* A stanza on its way to Lua: its table is made when somebody wants it, once. */
+/* A stanza that is being dispatched. Its table is made once, when somebody wants it. */
 typedef struct dispatch {
   lua_State *L;
   xb_conn *conn;
-  int at;                /* the connection's userdata */
+  int at;                /* index of the connection's userdata */
   const xm_tape *tape;   /* NULL: the stanza is a table already */
-  int table;             /* the stanza's; 0: not made yet */
-  size_t size;           /* bytes that it takes, about; 0: not known */
-  xm_question *question; /* it is an iq that must be answered */
+  int table;             /* index of the stanza's table; 0: it isn't made yet */
+  size_t size;           /* approximate number of bytes that it takes; 0: not known */
+  xm_question *question; /* set if it is an iq that must be answered */
 } dispatch;
 
-/* Makes it, and leaves it on the stack for the rest of the dispatch. Nothing may have been pushed that is popped before. */
+/* Makes the table, and leaves it on the stack for the rest of the dispatch. The caller must not have pushed anything
+ * that it will pop. */
 static void need_table(dispatch *d) {
   if (d->table) return;
   xb_push_stanza(d->L, d->tape);
   d->table = lua_gettop(d->L);
 }
 
-/* How a function is called: with whose name for its errors, and what is to be done when it is over. */
+/* How a function is called: the name that is told with its errors, and what is to be done when the call is over. */
 typedef struct way {
   const char *what;
   uint64_t once; /* a once-callback's slot */
@@ -68,14 +69,14 @@ static void over(lua_State *L, const xb_task *t, bool done) {
 
 static const xb_duty duty = {waits, over};
 
-/* Calls the function on top of the stack with stanza and connection. The memory for that has been taken, where there is
- * something to be done when it is over. */
+/* Calls the function on top of the stack with stanza and connection. If something is to be done when the call is over,
+ * xb_prepare_call must have been called before. */
 static xb_outcome deliver(dispatch *d, const way *how) {
   xb_outcome outcome;
   xb_task task = {.st = d->conn->st, .question = d->question, .once = how->once, .line = how->line, .size = d->size};
   if (d->question) xm_question_hold(d->question);
   if (d->question || how->once || how->line || d->conn->suspends)
-    task.conn = d->conn, task.duty = &duty; /* to watch each call would cost who never waits */
+    task.conn = d->conn, task.duty = &duty; /* watching every call would slow down programs whose calls never wait */
   lua_pushvalue(d->L, d->table);
   lua_pushvalue(d->L, d->at);
   outcome = xb_call(d->L, 2, &task, how->what, d->at, d->table);
@@ -83,7 +84,7 @@ static xb_outcome deliver(dispatch *d, const way *how) {
   return outcome;
 }
 
-/* The callback or tap with that key goes to the top of the stack; false, and nothing there: a finalizer has taken it away. */
+/* Pushes the callback or tap with that key; false, and nothing is pushed: a finalizer has removed it. */
 static bool push_function(dispatch *d, lua_Integer key) {
   xb_push_part(d->L, d->at, key < 0 ? XB_TAPS : XB_CALLBACKS);
   lua_rawgeti(d->L, -1, key < 0 ? -key : key);
@@ -93,7 +94,7 @@ static bool push_function(dispatch *d, lua_Integer key) {
   return false;
 }
 
-/* Calls it. */
+/* Calls the callback or tap that push_function has pushed. */
 static xb_outcome call(dispatch *d, lua_Integer key, unsigned mode, xb_line *line) {
   way how = {.what = key < 0 ? "tap" : "callback", .once = mode & XB_ONCE ? (uint64_t)key : 0, .line = line};
   return deliver(d, &how);
@@ -106,14 +107,15 @@ static bool join_line(dispatch *d, lua_Integer key, const xm_spelled *from) {
   return xb_join_line(d->L, d->conn, d->at, key, from->s, from->n, &turn);
 }
 
-/* One at a time for each sender. Taking memory runs finalizers, by which a call may end, or begin. */
+/* Calls the function, or lets the stanza wait while it is being called for the same sender. Allocating may run
+ * finalizers, by which such a call may end, or begin. */
 static xb_outcome call_in_turn(dispatch *d, lua_Integer key, unsigned mode) {
   xm_jid room[2];
   xm_spelled from;
   xb_line *line;
   size_t n;
   const char *s;
-  xb_push_attribute(d->L, d->table, "from"); /* which keeps it */
+  xb_push_attribute(d->L, d->table, "from"); /* the string stays on the stack */
   s = lua_tolstring(d->L, -1, &n);
   from = xm_spelled_of(s ? s : "", s ? n : 0, room);
   do {
@@ -130,13 +132,13 @@ static xb_outcome call_in_turn(dispatch *d, lua_Integer key, unsigned mode) {
 static xb_outcome to_function(dispatch *d, lua_Integer key) {
   unsigned mode = xb_mode(d->L, d->at, key);
   if (mode & XB_SERIAL) return call_in_turn(d, key, mode);
-  if (d->question) xb_prepare_call(d->L, d->conn->st); /* who holds it must be called */
+  if (d->question) xb_prepare_call(d->L, d->conn->st); /* a function that gets the question must really be called */
   return push_function(d, key) ? call(d, key, mode, NULL) : XB_OVER;
 }
 
-/* Those that want a stanza, in order of installation. */
+/* The slots of the callbacks or taps that want a stanza, in the order in which they were set. */
 typedef struct takers {
-  uint64_t few[FEW], *slots; /* these, or where there are more, in a userdata on the stack */
+  uint64_t few[FEW], *slots; /* `slots` points to `few`, or, if there are more, to a userdata on the stack */
   size_t n, room;
 } takers;
 
@@ -146,7 +148,7 @@ static void begin_takers(takers *w) {
   w->room = FEW;
 }
 
-/* More room is needed; this may run finalizers. */
+/* Makes room for w->n slots; this may run finalizers. */
 static void make_room(lua_State *L, takers *w) {
   w->room = w->n;
   w->slots = lua_newuserdatauv(L, w->room * sizeof *w->slots, 0);
@@ -180,20 +182,20 @@ static void find_takers(dispatch *d, xm_filters *f, takers *w) {
   else if (xm_filters_after(f, 0)) find_by_table(d, f, w);
 }
 
-/* The stanza's question, if it is one, is asked when somebody is about to be called for it. */
+/* Remembers the stanza's question, if it is a request; done when somebody is about to be called for it. */
 static void need_question(dispatch *d) {
   if (d->question) return;
   d->question = d->conn->asked = d->tape ? xb_ask_tape(d->conn, d->tape) : xb_ask_table(d->L, d->conn, d->table);
 }
 
-/* What the taps have made of a stanza. */
+/* What the taps have done with a stanza. */
 typedef enum tapped {
   UNTAPPED, /* no tap wanted it */
   SEEN,
-  CONSUMED, /* nobody else gets it */
+  CONSUMED, /* a tap has taken it: nobody else gets it */
 } tapped;
 
-/* Each that wants it and is still there when its turn has come. */
+/* Calls each tap that wants the stanza, if it is still set when its turn comes. */
 static tapped to_taps(dispatch *d) {
   tapped got = UNTAPPED;
   takers w;
@@ -209,7 +211,7 @@ static tapped to_taps(dispatch *d) {
   return got;
 }
 
-/* The same. */
+/* The same for callbacks. */
 static void to_callbacks(dispatch *d) {
   takers w;
   size_t i;
@@ -237,7 +239,7 @@ static void release(dispatch *d) {
     xb_answer_unavailable(d->conn, d->question);
 }
 
-/* What taps have left of it, where there is a handler. */
+/* Gives the handler a stanza that no tap has taken. */
 static void to_handler(dispatch *d) {
   static const way how = {.what = "handler"};
   int handler;
@@ -245,24 +247,24 @@ static void to_handler(dispatch *d) {
     need_question(d);
     to_callbacks(d);
   } else {
-    xb_push_part(d->L, d->at, XB_HANDLER); /* a finalizer may take it away while there is a table made */
+    xb_push_part(d->L, d->at, XB_HANDLER); /* before the table is made: a finalizer could remove it then */
     handler = lua_gettop(d->L);
     need_question(d);
     need_table(d);
-    if (d->question) xb_prepare_call(d->L, d->conn->st); /* who holds it must be called */
+    if (d->question) xb_prepare_call(d->L, d->conn->st); /* a function that gets the question must really be called */
     lua_pushvalue(d->L, handler);
     deliver(d, &how);
   }
 }
 
-/* It waits for its turn, though there is a handler. */
+/* Queues a stanza though there is a handler, since too many calls are suspended. */
 static void park(dispatch *d, bool claimed) {
   need_table(d);
   lua_pushvalue(d->L, d->table);
   xb_push_queue(d->L, d->conn, d->at, d->size, claimed);
 }
 
-/* The waiter, whose response it is, has it first. */
+/* The stanza is the response that this waiter waits for: it gets it before anybody else. */
 static void to_waiter(dispatch *d, xb_waiter *w) {
   xb_waiter_set_pending(w, NULL);
   xb_begin_finish(w);
@@ -271,13 +273,13 @@ static void to_waiter(dispatch *d, xb_waiter *w) {
   xb_finish(d->L, w, 1);
 }
 
-/* Is anybody called for what comes? `handled`: there was a handler. One that is set while a stanza is told to others gets what
- * is queued, and then what comes. */
+/* Will a function be called for this stanza? `handled`: there was a handler when it came. One that is set while the
+ * stanza is being dispatched to others gets what is queued, and then what follows. */
 static bool is_taken(const xb_conn *conn, bool handled) {
   return (handled && conn->handler != XB_NO_HANDLER) || xb_has_taps(conn);
 }
 
-/* The stanza on the tape. */
+/* Dispatches the stanza on the tape. */
 static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
   const xm_tape *t = xm_conn_stanza(conn->c);
   dispatch d = {.L = L, .conn = conn, .at = at, .tape = t, .size = xb_size_of(t)};
@@ -296,7 +298,8 @@ static void dispatch_tape(lua_State *L, xb_conn *conn, int at) {
   release(&d);
 }
 
-/* The table on top of the stack, which was queued before there was a handler, or parked; nil: it isn't there any more. */
+/* Dispatches the table on top of the stack, which was queued before there was a handler, or parked; nil: a tap has
+ * taken it. */
 static void dispatch_queued(lua_State *L, xb_conn *conn, int at, const xb_queued *was) {
   dispatch d = {.L = L, .conn = conn, .at = at, .table = lua_gettop(L), .size = was->size};
   tapped got = UNTAPPED;
@@ -307,7 +310,7 @@ static void dispatch_queued(lua_State *L, xb_conn *conn, int at, const xb_queued
   release(&d);
 }
 
-/* The same where there are taps, and no handler. */
+/* The same when there are taps, and no handler. */
 static void offer_queued(lua_State *L, xb_conn *conn, int at, const xb_queued *was) {
   dispatch d = {.L = L, .conn = conn, .at = at, .table = lua_gettop(L), .size = was->size};
   xb_waiter *w;
@@ -322,12 +325,12 @@ static void offer_queued(lua_State *L, xb_conn *conn, int at, const xb_queued *w
   release(&d);
 }
 
-/* One that waited in a line. */
+/* Dispatches a stanza that has waited in a line. */
 static bool next_in_line(lua_State *L, xb_conn *conn) {
   dispatch d = {.L = L, .conn = conn, .at = 1};
   xb_turn turn;
   if (!conn->due) return false;
-  xb_prepare_call(L, conn->st); /* who has left the line is called */
+  xb_prepare_call(L, conn->st); /* before it leaves the line: then the call must be made */
   if (!xb_next_in_line(L, conn, 1, &turn)) return false;
   d.table = lua_gettop(L);
   d.size = turn.size;
@@ -337,7 +340,7 @@ static bool next_in_line(lua_State *L, xb_conn *conn) {
   return true;
 }
 
-/* default_handler(stanza, conn) */
+/* default_handler(stanza, conn): calls the callbacks. */
 int xb_l_default_handler(lua_State *L) {
   xb_conn *conn = luaL_checkudata(L, 2, XB_CONN);
   dispatch d = {.L = L, .conn = conn, .at = 2, .table = 1};
@@ -352,14 +355,14 @@ int xb_l_default_handler(lua_State *L) {
   return 0;
 }
 
-/* Ends of waits. */
+/* Finishing waiters */
 
 static void forget_password(lua_State *L, int at) {
   lua_pushnil(L);
   xb_set_part(L, at, XB_PASSWORD);
 }
 
-/* The core has kept none. */
+/* The core needs the password once more: it doesn't keep it. */
 static void log_in_again(lua_State *L, xb_conn *conn, int at) {
   size_t n;
   const char *password;
@@ -378,8 +381,8 @@ static void finish_bound(lua_State *L, xb_conn *conn, int at) {
   xb_finish(L, w, 1);
 }
 
-/* Who waits for what has arrived meanwhile? They wait in the order of their stanzas; what others have sent since is no
- * business of theirs. */
+/* The first waiter whose stanzas have all arrived. They wait in the order of their stanzas; stanzas that were sent
+ * later don't concern them. */
 static xb_waiter *find_sent(const xb_conn *conn) {
   xb_waiter *w = xb_find_waiter(conn, XB_SENT);
   if (!w || xm_conn_state_of(conn->c) == XM_CONN_CLOSED) return NULL;
@@ -394,7 +397,7 @@ static void finish_sent(lua_State *L, xb_conn *conn, int *left) {
   }
 }
 
-/* Who waited for the end is told how it ended; everybody else, that it did. */
+/* A waiter for the end is told how the connection ended; every other one, that it has ended. */
 void xb_finish_ended(lua_State *L, xb_conn *conn, xb_waiter *w) {
   const xm_err *why = xm_conn_why(conn->c);
   xb_kind kind = xb_waiter_kind(w);
@@ -423,7 +426,8 @@ static xb_waiter *first_waiter(const xb_conn *conn) {
   return conn->responses.first ? conn->responses.first : conn->waiters.first;
 }
 
-/* May raise, for want of memory, between two of them: then it is gone on with in the next step, as when there are too many. */
+/* Finishes all waiters of a connection that has ended. When memory runs out it may raise after any of them: the next
+ * step goes on with the rest, as it does when there are too many. */
 static void tell_end(lua_State *L, xb_conn *conn, int *left) {
   xb_waiter *w;
   forget_password(L, 1);
@@ -431,12 +435,12 @@ static void tell_end(lua_State *L, xb_conn *conn, int *left) {
   xb_keep_alive(L, conn);
 }
 
-/* Somebody who waits is still to be told. */
+/* Are there waiters still to be finished? */
 static bool is_behind(const xb_conn *conn) {
   return conn->lost.first || (conn->ended && first_waiter(conn)) || (conn->c && find_sent(conn));
 }
 
-/* Nothing more is taken, but by who waits for just that. */
+/* For a draining connection: the stanza is passed over, unless it is the response that a waiter waits for. */
 static void pass_over(lua_State *L, xb_conn *conn) {
   dispatch d = {.L = L, .conn = conn, .at = 1, .tape = xm_conn_stanza(conn->c)};
   xb_waiter *w = xm_route_claim(xm_conn_route(conn->c), d.tape);
@@ -445,14 +449,14 @@ static void pass_over(lua_State *L, xb_conn *conn) {
   if (conn->c) xm_conn_handled(conn->c);
 }
 
-/* What the stanza is to the server is over when it has been dispatched: a handler that waits is on its own. */
+/* To the server, the stanza is handled when it has been dispatched, even if a handler is suspended then. */
 static void on_stanza(lua_State *L, xb_conn *conn) {
   if (xb_passes_over(conn)) return pass_over(L, conn);
   dispatch_tape(L, conn, 1);
   if (conn->c) xm_conn_handled(conn->c);
 }
 
-/* Why the stanza is gone: layer "limit", condition "max-attributes". */
+/* Why the stanza was skipped: layer "limit", condition "max-attributes" or the like. */
 static void set_skipped(const xb_conn *conn, xm_err *why) {
   const xm_tape *t = xm_conn_stanza(conn->c);
   const char *from = xm_tape_get(t, 0, "from", NULL);
@@ -468,7 +472,7 @@ static void set_skipped(const xb_conn *conn, xm_err *why) {
              most, option);
 }
 
-/* The stanza crossed a bound: who waits for it, or asked by it, must not wait in vain. */
+/* The stanza crossed a bound. If it is a response, its waiter is told; if it is a request, its sender gets an error. */
 static void on_skipped(lua_State *L, xb_conn *conn) {
   const xm_tape *t = xm_conn_stanza(conn->c);
   xb_waiter *w = xm_route_claim(xm_conn_route(conn->c), t);
@@ -488,7 +492,7 @@ static void on_skipped(lua_State *L, xb_conn *conn) {
   if (conn->c) xm_conn_handled(conn->c);
 }
 
-/* A message to ourselves has come back, that a program may wait for. */
+/* A message to ourselves has come back, for which the program may be waiting. */
 static void on_probed(lua_State *L, xb_conn *conn) {
   xb_waiter *w = xb_find_numbered(conn, XB_PROBED, xm_conn_probed(conn->c));
   if (!w) return;
@@ -496,7 +500,7 @@ static void on_probed(lua_State *L, xb_conn *conn) {
   xb_finish(L, w, 1);
 }
 
-/* These come once: before anything that may raise. */
+/* What must not be missed of events that come only once: done before anything that may raise. */
 static void note_event(lua_State *L, xb_conn *conn, xm_conn_event ev) {
   if (ev == XM_CONN_ENDED) on_ended(conn);
   if (ev == XM_CONN_ENDED && conn->draining) xb_note_drained(L, conn);
@@ -517,7 +521,8 @@ static void take_event(lua_State *L, xb_conn *conn, xm_conn_event ev) {
   }
 }
 
-/* What is queued for the handler, or not offered to taps yet, comes before anything that is read. */
+/* Dispatches what is queued for the handler, or hasn't been offered to the taps yet: it comes before anything new is
+ * read. */
 static bool next_queued(lua_State *L, xb_conn *conn) {
   xb_queued was;
   if (xb_must_park(conn)) return false;
@@ -531,7 +536,7 @@ static bool next_queued(lua_State *L, xb_conn *conn) {
   return true;
 }
 
-/* What one connection has in a turn: so many calls are left, so many stanzas were dispatched. `more`: there is. */
+/* A connection's turn: how many calls are left, how many stanzas were dispatched, and whether there is more to do. */
 typedef struct turn {
   int left, stanzas;
   bool more;
@@ -549,14 +554,14 @@ static void next_event(lua_State *L, xb_conn *conn) {
   xb_drain_log(L, conn, 1);
 }
 
-/* Tells those who wait for what has come true. */
+/* Finishes the waiters for what has come true. */
 static void tell_waiters(lua_State *L, xb_conn *conn, int *left) {
   if (conn->lost.first) xb_tell_lost(L, conn, left);
   if (conn->ended) tell_end(L, conn, left);
   if (conn->c) finish_sent(L, conn, left);
 }
 
-/* One event, and what is to be told before and after it. */
+/* Handles one event, and reports what has to be reported before and after it. */
 static void work(lua_State *L, xb_conn *conn, turn *t) {
   xm_conn_event ev;
   bool is_stanza;
@@ -581,7 +586,7 @@ static void work(lua_State *L, xb_conn *conn, turn *t) {
   t->more = is_behind(conn) || (ev != XM_CONN_NOTHING && ev != XM_CONN_AGAIN);
 }
 
-/* It, in a protected call: (conn, turn). */
+/* l_work(conn, turn): called in protected mode. */
 static int l_work(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   turn *t = lua_touserdata(L, 2);
@@ -595,8 +600,8 @@ static int l_work(lua_State *L) {
   return 0;
 }
 
-/* Memory ran out where the library itself needed it: the stanza is lost, so the connection must not go on as if nothing
- * had been. */
+/* Memory ran out where the library itself needed it: the stanza is lost. So the link is cut, and the connection doesn't
+ * go on as if nothing had happened. */
 static void break_off(lua_State *L, xb_conn *conn, int at) {
   const xb_site site = {.st = conn->st, .what = "library", .conn = at};
   if (conn->asked && xm_question_release(xm_conn_route(conn->c), conn->asked)) xm_question_free(conn->asked);
@@ -605,14 +610,15 @@ static void break_off(lua_State *L, xb_conn *conn, int at) {
   xm_conn_abort(conn->c);
 }
 
-/* What came out of l_work's protected call. */
+/* The protected call of l_work has failed. */
 static void on_work_failed(lua_State *L, xb_conn *conn, int at, int status) {
   bool between = !conn->st->working;
   xb_mark_ready(conn);
-  /* A debug hook has thrown, as lua's for Ctrl-C does, before the work or behind it: nothing is lost. */
+  /* A debug hook has raised an error, as the command lua's does for Ctrl-C, before an event was handled or after it:
+   * nothing is lost. */
   if (between && status == LUA_ERRRUN) lua_error(L);
   conn->st->working = false;
-  if (conn->ended) lua_error(L); /* who turns the loop must know: some who wait couldn't be told yet */
+  if (conn->ended) lua_error(L); /* whoever runs the loop must know that some waiters couldn't be told yet */
   break_off(L, conn, at);
 }
 

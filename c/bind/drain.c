@@ -5,8 +5,8 @@
 #include "wait.h"
 
 enum {
-  TICK = 100,      /* ms: there are calls whose end nobody tells */
-  GOODBYE = 1000,  /* ms at most, and a tenth of the time, that are kept for the end of the stream */
+  TICK = 100,      /* ms; how often to look whether the calls are over whose end isn't reported (xb_count_untold) */
+  GOODBYE = 1000,  /* ms; a tenth (SHARE) of the time, but at most this, is kept for closing the stream */
   SHARE = 10
 };
 
@@ -16,7 +16,7 @@ bool xb_passes_over(const xb_conn *conn) {
   return conn->draining && (!conn->dry || xm_conn_is_stopping(conn->c));
 }
 
-/* Whose calls wait for this themselves: nobody waits for those. */
+/* The number of calls that themselves wait for this drain; it doesn't wait for those. */
 static size_t count_drainers(lua_State *L, const xb_conn *conn) {
   const xb_waiter *w;
   size_t n = 0;
@@ -30,12 +30,13 @@ static size_t count_drainers(lua_State *L, const xb_conn *conn) {
 
 static size_t minus(size_t a, size_t b) { return a > b ? a - b : 0; }
 
-/* Calls that wait. */
+/* The number of suspended calls that the drain waits for. */
 static size_t count_unfinished(lua_State *L, const xb_conn *conn) {
   return minus(conn->waiting + xb_count_untold(L, conn), count_drainers(L, conn));
 }
 
-/* Those that are due in lines have had their turn. */
+/* Is there something in the queue for a handler or a tap? Stanzas in lines (line.h) that are due have been dispatched
+ * by now. */
 static bool has_queued(const xb_conn *conn) {
   if (conn->handler != XB_NO_HANDLER) return conn->first != conn->last;
   return xb_has_taps(conn) && conn->offered != conn->last;
@@ -48,7 +49,7 @@ static unsigned until(const xb_conn *conn, uint64_t when) {
   return now < when ? (unsigned)(when - now) : 0;
 }
 
-/* false: there is no memory for the timer. */
+/* Checks again after `ms`. false: there is no memory for the timer. */
 static bool look_again(xb_conn *conn, unsigned ms) {
   return xm_timer_start(conn->loop, &conn->drain_timer, ms, on_time, conn) == XM_OK;
 }

@@ -13,7 +13,7 @@ void xb_push_shown(lua_State *L, int index) {
   lua_pushstring(L, shown);
 }
 
-/* shown(s) -> what an error may say of it */
+/* shown(s) -> s as an error may quote it */
 int xb_l_shown(lua_State *L) {
   xb_push_shown(L, 1);
   return 1;
@@ -68,7 +68,7 @@ static bool is_error(lua_State *L, int index) {
   return yes;
 }
 
-/* With what .. takes itself, and with each other. */
+/* Errors and Jids can be concatenated with strings and numbers, and with each other. */
 int xb_l_concat(lua_State *L) {
   int i;
   for (i = 1; i <= 2; i++)
@@ -88,7 +88,7 @@ int xb_l_error(lua_State *L) {
   return 1;
 }
 
-/* A closed connection's tale, for whoever waits on it or tries to use it. */
+/* Says that the connection is closed, and why. */
 void xb_push_closed(lua_State *L, const xb_conn *conn) {
   const xm_err *why = xm_conn_why(conn->c);
   xm_err e = {0};

@@ -2,12 +2,12 @@
 
 #include "state.h"
 
-/* After a flush: somebody may wait for just that, or wants to know of it, or sees what goes over the wire. */
+/* After a flush the connection may have something to report: to waiters, to a sender that watches its stanza, or to the
+ * log. */
 static void wake_who_waits(xb_conn *conn) {
   if (conn->waiters.first || conn->watched || conn->stopped || (conn->logs && xm_buf_len(xm_conn_log(conn->c)))) xb_mark_ready(conn);
 }
 
-/* Inside a step what is sent leaves together at its end. */
 void xb_flush_soon(xb_conn *conn) {
   xb_state *st = conn->st;
   if (!st->stepping) {

@@ -1,12 +1,12 @@
-/* flush: what was sent leaves. Rank 1: knows state. */
+/* flush: hands what has been sent to the kernel. Rank 1: knows state. */
 #ifndef XB_FLUSH_H
 #define XB_FLUSH_H
 
 #include "state.h"
 
-/* At once; inside a step together with the rest, at its end. */
+/* Flushes the connection: at once, or, inside a step, together with all others at the step's end. */
 void xb_flush_soon(xb_conn *conn);
-/* That is there. */
+/* Flushes all connections for which xb_flush_soon was called during the step; called at its end. */
 void xb_flush_all(xb_state *st);
 
 #endif

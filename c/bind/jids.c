@@ -3,8 +3,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "ebb.h"
 #include "fault.h"
+#include "shrink.h"
 #include "spelled.h"
 #include "srv.h"
 #include "state.h"
@@ -15,9 +15,9 @@ const xm_jid *xb_test_jid(lua_State *L, int index) {
   return luaL_testudata(L, index, XB_JID);
 }
 
-static const char jids_key, made_key; /* of the registry: text -> the Jid of that text, weak; how many were made */
+static const char jids_key, made_key; /* registry keys: text -> the Jid of that text, weak; how many were made */
 
-/* The Jid of the text on top of the stack goes there besides, if there is one now. The table is at `jids`. */
+/* Pushes the Jid of the text on top of the stack, if the table at `jids` has one. */
 static bool find(lua_State *L, int jids) {
   lua_pushvalue(L, -1);
   lua_rawget(L, jids);
@@ -26,30 +26,31 @@ static bool find(lua_State *L, int jids) {
   return false;
 }
 
-/* Only as much of the struct as the address needs. */
+/* Makes a userdata with only as much of the struct as the address needs. */
 static void make(lua_State *L, const xm_jid *jid) {
   size_t n = offsetof(xm_jid, str) + xm_jid_len(jid) + 1;
   memcpy(lua_newuserdatauv(L, n, 0), jid, n);
   luaL_setmetatable(L, XB_JID);
 }
 
-/* One more is made. Of very many most may go again, while their table stays as large. */
-static void expect_ebb(lua_State *L) {
+/* Counts the Jids that are made. After each XB_MANY of them the weak table may have grown far larger than it needs to
+ * be. */
+static void note_made(lua_State *L) {
   unsigned *made;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &made_key);
   made = lua_touserdata(L, -1);
-  if (++*made % XB_WAVE == 0) xb_push_ebb(L), lua_pop(L, 1);
+  if (++*made % XB_MANY == 0) xb_push_shrinker(L), lua_pop(L, 1);
   lua_pop(L, 1);
 }
 
-/* Equal ones are one value, so that they are one key of a table. */
+/* Equal addresses are the same userdata, so that they are the same key in a table. */
 void xb_push_jid(lua_State *L, const xm_jid *jid) {
   int jids = lua_gettop(L) + 1, text = jids + 1;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &jids_key);
   lua_pushlstring(L, jid->str, xm_jid_len(jid));
   if (!find(L, jids)) {
-    expect_ebb(L);
-    make(L, jid); /* which may run a finalizer that makes the same, or has the table replaced */
+    note_made(L);
+    make(L, jid); /* this may run a finalizer that makes the same Jid, or one that replaces the table */
     lua_rawgetp(L, LUA_REGISTRYINDEX, &jids_key);
     lua_replace(L, jids);
     lua_pushvalue(L, text);
@@ -72,7 +73,7 @@ static int push_or_fail(lua_State *L, const xm_jid *jid, int rc, int what, const
   return xb_fail(L, &e);
 }
 
-/* jid(s) -> Jid, or nil, err. A Jid is itself. */
+/* jid(s) -> Jid, or nil, err. A Jid is returned as it is. */
 int xb_l_jid(lua_State *L) {
   const char *s, *reason = "";
   size_t n;
@@ -91,15 +92,16 @@ int xb_l_is_jid(lua_State *L) {
   return 1;
 }
 
-/* "[fe80::1%eth0]", which no JID has: what is in the brackets, pushed. */
+/* Pushes what is in the brackets of "[fe80::1%eth0]", a form that no JID has. false: it isn't an IPv6 address in
+ * brackets. */
 static bool push_bracketed(lua_State *L, const char *s, size_t n) {
   if (n < 3 || *s != '[' || s[n - 1] != ']') return false;
   lua_pushlstring(L, s + 1, n - 2);
   return xm_srv_is_ipv6(lua_tostring(L, -1));
 }
 
-/* host(s) -> what to dial, in ASCII: an IP address, or any name that DNS or a hosts file may have; one beyond ASCII by its
- * A-labels (IDNA 2008). nil: it can be none. */
+/* host(s) -> what to connect to, in ASCII: an IP address, or any name that DNS or a hosts file may have; a name beyond
+ * ASCII in its A-labels (IDNA 2008). nil: s can be neither. */
 int xb_l_host(lua_State *L) {
   size_t n;
   const char *s = luaL_checklstring(L, 1, &n), *reason;
@@ -115,7 +117,7 @@ int xb_l_host(lua_State *L) {
   return 1;
 }
 
-/* url(s) -> host, with TLS; nil, why: it is no URL of a WebSocket, or there are none in this build. */
+/* url(s) -> host, does it use TLS?; nil, why: it isn't a WebSocket's URL, or this build has no WebSocket. */
 int xb_l_url(lua_State *L) {
   size_t n;
   const char *s = luaL_checklstring(L, 1, &n), *why;
@@ -128,7 +130,7 @@ int xb_l_url(lua_State *L) {
   return 2;
 }
 
-/* An address, as a Jid or as text. */
+/* The address at `index`, a Jid or a string, as text. */
 static const char *check_address(lua_State *L, int index, size_t *n) {
   const xm_jid *jid = xb_test_jid(L, index);
   luaL_argexpected(L, jid || lua_type(L, index) == LUA_TSTRING, index, "string or Jid");
@@ -137,7 +139,8 @@ static const char *check_address(lua_State *L, int index, size_t *n) {
   return jid->str;
 }
 
-/* folded(address) -> how a server of RFC 6122 writes it; where none takes it, prepared; where it can't be, as it is. */
+/* folded(address) -> the address as a server that follows RFC 6122 writes it; if that isn't possible, prepared by RFC
+ * 7622; if that isn't possible either, unchanged. */
 int xb_l_folded(lua_State *L) {
   size_t n;
   const char *s = check_address(L, 1, &n);
@@ -148,7 +151,7 @@ int xb_l_folded(lua_State *L) {
   return 1;
 }
 
-/* spelled(named, arrived) -> could what arrived be the address that we have named so? */
+/* spelled(named, arrived) -> could `arrived` be the address `named`, as some server writes it? */
 int xb_l_spelled(lua_State *L) {
   size_t n, arrived_n;
   const char *s = check_address(L, 1, &n), *arrived = check_address(L, 2, &arrived_n);

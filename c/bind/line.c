@@ -10,21 +10,22 @@
 #include "rnd.h"
 #include "state.h"
 
-/* A stanza in a line; its table is in XB_LINED, by its place. */
+/* A stanza in a line; its table is in XB_LINED, at `place`. */
 typedef struct entry {
   struct entry *next;
   lua_Integer place;
   size_t size;
-  xm_question *question; /* held */
+  xm_question *question; /* a reference is held */
 } entry;
 
-/* It is there while a call is under way, and until all who wait for its end have been called. */
+/* A line exists while a call is running or suspended, and until all stanzas that wait for its end have been
+ * dispatched. */
 struct xb_line {
   xm_node in;
   xb_line *next_due;
   lua_Integer key;
   entry *first, **end;
-  size_t n; /* bytes of: */
+  size_t n; /* length of `from` */
   char from[];
 };
 
@@ -63,7 +64,7 @@ static void set_lined(lua_State *L, int at, lua_Integer place) {
   lua_pop(L, 1);
 }
 
-/* What takes memory comes first: it may run finalizers, by which the call that is waited for may be over. */
+/* What takes memory comes first: it may run finalizers, by which the call that the stanza waits for may end. */
 bool xb_join_line(lua_State *L, xb_conn *conn, int at, lua_Integer key, const char *from, size_t n, xb_turn *turn) {
   lua_Integer place = ++conn->lined;
   entry *e;
@@ -95,7 +96,7 @@ void xb_line_goes_on(xb_conn *conn, xb_line *l) {
   xb_mark_ready(conn);
 }
 
-/* The first of the line leaves it. */
+/* Takes the first stanza out of the line. */
 static entry take_first(xb_conn *conn, xb_line *l) {
   entry *e = l->first, was = *e;
   l->first = e->next;
@@ -105,7 +106,7 @@ static entry take_first(xb_conn *conn, xb_line *l) {
   return was;
 }
 
-/* Those that have become empty meanwhile end. */
+/* Takes the first line that is due; those that have become empty in the meantime are freed. */
 static xb_line *take_due(xb_conn *conn) {
   xb_line *l;
   while ((l = conn->due)) {

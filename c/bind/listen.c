@@ -4,8 +4,9 @@
 #include "fault.h"
 #include "parts.h"
 
-/* A part that has listeners is a list of cells, { function }, and never changed: who comes or goes makes another. So whoever
- * tells an event goes through the list that there was; a cell whose listener has gone is empty. */
+/* A part with listeners is a list of cells, { function }. A list is never changed: adding or removing a listener makes
+ * a new one. So whoever reports an event goes through the list as it was when the event came; the cell of a listener
+ * that has been removed is empty. */
 
 static const struct {
   const char *name;
@@ -28,8 +29,9 @@ static bool has(lua_State *L, int at, int part) {
   return some;
 }
 
-/* Those of a part that are still there, as a new list with room for `more`. Returns how many. Memory is taken before they are
- * looked at: that may run finalizers, which may come and go as well. */
+/* Pushes a new list with the part's listeners that haven't been removed, and with room for `more`. Returns their
+ * number. The memory is taken before they are looked at, since that may run finalizers, which may add and remove
+ * listeners. */
 static lua_Integer push_living(lua_State *L, int at, int part, size_t more) {
   lua_Integer i, n = 0;
   int list = lua_gettop(L) + 1;
@@ -49,7 +51,7 @@ static lua_Integer push_living(lua_State *L, int at, int part, size_t more) {
   return n;
 }
 
-/* The list on top of the stack, of `n` cells, becomes that part; pops it. */
+/* Pops the list on top of the stack, of `n` cells, and makes it that part. */
 static void change(lua_State *L, xb_conn *conn, int at, int part, lua_Integer n) {
   if (n == 0) lua_pop(L, 1), lua_pushnil(L);
   xb_set_part(L, at, part);
@@ -59,7 +61,7 @@ static void change(lua_State *L, xb_conn *conn, int at, int part, lua_Integer n)
   xb_keep_alive(L, conn);
 }
 
-/* off() -> was it there? It knows its connection by address only, and keeps nothing of it alive. */
+/* off() -> was the listener still there? It knows its connection only by address, so it doesn't keep it alive. */
 static int l_off(lua_State *L) {
   xb_conn *conn = lua_touserdata(L, lua_upvalueindex(2));
   int part = (int)lua_tointeger(L, lua_upvalueindex(3)), at;
@@ -69,7 +71,7 @@ static int l_off(lua_State *L) {
   lua_rawseti(L, lua_upvalueindex(1), 1);
   xb_push_conn(L, conn);
   at = lua_gettop(L);
-  if (!lua_isnil(L, at)) { /* another connection may be at that address by now: then this changes nothing */
+  if (!lua_isnil(L, at)) { /* another connection may be at this address by now: then this changes nothing in effect */
     lua_Integer n = push_living(L, at, part, 0);
     change(L, conn, at, part, n);
   }
@@ -91,7 +93,7 @@ void xb_enter(lua_State *L, xb_conn *conn, int part) {
   lua_remove(L, cell);
 }
 
-/* Which of the events is at index 2. Raises with all of them for one that is none. */
+/* The part for the event whose name is at index 2. Raises for an unknown name, with a list of all names. */
 static int check_event(lua_State *L) {
   const char *s = luaL_checkstring(L, 2);
   int i;
@@ -141,7 +143,7 @@ bool xb_tell(lua_State *L, xb_conn *conn, int at, int part, int nargs, int stanz
   return xb_tell_as(L, &task, conn, at, part, nargs, stanza);
 }
 
-/* One that waits may be called in a session and end in a later one, which doesn't wait for it. */
+/* A listener that yields may be called in one session and end in a later one, which doesn't wait for it. */
 static void opener_is_over(xb_conn *conn, unsigned session) {
   if (session == conn->session && --conn->openers == 0 && conn->c) xm_conn_let_go(conn->c);
 }
@@ -155,7 +157,7 @@ static void over(lua_State *L, const xb_task *t, bool done) {
 void xb_tell_session(lua_State *L, xb_conn *conn, int at) {
   static const xb_duty duty = {.over = over};
   const xb_task task = {.st = conn->st, .conn = conn, .duty = &duty, .session = ++conn->session};
-  conn->openers = 1; /* this, so that the first who is done isn't the last */
+  conn->openers = 1; /* counts this function, so that a first listener that returns at once isn't taken for the last */
   lua_pushvalue(L, at);
   xb_tell_as(L, &task, conn, at, XB_ON_SESSION, 1, 0);
   opener_is_over(conn, task.session);

@@ -7,7 +7,7 @@
 #include "parts.h"
 #include "state.h"
 
-/* Calls the function with the first record, which nobody else can reach. */
+/* Calls the function with the first record, and removes that. Nobody else can reach this buffer. */
 static void tell_record(lua_State *L, xb_conn *conn, int at, xm_buf *log) {
   xb_task task = {.st = conn->st};
   char direction = *xm_buf_at(log);
@@ -29,7 +29,8 @@ static int l_tell_log(lua_State *L) {
   return 0;
 }
 
-/* What was there when it was called: the function, or a finalizer while it is told, may send, which is told the next time. */
+/* Reports only what was there when it was called: the function, or a finalizer that runs meanwhile, may send, which is
+ * reported the next time. */
 void xb_drain_log(lua_State *L, xb_conn *conn, int at) {
   xm_buf *log = xm_conn_log(conn->c), mine;
   int status;

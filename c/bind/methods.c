@@ -12,6 +12,8 @@
 #include "line.h"
 #include "listen.h"
 #include "parts.h"
+#include "question.h"
+#include "queue.h"
 #include "save.h"
 #include "say.h"
 #include "send.h"
@@ -19,14 +21,14 @@
 #include "token.h"
 #include "wait.h"
 
-/* Life. */
+/* The finalizer */
 
 static void unlink_from(xb_conn **list, xb_conn *conn, size_t next) {
   while (*list && *list != conn) list = (xb_conn **)((char *)*list + next);
   if (*list) *list = *(xb_conn **)((char *)conn + next);
 }
 
-/* Nobody can stop it any more. When the program ends with it, that is not worth a word. */
+/* The connection was dropped without conn:stop(): warns, once. Not when the program is ending anyway. */
 static void warn_once(lua_State *L, const xb_conn *conn) {
   const xm_jid *jid = xm_conn_jid(conn->c);
   xb_state *st = conn->st;
@@ -37,7 +39,8 @@ static void warn_once(lua_State *L, const xb_conn *conn) {
   xb_say(L, words);
 }
 
-/* The collector takes what it collects out of weak tables first; lua_close has announced itself. */
+/* Does the collector call this finalizer? It removes an object from weak tables first; and that lua_close has begun is
+ * known from the sentinel. */
 static bool is_collected(lua_State *L, xb_conn *conn) {
   bool is_known;
   xb_push_conn(L, conn);
@@ -46,7 +49,8 @@ static bool is_collected(lua_State *L, xb_conn *conn) {
   return !is_known || conn->st->closing;
 }
 
-/* A program that calls it itself, as it could by the debug library, may be called by what uses the connection right now. */
+/* A program could call this itself (with the debug library), in the midst of a function that uses the connection; that
+ * is refused. */
 static int l_gc(lua_State *L) {
   xb_conn *conn = luaL_checkudata(L, 1, XB_CONN);
   xb_state *st = conn->st;
@@ -83,7 +87,7 @@ static int l_jid(lua_State *L) {
   return 1;
 }
 
-/* about() -> the table that Lua gave when it connected: what it must know of the connection. */
+/* about() -> the table that lua/xmpp gave to connect, with what it must know of the connection */
 static int l_about(lua_State *L) {
   xb_check_conn(L);
   xb_push_part(L, 1, XB_ABOUT);
@@ -95,7 +99,7 @@ static int l_state(lua_State *L) {
   return 1;
 }
 
-/* Nothing, or the names of what was said ahead. */
+/* Sets info.pipelined, the names of what was sent before the server had asked for it; nothing if there was none. */
 static void set_ahead(lua_State *L, unsigned ahead) {
   static const char *const names[] = {"starttls", "auth", "session"};
   int i, n = 0;
@@ -159,7 +163,7 @@ static void set_profile(lua_State *L, const xm_conn_info *info) {
   set_flag(L, "fast", info->by_token);
 }
 
-/* info() -> how it was secured and logged in, and what became of its sessions. */
+/* info() -> how the connection was secured and logged in, and what became of its sessions */
 static int l_info(lua_State *L) {
   const xb_conn *conn = xb_check_conn(L);
   const xm_conn_info info = xm_conn_info_of(conn->c);
@@ -210,7 +214,8 @@ static int l_pending(lua_State *L) {
   return 2;
 }
 
-/* await(what, box, seconds): the box is filled when it has come true. "stanza", "sent", "ended", "drained". */
+/* await(what, box, seconds): the box is filled when it has come true; `what` is "stanza", "sent", "ended" or
+ * "drained". */
 static int l_await(lua_State *L) {
   static const char *const names[] = {"stanza", "sent", "ended", "drained", NULL};
   static const xb_kind kinds[] = {XB_STANZA, XB_SENT, XB_ENDED, XB_DRAINED};
@@ -230,7 +235,7 @@ static int l_await(lua_State *L) {
   return 0;
 }
 
-/* close(seconds): the stream is ended; "ended" can be awaited. */
+/* close(seconds): begins to close the stream; await("ended") waits for the end. */
 static int l_close(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   double seconds = luaL_checknumber(L, 2);
@@ -242,7 +247,7 @@ static int l_close(lua_State *L) {
   return 0;
 }
 
-/* probe(box, seconds) -> true, and the box is filled when the message to ourselves has come back; or nil, err. */
+/* probe(box, seconds) -> true, or nil, err. Sends a message to ourselves; the box is filled when it has come back. */
 static int l_probe(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   xm_err e = {0};
@@ -265,13 +270,13 @@ static int l_is_component(lua_State *L) {
   return 1;
 }
 
-/* check(): is the server still there? */
+/* check(): has the core find out whether the server still responds. */
 static int l_check(lua_State *L) {
   xm_conn_check(xb_check_conn(L)->c);
   return 0;
 }
 
-/* say_active(active): XEP-0352. */
+/* say_active(active): tells the server that the client is active, or inactive (XEP-0352). */
 static int l_say_active(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   xm_conn_say_active(conn->c, lua_toboolean(L, 2));
@@ -280,7 +285,8 @@ static int l_say_active(lua_State *L) {
   return 0;
 }
 
-/* For tests, on a connection made with the option fed: feed(bytes); sent() -> what it sent since. */
+/* For tests, on a connection made with the option `fed`. feed(bytes): as if received; sent() -> what it has sent since
+ * the last call. */
 static int l_feed(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   size_t n;
@@ -288,7 +294,7 @@ static int l_feed(lua_State *L) {
   return xm_conn_feed(conn->c, bytes, n) == XM_OK ? 0 : luaL_error(L, "not enough memory");
 }
 
-/* cut(): its link breaks, behind what was fed. */
+/* cut(): as if the link broke behind what was fed. */
 static int l_cut(lua_State *L) {
   xm_conn_cut(xb_check_conn(L)->c);
   return 0;
@@ -354,6 +360,8 @@ static const luaL_Reg methods[] = {{"send", xb_l_send},
                                    {"unset_callback", xb_l_unset_callback},
                                    {"callbacks", xb_l_callbacks},
                                    {"tap", xb_l_tap},
+                                   {"claim", xb_l_claim},
+                                   {"hold", xb_l_hold},
                                    {"jid", l_jid},
                                    {"about", l_about},
                                    {"state", l_state},
@@ -380,7 +388,8 @@ static const luaL_Reg methods[] = {{"send", xb_l_send},
 
 static const luaL_Reg metamethods[] = {{"__gc", l_gc}, {"__tostring", l_tostring}, {NULL, NULL}};
 
-/* Leaves the table of C methods on the stack; what Lua sees as methods is a table of its own, given to module's `methods`. */
+/* Leaves the table of C methods on the stack. What Lua sees as methods is another table, set by the module's function
+ * `methods`. */
 void xb_open_conn(lua_State *L) {
   luaL_newmetatable(L, XB_CONN);
   luaL_setfuncs(L, metamethods, 0);

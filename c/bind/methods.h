@@ -1,5 +1,4 @@
-/* methods: the connection's userdata: its end, and all that can be called on it. Rank 9: knows what spec/support/arrows
- * lists. */
+/* methods: the connection's userdata: its finalizer, and its methods. Rank 9: knows what spec/support/arrows lists. */
 #ifndef XB_METHODS_H
 #define XB_METHODS_H
 
@@ -7,7 +6,7 @@
 
 void xb_open_conn(lua_State *L);
 int xb_l_is_connection(lua_State *L);
-/* is_components(address): is it at the domain of a component's connection? */
+/* is_components(address): is the address at the domain of a component's connection? */
 int xb_l_is_components(lua_State *L);
 
 #endif

@@ -1,4 +1,4 @@
-/* module: luaopen, the state that a lua_State has once, and the loop's turns. */
+/* module: luaopen_xmpp_core, and the steps of the loop. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -8,7 +8,6 @@
 #include "compat.h"
 #include "connect.h"
 #include "dispatch.h"
-#include "ebb.h"
 #include "fault.h"
 #include "flush.h"
 #include "jids.h"
@@ -19,14 +18,15 @@
 #include "rnd.h"
 #include "save.h"
 #include "say.h"
+#include "shrink.h"
 #include "stanza.h"
 #include "state.h"
 #include "wait.h"
 
 enum { ALL = 1 << 30 };
 
-/* Every connection that is ready has one turn; one that is ready again has it in the next step. How many stanzas were
- * dispatched; `most` bounds all that was called. */
+/* Each connection that is ready has one turn; one that becomes ready again has its turn in the next step. Returns how
+ * many stanzas were dispatched; `most` bounds the number of calls. */
 static int serve(lua_State *L, xb_state *st, int most) {
   int stanzas = 0;
   size_t n = 0;
@@ -36,8 +36,8 @@ static int serve(lua_State *L, xb_state *st, int most) {
   return stanzas;
 }
 
-/* How many of the calls that a step may make are for timers and tasks: what connections want to be told leaves them half, by
- * turns the larger one, so that neither waits for the other to end. */
+/* How many of a step's calls may be for timers and tasks. If connections are ready, too, each side gets half (the odd
+ * one in alternation), so that neither has to wait until the other has nothing to do. */
 static int share(const xb_state *st, int most) {
   return st->ready ? most / 2 + (most & (int)st->turns & 1) : most;
 }
@@ -60,7 +60,7 @@ static int wait_ms(lua_State *L, const xb_state *st, int index) {
   return seconds < 0 || seconds > 1e6 ? -1 : (int)ceil(seconds * 1000);
 }
 
-/* step([timeout = 0] [, max_stanzas]) -> number of stanzas dispatched. A negative timeout waits for ever. */
+/* step([timeout = 0] [, max_stanzas]) -> number of stanzas dispatched. A negative timeout waits without a limit. */
 static int l_step(lua_State *L) {
   xb_state *st = xb_state_of(L);
   int ms = wait_ms(L, st, 1), status;
@@ -69,7 +69,8 @@ static int l_step(lua_State *L) {
   if (st->stepping)
     return luaL_error(L, "a step is being made already: inside a handler or callback, wait by yielding (await, sleep), "
                          "which needs a coroutine that can yield here");
-  lua_pushvalue(L, lua_upvalueindex(1)); /* l_step_protected: where pushing it anew made a closure, this makes nothing */
+  lua_pushvalue(L, lua_upvalueindex(1)); /* l_step_protected: kept, since pushing a C function anew allocates a closure
+                                            in 5.1 */
   lua_pushlightuserdata(L, st);
   lua_pushinteger(L, most > ALL ? ALL : most);
   st->stepping = true;
@@ -101,7 +102,7 @@ static int l_fd(lua_State *L) {
   return 1;
 }
 
-/* timeout() -> seconds until a step is needed, 0 when one is due; nil: none before the descriptor is readable. */
+/* timeout() -> seconds until a step is needed, 0 if one is due; nil: none is needed until the descriptor is readable */
 static int l_timeout(lua_State *L) {
   xb_state *st = xb_state_of(L);
   int ms = xm_loop_timeout(st->loop);
@@ -111,7 +112,8 @@ static int l_timeout(lua_State *L) {
   return 1;
 }
 
-/* ask_again(): turns were made on behalf of something that waited, not by a host, which sleeps meanwhile: it is called. */
+/* ask_again(): steps were made by something that waited, not by the host, which sleeps meanwhile and may know an
+ * outdated timeout: wakes the host. */
 static int l_ask_again(lua_State *L) {
   xm_loop_ask_again(xb_state_of(L)->loop);
   return 0;
@@ -124,21 +126,22 @@ static int l_id(lua_State *L) {
   return 1;
 }
 
-/* now() -> seconds of a clock that only goes forward. */
+/* now() -> seconds of a clock that only goes forward */
 static int l_now(lua_State *L) {
   lua_pushnumber(L, (lua_Number)xm_loop_now(xb_state_of(L)->loop) / 1000);
   return 1;
 }
 
-/* Milliseconds since 1970. */
+/* The seconds at `index`, in milliseconds since 1970. */
 static int64_t moment(lua_State *L, int index) {
   double seconds = luaL_checknumber(L, index);
   luaL_argcheck(L, seconds >= 0 && seconds < 1e11, index, "seconds since 1970 expected");
   return (int64_t)floor(seconds * 1000 + 0.5);
 }
 
-/* For tests. clock(true [, seconds]): the Lua state has a clock of its own, which stands still at so many seconds since 1970 (now);
- * clock(seconds): it goes on to there; clock(false): the system's again. clock() -> where its own is; nil: it has none. */
+/* For tests. clock(true [, seconds]): gives the Lua state a clock of its own, which stands still at so many seconds
+ * since 1970 (default: now). clock(seconds): sets it forward. clock(false): the system's clock again. clock() -> the
+ * time of its own clock; nil: it has none. */
 static int l_clock(lua_State *L) {
   xm_loop *l = xb_state_of(L)->loop;
   int64_t to;
@@ -162,7 +165,7 @@ static int l_clock(lua_State *L) {
   return 0;
 }
 
-/* For tests. seed(number): the ids to come are the same each time; seed(nil): random again. */
+/* For tests. seed(number): makes the ids that follow predictable; seed(nil): random again. */
 static int l_seed(lua_State *L) {
   xb_state *st = xb_state_of(L);
   uint64_t seed;
@@ -172,14 +175,14 @@ static int l_seed(lua_State *L) {
   return 0;
 }
 
-/* warn(text): for who runs the program; a sandbox has no io. */
+/* warn(text): a warning for the person who runs the program; a sandbox has no io to write it by. */
 static int l_warn(lua_State *L) {
   const char *const words[] = {"xmpp: ", luaL_checkstring(L, 1), NULL};
   xb_say(L, words);
   return 0;
 }
 
-/* forget(): what was kept of logins, for the next ones. */
+/* forget(): drops everything that logins have left for the next ones. */
 static int l_forget(lua_State *L) {
   (void)xb_state_of(L);
   xm_keyring_forget();
@@ -188,13 +191,13 @@ static int l_forget(lua_State *L) {
   return 0;
 }
 
-/* turns() -> how many steps were made so far. */
+/* turns() -> how many steps have been made so far */
 static int l_turns(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)xb_state_of(L)->turns);
   return 1;
 }
 
-/* methods(t, close): what conn:name means; what is done with one in a variable to be closed. */
+/* methods(t, close): sets a connection's __index, the table of its methods, and __close, for to-be-closed variables. */
 static int l_methods(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   luaL_checktype(L, 2, LUA_TFUNCTION);
@@ -266,11 +269,11 @@ static const luaL_Reg functions[] = {{"connect", xb_l_connect},
 __attribute__((visibility("default"))) int luaopen_xmpp_core(lua_State *L) {
   xb_check_lua(L);
   lua_getfield(L, LUA_REGISTRYINDEX, XB_CORE);
-  if (lua_istable(L, -1)) return 1; /* opened again, be it from another file: connections, timers and tasks go on */
+  if (lua_istable(L, -1)) return 1; /* opened again, perhaps from another file: connections, timers and tasks go on */
   (void)xb_new_state(L, l_state_gc);
   xb_open_parts(L);
   xb_open_fault(L);
-  xb_open_ebb(L);
+  xb_open_shrink(L);
   xb_open_call(L);
   xb_open_wait(L);
   xb_open_jid(L);
@@ -279,7 +282,7 @@ __attribute__((visibility("default"))) int luaopen_xmpp_core(lua_State *L) {
   lua_pushcfunction(L, l_step_protected);
   lua_pushcclosure(L, l_step, 1);
   lua_setfield(L, -2, "step");
-  lua_pushliteral(L, "xmpp.core built for " XB_LUA); /* lua/xmpp/load.lua looks for it in the file, too */
+  lua_pushliteral(L, "xmpp.core built for " XB_LUA); /* lua/xmpp/load.lua also searches the file for this text */
   lua_setfield(L, -2, "built");
   lua_pushcfunction(L, xb_l_default_handler);
   lua_pushvalue(L, -1);

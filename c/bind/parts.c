@@ -4,8 +4,8 @@
 
 #include "state.h"
 
-static const char conns_key, pins_key; /* of the registry: weak and strong, address -> userdata */
-static const char herald_key;
+static const char conns_key, pins_key; /* keys in the registry: tables from address to userdata, one weak, one strong */
+static const char sentinel_key;
 
 void xb_push_conn(lua_State *L, xb_conn *conn) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &conns_key);
@@ -13,7 +13,7 @@ void xb_push_conn(lua_State *L, xb_conn *conn) {
   lua_remove(L, -2);
 }
 
-/* Something may still happen that a program would see: then the connection must not be collected. */
+/* Can something still happen that the program would see? Then the connection must not be collected. */
 static bool is_needed(const xb_conn *conn) {
   if (!conn->c) return false;
   if (conn->responses.first || conn->waiters.first || conn->lost.first) return true;
@@ -31,7 +31,7 @@ static void set_pin(lua_State *L, xb_conn *conn, bool pinned) {
   }
   lua_rawsetp(L, -2, conn);
   lua_pop(L, 1);
-  conn->pinned = pinned; /* now that nothing has raised */
+  conn->pinned = pinned; /* only now, as what is above may have raised */
 }
 
 void xb_pin(lua_State *L, xb_conn *conn) {
@@ -50,23 +50,23 @@ void xb_register_conn(lua_State *L, xb_conn *conn, int index) {
   lua_pop(L, 1);
 }
 
-void xb_send_herald(lua_State *L, xb_state *st) {
-  xb_state **herald = lua_newuserdatauv(L, sizeof *herald, 0);
-  *herald = st;
-  luaL_setmetatable(L, XB_HERALD);
-  st->herald = herald;
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &herald_key);
+void xb_put_sentinel(lua_State *L, xb_state *st) {
+  xb_state **sentinel = lua_newuserdatauv(L, sizeof *sentinel, 0);
+  *sentinel = st;
+  luaL_setmetatable(L, XB_SENTINEL);
+  st->sentinel = sentinel;
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinel_key);
 }
 
-static int l_herald_gc(lua_State *L) {
-  xb_state **herald = luaL_checkudata(L, 1, XB_HERALD);
-  if ((*herald)->herald == herald) (*herald)->closing = true;
+static int l_sentinel_gc(lua_State *L) {
+  xb_state **sentinel = luaL_checkudata(L, 1, XB_SENTINEL);
+  if ((*sentinel)->sentinel == sentinel) (*sentinel)->closing = true;
   return 0;
 }
 
 const char xb_conn_kind = 0;
 
-/* What luaL_checkudata does, without a look into the registry where that isn't needed. */
+/* Does what luaL_checkudata does, but needs no look into the registry for a valid connection. */
 xb_conn *xb_check_conn(lua_State *L) {
   xb_conn *conn = lua_type(L, 1) == LUA_TUSERDATA && lua_rawlen(L, 1) == sizeof *conn ? lua_touserdata(L, 1) : NULL;
   if (!conn || conn->kind != &xb_conn_kind) conn = luaL_checkudata(L, 1, XB_CONN);
@@ -80,7 +80,6 @@ void xb_push_part(lua_State *L, int conn, int part) {
   lua_remove(L, -2);
 }
 
-/* The value on top of the stack becomes that part. */
 void xb_set_part(lua_State *L, int conn, int part) {
   lua_getiuservalue(L, conn, 1);
   lua_insert(L, -2);
@@ -111,8 +110,8 @@ static void new_table(lua_State *L, const void *key, const char *mode) {
 void xb_open_parts(lua_State *L) {
   new_table(L, &conns_key, "v");
   new_table(L, &pins_key, NULL);
-  luaL_newmetatable(L, XB_HERALD);
-  lua_pushcfunction(L, l_herald_gc);
+  luaL_newmetatable(L, XB_SENTINEL);
+  lua_pushcfunction(L, l_sentinel_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
 }

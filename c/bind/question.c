@@ -2,10 +2,13 @@
 
 #include <string.h>
 
+#include "call.h"
 #include "flush.h"
 #include "ns.h"
 #include "out.h"
+#include "parts.h"
 #include "stanza.h"
+#include "state.h"
 
 const char *xb_own_address(const xb_conn *conn, const char *to) {
   const xm_jid *jid = xm_conn_jid(conn->c);
@@ -17,7 +20,7 @@ bool xb_must_be_answered(const char *name, const char *type) {
   return type && strcmp(name, "iq") == 0 && (strcmp(type, "get") == 0 || strcmp(type, "set") == 0);
 }
 
-/* NULL when it needs no answer, or there is no memory to remember it. */
+/* NULL: it needs no answer, or there is no memory to remember it. */
 static xm_question *ask(xb_conn *conn, const xb_address *a) {
   if (!xb_must_be_answered(a->name, a->type)) return NULL;
   return xm_route_ask(xm_conn_route(conn->c), a->from, xb_own_address(conn, a->to), a->id);
@@ -42,7 +45,7 @@ xm_question *xb_ask_table(lua_State *L, xb_conn *conn, int index) {
   return q;
 }
 
-/* <error/> with its condition, and a text where there is one. */
+/* Writes <error/> with its condition, and a text where there is one. */
 static int put_error(xm_out *o, const char *type, const char *condition, const char *text) {
   int rc = xm_out_start(o, "error", "type", type, NULL);
   if (rc == XM_OK) rc = xm_out_start(o, condition, "xmlns", XM_NS_STANZAS, NULL);
@@ -53,7 +56,7 @@ static int put_error(xm_out *o, const char *type, const char *condition, const c
   return rc == XM_OK ? xm_out_end(o, "error") : rc;
 }
 
-/* Answers the question by an error (RFC 6120 8.3), and frees it. */
+/* Answers the question with an error (RFC 6120 8.3), and frees it. */
 static void answer(xb_conn *conn, xm_question *q, const char *type, const char *condition, const char *text) {
   const char *to = xm_question_from(q), *from = xm_question_to(q);
   xm_buf *out;
@@ -83,4 +86,23 @@ void xb_answer_unavailable(xb_conn *conn, xm_question *q) {
 
 void xb_answer_skipped(xb_conn *conn, xm_question *q, const char *text) {
   answer(conn, q, "modify", "policy-violation", text);
+}
+
+static size_t length(const char *s) { return s ? strlen(s) : 0; }
+
+int xb_l_claim(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  xm_route_request answer = {.id = ""};
+  xb_address a;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  xb_push_address(L, 2, &a);
+  if (!conn->c || !xb_must_be_answered(a.name, a.type)) return 0;
+  if (a.id) answer.id = a.id;
+  answer.id_len = length(a.id);
+  answer.to = a.from;
+  answer.to_len = length(a.from);
+  answer.sent_from = xb_own_address(conn, a.to);
+  answer.sent_from_len = length(answer.sent_from);
+  xm_route_answered(xm_conn_route(conn->c), xb_asked_now(conn), &answer);
+  return 0;
 }

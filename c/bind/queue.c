@@ -10,10 +10,10 @@
 #include "wait.h"
 
 enum {
-  BEHIND = 1024 * 1024 /* bytes: a response that is awaited may be behind so much, though max_queue is small */
+  BEHIND = 1024 * 1024 /* bytes that may be read, in addition to twice max_queue, for a response that is awaited */
 };
 
-/* Slot 2i+1 has the stanza's size in bytes; of one that is for callbacks alone -1 - size. */
+/* Place i of the queue is in the slots 2i (the stanza) and 2i+1 (its size in bytes, or -1 - size for a claimed one). */
 static void put(lua_State *L, xb_conn *conn, int at, lua_Integer place, size_t size, bool claimed) {
   lua_Integer n = (lua_Integer)size;
   xb_push_part(L, at, XB_QUEUE);
@@ -25,7 +25,7 @@ static void put(lua_State *L, xb_conn *conn, int at, lua_Integer place, size_t s
   conn->queued += size;
 }
 
-/* What is in that place goes to the top of the stack, and the place is empty. */
+/* Pushes the stanza in the place was->place, and empties that. */
 static void take(lua_State *L, xb_conn *conn, int at, xb_queued *was) {
   lua_Integer n;
   xb_push_part(L, at, XB_QUEUE);
@@ -71,14 +71,14 @@ bool xb_take_fresh(lua_State *L, xb_conn *conn, int at, xb_queued *was) {
   return true;
 }
 
-/* Those before it may have been received meanwhile. */
+/* The stanzas before it may have been received in the meantime. */
 void xb_put_back(lua_State *L, xb_conn *conn, int at, const xb_queued *was) {
   put(L, conn, at, was->place, was->size, was->claimed);
   if (conn->first > was->place) conn->first = was->place;
   else conn->holes--;
 }
 
-/* Has it nothing that may be received? Without taps there is nobody who has to be asked before. */
+/* Has the queue nothing that may be received? If there are taps, they must be offered a stanza first. */
 static bool is_empty(const xb_conn *conn) {
   return conn->first == (xb_has_taps(conn) ? conn->offered : conn->last);
 }
@@ -97,30 +97,32 @@ void xb_empty_queue(lua_State *L, xb_conn *conn, int at) {
   while (xb_pop_queue(L, conn, at, &was)) lua_pop(L, 1);
 }
 
-/* When it is full. */
+/* When the queue is full */
 
-/* Has somebody asked for a stanza lately? Then somebody will again. */
+/* Has the program asked for a stanza lately? Then it will probably do so again. */
 static bool is_asked(const xb_conn *conn) {
   return conn->asked_at && xm_loop_now(conn->loop) - conn->asked_at < conn->patience;
 }
 
-/* Does anybody wait for what can only be found by reading on? */
+/* Does anybody wait for something that can only come by reading on? */
 static bool is_awaited(const xb_conn *conn) {
   return conn->responses.first || conn->waiters.first || xm_conn_state_of(conn->c) == XM_CONN_CLOSING;
 }
 
-/* Whoever waits for what. */
+/* The most that is ever queued, whoever waits for what. */
 static size_t utmost(const xb_conn *conn) { return 2 * conn->max_queue + BEHIND; }
 
 static size_t limit(const xb_conn *conn) { return is_awaited(conn) ? utmost(conn) : conn->max_queue; }
 
-/* What is beyond those calls that wait is queued, `parked` bytes of it, if reading brings anybody on. */
+/* There are so many suspended calls that stanzas are queued (parked) for the handler or taps, `parked` bytes by now. Is
+ * that the limit, or would reading on help nobody? */
 static bool is_full_of_parked(const xb_conn *conn, size_t parked) {
   return parked > limit(conn) || !(is_awaited(conn) || xm_conn_expects(conn->c));
 }
 
-/* Where nobody asks for stanzas: must what has come be read all the same, as what the connection waits for is behind it? When
- * nothing more can leave, or it has waited for long; then until it has come. */
+/* If nobody asks for stanzas: must more be read nevertheless, since something that the connection itself needs is
+ * behind them? Yes when nothing more can be sent without it, or it has been missing for long; and from then on until it
+ * has come. */
 static bool is_pressing(xb_conn *conn) {
   uint64_t now = xm_loop_now(conn->loop);
   if (!xm_conn_expects(conn->c)) {
@@ -132,21 +134,24 @@ static bool is_pressing(xb_conn *conn) {
   return conn->pressing;
 }
 
-/* The same where nothing more is taken. */
+/* Does a draining connection still have to read? */
 static bool is_awaited_yet(const xb_conn *conn) {
   return xm_conn_is_stopping(conn->c) || conn->responses.first || xb_find_waiter(conn, XB_PROBED) || xm_conn_expects(conn->c);
 }
 
 bool xb_is_full(xb_conn *conn) {
-  if (conn->held > utmost(conn)) return true; /* by calls for what is never parked: that something was skipped, the log */
+  if (conn->is_held && !is_awaited(conn)) return true;
+  if (conn->held > utmost(conn)) return true; /* by calls that are never parked: for skipped stanzas, and of the log
+                                                 function */
   if (conn->draining) return !is_awaited_yet(conn);
   if (conn->handler != XB_NO_HANDLER) return xb_must_park(conn) && is_full_of_parked(conn, conn->queued);
   if (xb_must_park(conn) && xb_has_taps(conn)) return is_full_of_parked(conn, conn->fresh);
   if (conn->queued <= limit(conn)) return false;
-  return is_asked(conn) || !(is_awaited(conn) || xb_has_taps(conn) || is_pressing(conn)); /* taps want what comes behind it */
+  return is_asked(conn) || !(is_awaited(conn) || xb_has_taps(conn) || is_pressing(conn)); /* taps may want what comes
+                                                                                             behind it */
 }
 
-/* The oldest is thrown away. A question is answered, since nobody else can any more. */
+/* Throws the oldest stanza away. A request is answered with an error, since nobody else can answer it any more. */
 static void drop(lua_State *L, xb_conn *conn, int at) {
   xm_question *q;
   if (!xb_receive(L, conn, at)) return;
@@ -176,9 +181,16 @@ void xb_queue(lua_State *L, xb_conn *conn, int at, size_t size) {
   bool is_next = conn->offered == conn->last;
   while (drops && conn->queued > limit(conn) && !is_empty(conn)) drop(L, conn, at);
   xb_push_queue(L, conn, at, size, false);
-  if (is_next && xb_has_taps(conn)) { /* which have been asked */
+  if (is_next && xb_has_taps(conn)) { /* which have been offered it already */
     conn->offered = conn->last;
     conn->fresh -= size;
   }
   if (drops) tell_full(L, conn, at);
+}
+
+int xb_l_hold(lua_State *L) {
+  xb_conn *conn = xb_check_conn(L);
+  conn->is_held = lua_toboolean(L, 2);
+  if (conn->c) xb_mark_ready(conn);
+  return 0;
 }

@@ -8,7 +8,7 @@
 #include "stanza.h"
 #include "wait.h"
 
-/* Takes the function that is told of the stanza `seq` to the top of the stack; false, and nothing there: nobody is. */
+/* Pushes the function that is to be told of the stanza `seq`; false, and nothing is pushed: there is none. */
 static bool push_receiver(lua_State *L, int at, uint64_t seq) {
   xb_push_part(L, at, XB_RECEIPTS);
   lua_rawgeti(L, -1, (lua_Integer)seq);
@@ -39,7 +39,7 @@ void xb_forget_receipt(lua_State *L, xb_conn *conn, int at, uint64_t seq) {
   xb_keep_alive(L, conn);
 }
 
-/* f(state): the function on top of the stack. */
+/* Calls f(state), where f is on top of the stack. */
 static void tell_fate(lua_State *L, xb_conn *conn, int at, const char *state) {
   xb_task task = {.st = conn->st};
   lua_pushstring(L, state);
@@ -64,7 +64,7 @@ static xm_err why_returned(const xb_conn *conn, xm_sm_reason reason) {
                "the server has ended the stream for this stanza, and it is not sent again: %s", xm_conn_trouble(conn->c)->text);
   else if (reason == XM_SM_OVER)
     xm_err_set(&e, XM_LAYER_CLOSED, "session-lost", true,
-               "the session was lost that this stanza was sent for, and it is not sent in another");
+               "the session for which this stanza was sent was lost, and it is not sent in another one");
   else if (reason == XM_SM_UNKNOWN)
     xm_err_set(&e, XM_LAYER_CLOSED, "session-lost", true,
                "the session was lost: whether this iq had arrived is not known, and it is not sent twice");
@@ -82,8 +82,8 @@ static int build(lua_State *L) {
   return xb_l_from_log(L);
 }
 
-/* The next that came back: an error table with the stanza in it goes to the top of the stack; false: there is none. Its text
- * is borrowed until the next call of the core's, which a finalizer may make at any allocation, before and after those of
+/* Takes the next stanza that was returned, and pushes an error table with the stanza in it; false: there is none. The
+ * core lends the stanza's text only until its next call, which a finalizer may make at any allocation, except inside
  * xb_undisturbed. */
 static bool push_returned(lua_State *L, const xb_conn *conn, xm_sm_stanza *st) {
   xm_err e;
@@ -99,19 +99,19 @@ static bool push_returned(lua_State *L, const xb_conn *conn, xm_sm_stanza *st) {
   return true;
 }
 
-/* Is it no news but to who wants receipts? The others have said who hears of it, or that nobody need to: but a stream that
- * ended for it is worth telling. */
+/* Is this stanza's fate reported only to its own function? Requests and answers are reported in other ways or needn't
+ * be, and so are stanzas of a single session, unless the server ended the stream for one. */
 static bool is_quiet(const xm_sm_stanza *st) {
   return st->flags & (XM_SM_REQUEST | XM_SM_ANSWER) || (st->flags & XM_SM_SESSION && st->reason != XM_SM_BLAMED);
 }
 
-/* Must it be told of, though nobody listens? What a stop has left behind is told by its result. */
+/* Must it go to on_error if nobody listens? Not what stop has left unsent: its result tells that. */
 static bool must_be_heard(const xb_conn *conn, const xm_sm_stanza *st) {
   return st->reason != XM_SM_ENDED || !xm_conn_is_stopping(conn->c);
 }
 
-/* To the sender by its `on`; else to who listens for what failed, or to on_error: a stanza that was given and can't be
- * delivered never goes unheard. The error is on top of the stack, and popped. */
+/* Reports the stanza to its sender's `on`, otherwise to the listeners to "failed", otherwise to on_error, so that no
+ * stanza is lost in silence. Pops the error on top of the stack. */
 static void tell_returned(lua_State *L, xb_conn *conn, int at, const xm_sm_stanza *st) {
   xb_task task = {.st = conn->st};
   xb_site site = {.st = conn->st, .what = "failed", .conn = at};
@@ -143,7 +143,7 @@ bool xb_tell_receipts(lua_State *L, xb_conn *conn, int at, int *left) {
   return *left > 0;
 }
 
-/* f(state, err): err is why, where there is a reason. */
+/* Calls f(state, err) of each listener; err is the reason, if there is one, or nil. */
 void xb_tell_state(lua_State *L, xb_conn *conn, int at) {
   const xm_err *trouble = xm_conn_trouble(conn->c);
   if (!conn->listens) return;
@@ -173,7 +173,7 @@ static void set_text(lua_State *L, const char *key, const char *s) {
   lua_setfield(L, -2, key);
 }
 
-/* { name=, from=, to=, id=, type=, bound=, option= }: what is known of a stanza that was skipped. */
+/* Pushes { name=, from=, to=, id=, type=, bound=, option= }: what is known of a stanza that was skipped. */
 static void push_skipped(lua_State *L, const xb_conn *conn) {
   static const char *const keys[] = {"from", "to", "id", "type"};
   const xm_tape *t = xm_conn_stanza(conn->c);

@@ -20,7 +20,8 @@ static void set_text(lua_State *L, const char *key, const char *s, size_t n) {
   lua_setfield(L, -2, key);
 }
 
-/* Flags of a stanza that the next process must know, as what becomes of it is told by them. Its own `on` is told no more. */
+/* The flags of a stanza that the next process must know, as they decide how its fate is reported. Its `on` can't be
+ * saved. */
 static const struct {
   const char *key;
   unsigned flag;
@@ -28,7 +29,7 @@ static const struct {
              {"answer", XM_SM_ANSWER}, {"no_to", XM_SM_NO_TO},     {"foreign", XM_SM_FROM},
              {"session", XM_SM_SESSION}};
 
-/* Of the stanza whose table is on top of the stack. */
+/* Sets the flags in the stanza's table, which is on top of the stack. */
 static void set_flags(lua_State *L, unsigned of) {
   size_t i;
   for (i = 0; i < sizeof flags / sizeof *flags; i++) {
@@ -49,7 +50,7 @@ unsigned xb_saved_flags(lua_State *L) {
   return all;
 }
 
-/* clocks() -> milliseconds since this start of the machine, milliseconds since 1970, which start this is (or ""). */
+/* clocks() -> milliseconds since the machine was started, milliseconds since 1970, the id of this start (or "") */
 int xb_l_clocks(lua_State *L) {
   const xm_loop *l = xb_state_of(L)->loop;
   char boot[XM_LOOP_BOOT + 1];
@@ -60,8 +61,8 @@ int xb_l_clocks(lua_State *L) {
   return 3;
 }
 
-/* { {xml=, at=, age=, number=, and its flags}... }: what isn't acknowledged, oldest first. `at` is for people: the wall's
- * clock may be set, so ages are what counts. */
+/* Pushes { {xml=, at=, age=, number=, and its flags}... }: the stanzas that aren't acknowledged, oldest first. `at` is
+ * for people; `age` is what counts, since somebody may set the wall clock. */
 static void push_stanzas(lua_State *L, const xb_conn *conn) {
   const xm_sm *sm = xm_conn_sm(conn->c);
   double age, wall = (double)xm_loop_wall(conn->loop);
@@ -80,7 +81,7 @@ static void push_stanzas(lua_State *L, const xb_conn *conn) {
   }
 }
 
-/* { {name=, id=, to=, from=, number=}... }: what is asked and not answered, and by which stanza. */
+/* Pushes { {name=, id=, to=, from=, number=}... }: the unanswered requests, with the numbers of their stanzas. */
 static void push_pending(lua_State *L, const xb_conn *conn) {
   const xb_waiter *w;
   lua_Integer n = 0;
@@ -100,7 +101,7 @@ static void push_pending(lua_State *L, const xb_conn *conn) {
   }
 }
 
-/* { stanza... }: what has come in, and nobody has taken. */
+/* Pushes { stanza... }: what has been received, and nobody has taken. */
 static void push_queue(lua_State *L, const xb_conn *conn) {
   lua_Integer i, n = 0;
   bool claimed;
@@ -112,7 +113,7 @@ static void push_queue(lua_State *L, const xb_conn *conn) {
     lua_pop(L, 1);
     if (claimed) continue;
     lua_rawgeti(L, -1, 2 * i);
-    if (lua_isnil(L, -1)) lua_pop(L, 1); /* a tap has it */
+    if (lua_isnil(L, -1)) lua_pop(L, 1); /* a tap has taken it */
     else lua_rawseti(L, -3, ++n);
   }
   lua_pop(L, 1);
@@ -139,7 +140,7 @@ static int refuse(lua_State *L, const xb_conn *conn) {
   return xb_fail(L, &e);
 }
 
-/* Called by save, with its arguments. */
+/* build(conn) -> the session's table */
 static int build(lua_State *L) {
   xb_conn *conn = lua_touserdata(L, 1);
   const xm_sm *sm = xm_conn_sm(conn->c);
@@ -167,28 +168,30 @@ static int build(lua_State *L) {
   return 1;
 }
 
-/* save() -> a table, or nil, err. The connection is over then: its link is cut, its session waits to be resumed. No finalizer
- * runs between the first look at the session and its end here: it might send, and what it sent be lost. When memory runs out
- * the connection goes on as if nobody had asked. What a handler is at when it saves is done with: it would come again to the
- * next process. What has been read and is given to nobody yet (the log has it first) is not, and does. */
+/* save() -> a table, or nil, err. The connection has ended then: its link is cut, and its session waits to be resumed.
+ * No finalizer runs from the first look at the session until the connection is detached, as it might send something
+ * that would be lost. If memory runs out, the connection goes on as if save hadn't been called.
+ * The stanza that a handler is handling when it calls save counts as handled: otherwise the next process would get it
+ * again. A stanza that has been read, but not been given to anybody (only to the log function) doesn't, and is sent
+ * again. */
 int xb_l_save(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   bool is_at_hand = conn->event == XM_CONN_STANZA || conn->event == XM_CONN_SKIPPED;
   lua_settop(L, 1);
   luaL_checkstack(L, 16, "a session");
-  lua_pushcfunction(L, build); /* may collect */
+  lua_pushcfunction(L, build); /* may run the collector */
   lua_pushvalue(L, 1);
   if (is_over(conn) || !xm_sm_id(xm_conn_sm(conn->c)) || !xm_conn_jid(conn->c)) return refuse(L, conn);
   if (!is_at_hand) xm_conn_handled(conn->c);
   if (xb_undisturbed(L, 1) != LUA_OK) return lua_error(L);
   if (is_at_hand) conn->event = XM_CONN_NOTHING;
-  xb_empty_queue(L, conn, 1); /* it is the next process's now */
+  xb_empty_queue(L, conn, 1); /* it belongs to the next process now */
   xm_conn_detach(conn->c);
   xb_mark_ready(conn);
   return 1;
 }
 
-/* enqueue(stanza): as if it had just come in. */
+/* enqueue(stanza): appends it to the receive queue, as if it had just come. */
 int xb_l_enqueue(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   luaL_checktype(L, 2, LUA_TTABLE);

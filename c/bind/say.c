@@ -5,9 +5,10 @@
 
 #include "err.h"
 
-static const char say_by_key; /* of the registry */
+static const char say_by_key; /* key in the registry */
 
-/* How many bytes at `s` may be shown as they are; 0: none. A stranger's words may be among them; lines stay. */
+/* The number of bytes at `s` that may be printed as they are; 0: none. The text may contain a stranger's words, so
+ * control characters are replaced, except for newlines and tabs. */
 static size_t shows(const char *s) {
   return *s == '\n' || *s == '\t' ? 1 : xm_err_shows(s);
 }
@@ -29,7 +30,7 @@ static void add(luaL_Buffer *b, const char *s) {
   }
 }
 
-/* The function and the pieces, a light userdata. */
+/* tell(function, pieces as a light userdata): calls the function with the text. */
 static int tell(lua_State *L) {
   const char *const *pieces = lua_touserdata(L, 2);
   luaL_Buffer b;
@@ -61,7 +62,7 @@ void xb_say(lua_State *L, const char *const *pieces) {
   print("\n");
 }
 
-/* say_by(f): f(text) has what is said from now on; nil: stderr. */
+/* say_by(f): from now on f(text) is called with each message; nil: they go to stderr. */
 int xb_l_say_by(lua_State *L) {
   if (!lua_isnoneornil(L, 1)) luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 1);

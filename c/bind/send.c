@@ -22,7 +22,7 @@ static bool is_answer(const xb_address *a) {
   return a->type && strcmp(a->name, "iq") == 0 && (strcmp(a->type, "result") == 0 || strcmp(a->type, "error") == 0);
 }
 
-/* Their larger parts stay as they are: that costs a tenth of a send. */
+/* Prepares the structs field by field: clearing their large arrays, too, would cost a tenth of a send. */
 static void begin(const xb_conn *conn, xb_writing *w, xb_address *a, xm_err *e) {
   const xm_jid *jid = xm_conn_is_component(conn->c) ? xm_conn_jid(conn->c) : NULL;
   xb_clear_address(a);
@@ -33,14 +33,15 @@ static void begin(const xb_conn *conn, xb_writing *w, xb_address *a, xm_err *e) 
   xm_err_clear(e);
 }
 
-/* Is it an address in the component's domain, in capitals or not? */
+/* Is it an address in the component's domain, regardless of upper and lower case? */
 static bool is_within(const xm_jid *domain, const char *from, size_t n) {
   const char *slash = memchr(from, '/', n), *end = slash ? slash : from + n;
   const char *at = memchr(from, '@', (size_t)(end - from)), *begin = at ? at + 1 : from;
   return (size_t)(end - begin) == domain->domain_len && xm_ascii_same(begin, xm_jid_domain(domain), domain->domain_len);
 }
 
-/* A server ends a component's stream for a `from` that isn't in its domain (XEP-0114 4), and with it what all others do there. */
+/* A server ends a component's stream for a `from` that isn't in its domain (XEP-0114 4), which interrupts everything
+ * else that the component does. */
 static int check_from(const xb_conn *conn, const xb_address *a, xm_err *e) {
   const xm_jid *jid = xm_conn_jid(conn->c);
   if (!xm_conn_is_component(conn->c) || conn->foreign_from || !a->from || !jid || is_within(jid, a->from, a->from_len))
@@ -51,12 +52,12 @@ static int check_from(const xb_conn *conn, const xb_address *a, xm_err *e) {
                     a->from, jid->str);
 }
 
-/* From the first byte of a stanza to its commit nothing may raise or run a line of Lua, a finalizer's neither: all that needs
- * memory of Lua's has been done before, and is undone when this fails. So who is told that a stanza is not sent can rely on
- * it, and so can who is told that it is. */
+/* From a stanza's first byte to its commit nothing may raise a Lua error or run Lua code, finalizers included. All that
+ * needs memory of Lua's is done before that, and undone if the stanza isn't committed. So a caller can rely on what it
+ * is told: that the stanza is sent, or that it isn't. */
 
-/* Writes the stanza at index 2, to be committed; XM_EINVAL: w->reason. One that is not committed is gone when the next one
- * is begun (xm_conn_out). */
+/* Writes the stanza at index 2, to be committed by the caller; XM_EINVAL: w->reason says why not. A stanza that isn't
+ * committed is dropped when the next one is begun (xm_conn_out). */
 static int write_stanza(lua_State *L, xb_conn *conn, xb_writing *w, xm_err *e) {
   int rc = xb_write(L, 2, xm_conn_out(conn->c), w);
   if (rc == XM_OK) rc = check_from(conn, w->address, e);
@@ -68,12 +69,13 @@ static int l_tell_log(lua_State *L) {
   return 0;
 }
 
-/* Something that can be called without memory, to be left on the stack until tell_log. */
+/* Pushes a function that tell_log can call later without allocating. It must stay on the stack until then. */
 static void prepare_log(lua_State *L, const xb_conn *conn) {
   if (conn->logs) lua_pushcfunction(L, l_tell_log);
 }
 
-/* It is below what is on top of the stack. For want of memory the log waits for the next step: what is sent is sent. */
+/* Calls that function, which is below the top of the stack. If memory runs out the log waits for the next step: the
+ * stanza is sent in any case. */
 static void tell_log(lua_State *L, xb_conn *conn) {
   if (!conn->logs) return;
   lua_pushvalue(L, -2);
@@ -83,13 +85,13 @@ static void tell_log(lua_State *L, xb_conn *conn) {
   if (conn->c) xb_mark_ready(conn);
 }
 
-/* What a server may end the stream for. */
+/* The flags for what a server may end the stream for: a `from`, or a missing `to`. */
 static unsigned doubts(const xb_conn *conn, const xb_address *a) {
   if (!xm_conn_is_component(conn->c)) return a->from ? XM_SM_FROM : 0;
   return (a->to ? 0 : XM_SM_NO_TO) | (conn->foreign_from && a->from ? XM_SM_FROM : 0);
 }
 
-/* nil, err: a closed connection tells its tale in the same words everywhere. */
+/* Returns nil, err. Using a closed connection gives the same error everywhere. */
 static int fail_send(lua_State *L, xb_conn *conn, const xm_err *e) {
   if (e->layer != XM_LAYER_CLOSED || xm_conn_state_of(conn->c) != XM_CONN_CLOSED) return xb_fail(L, e);
   lua_pushnil(L);
@@ -118,7 +120,7 @@ static void check_options(lua_State *L) {
   }
 }
 
-/* The option of that name, of that type, goes to the top of the stack. false: there is none, and nothing there. */
+/* Pushes the option of that name; raises if it isn't of that type. false, and nothing is pushed: there is none. */
 static bool push_option(lua_State *L, const char *name, int type) {
   lua_pushstring(L, name);
   lua_rawget(L, 3);
@@ -128,8 +130,8 @@ static bool push_option(lua_State *L, const char *name, int type) {
   return true;
 }
 
-/* The flags that opts, at index 3, ask for; the function that wants to know what becomes of a watched stanza goes to the top
- * of the stack. */
+/* The flags for the options at index 3. If XM_SM_WATCHED is among them, the function that is to be told what becomes of
+ * the stanza is pushed. */
 static unsigned read_options(lua_State *L) {
   unsigned flags = 0;
   if (lua_isnoneornil(L, 3)) return 0;
@@ -188,8 +190,8 @@ static int await(xb_conn *conn, const xb_address *a, xb_waiter *w, xm_err *e) {
   return rc;
 }
 
-/* The id that the request will have goes to the top of the stack, while memory may still run out: the table's own, or a new
- * one, which is in `room` then. */
+/* Pushes the id that the request will have, before the first byte is written: the table's own (NULL is returned), or a
+ * new one, which is returned in `room`. */
 static const char *push_id(lua_State *L, xb_state *st, char room[XM_RND_ID + 1]) {
   xb_push_attribute(L, 2, "id");
   if (!lua_isnil(L, -1)) return NULL;
@@ -199,7 +201,7 @@ static const char *push_id(lua_State *L, xb_state *st, char room[XM_RND_ID + 1])
   return room;
 }
 
-/* The stanza at index 2 leaves as a request, and `waiter` gets its response. XM_EINVAL: w->reason. */
+/* Commits the stanza at index 2 as a request, for whose response `waiter` waits. XM_EINVAL: see w->reason. */
 static int ask(lua_State *L, xb_conn *conn, xb_waiter *waiter, xb_writing *w, xm_err *e) {
   size_t mark = xm_buf_mark(xm_conn_out(conn->c));
   uint64_t seq;
@@ -212,7 +214,7 @@ static int ask(lua_State *L, xb_conn *conn, xb_waiter *waiter, xb_writing *w, xm
   return rc;
 }
 
-/* request(stanza, who, seconds) -> the id sent, or nil, err. `who` is told of the response: see xb_wait. */
+/* request(stanza, who, seconds) -> the request's id, or nil, err. `who` gets the response: see xb_wait. */
 int xb_l_request(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
   char id[XM_RND_ID + 1];
@@ -234,14 +236,14 @@ int xb_l_request(lua_State *L) {
   if (rc == XM_EINVAL) return luaL_argerror(L, 2, w.reason);
   if (rc < 0) return fail_send(L, conn, &e);
   note_answer(conn, &a);
-  if (conn->stopped) xb_mark_ready(conn); /* what is awaited now must be read */
+  if (conn->stopped) xb_mark_ready(conn); /* reading must go on, for the response */
   xb_flush_soon(conn);
   tell_log(L, conn);
   return 1;
 }
 
-/* expect({name=, id=, to=, from=, seq=}, who, seconds): a response to what another process has asked, by the stanza of that
- * number, which may be in the log still. */
+/* expect({name=, id=, to=, from=, seq=}, who, seconds): waits for the response to a request of an earlier process, made
+ * by the stanza with the number seq, which may still be in the log. */
 int xb_l_expect(lua_State *L) {
   static const char *const keys[] = {"name", "id", "to", "from"};
   xb_conn *conn = xb_check_conn(L);
@@ -263,5 +265,5 @@ int xb_l_expect(lua_State *L) {
   if (waiter) xb_waiter_set_seq(waiter, (uint64_t)seq);
   if (waiter && await(conn, &a, waiter, &e) == XM_OK) return 0;
   if (waiter) xb_drop_waiter(L, waiter);
-  return luaL_error(L, "%s", waiter && !xm_err_is_set(&e) ? "this id waits already" : "not enough memory");
+  return luaL_error(L, "%s", waiter && !xm_err_is_set(&e) ? "a request with this id is waiting" : "not enough memory");
 }

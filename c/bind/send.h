@@ -1,5 +1,5 @@
-/* send: stanzas out: a table is written, committed, and leaves when the step ends; requests, whose answer somebody
- * awaits. Rank 5: knows what spec/support/arrows lists. */
+/* send: sends stanzas: a table is written as XML, committed to the log, and flushed when the step ends; and requests,
+ * for whose response somebody waits. Rank 5: knows what spec/support/arrows lists. */
 #ifndef XB_SEND_H
 #define XB_SEND_H
 

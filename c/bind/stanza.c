@@ -16,13 +16,14 @@
 
 enum {
   USUAL = 64 * 1024,
-  LARGE = 4096, /* records of a tape */
+  LARGE = 4096, /* records of a tape, from which on the stanza is a large one */
 };
 
-/* Tape to table. */
+/* From a tape to a table */
 
-/* A long namespace lies on the tape once, and is one string in Lua, too: those that were made are in a table at `known`, by
- * their offset (nil while there is none). Short ones Lua knows again by itself. */
+/* Pushes an element's namespace. A long one lies on the tape only once, and is made one Lua string only once: those
+ * that were made are in the table at `known`, by their offset on the tape (nil as long as there is none). Short strings
+ * are interned by Lua itself. */
 static void push_ns(lua_State *L, const xm_tape *t, const xm_tape_rec *r, int known) {
   if (r->text_len <= XM_TAPE_SHORT_NS) {
     lua_pushlstring(L, xm_tape_str(t, r->text), r->text_len);
@@ -39,7 +40,7 @@ static void push_ns(lua_State *L, const xm_tape *t, const xm_tape_rec *r, int kn
   lua_rawseti(L, known, (lua_Integer)r->text);
 }
 
-/* The word "xmlns" is on the stack already, at `xmlns`; behind it what push_ns has. */
+/* Pushes the table of attributes. The string "xmlns" lies at index `xmlns`; behind it is push_ns's table. */
 static void push_attributes(lua_State *L, const xm_tape *t, uint32_t i, int xmlns) {
   const xm_tape_rec *r = &t->recs[i], *a = r + 1, *end = a + r->attrs;
   lua_createtable(L, 0, (int)(r->attrs + r->new_ns));
@@ -76,7 +77,7 @@ static void push_table(lua_State *L, const xm_tape *t) {
         if (depth++ % 8 == 0) luaL_checkstack(L, 8 + 8, "a deep stanza");
         push_open(L, t, i, xmlns);
         break;
-      case XM_TAPE_ATTR: break; /* its OPEN has seen to it */
+      case XM_TAPE_ATTR: break; /* done by push_open */
       case XM_TAPE_TEXT:
         lua_pushlstring(L, xm_tape_str(t, r->text), r->text_len);
         lua_rawseti(L, -2, r->slot + 2);
@@ -96,8 +97,9 @@ static int l_push_table(lua_State *L) {
   return 1;
 }
 
-/* While a large one is made nothing becomes garbage, and a collector would only walk again and again through what there is
- * already, for a third of the time. When memory runs out Lua collects all the same. */
+/* While a large table is made nothing becomes garbage, and a running collector would traverse again and again what
+ * there is already, which would take a third of the time. So it is stopped; if memory runs out, Lua collects all the
+ * same. */
 void xb_push_stanza(lua_State *L, const xm_tape *t) {
   if (t->n < LARGE) {
     push_table(L, t);
@@ -109,25 +111,26 @@ void xb_push_stanza(lua_State *L, const xm_tape *t) {
   if (xb_undisturbed(L, 1) != LUA_OK) lua_error(L);
 }
 
-/* Table to out. Nothing in here may raise a Lua error: the buffer would keep half a stanza. */
+/* From a table to XML. Nothing here may raise a Lua error: the buffer would be left with half a stanza. */
 
-/* What every element goes through. */
+/* For the functions that every element goes through. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-typedef struct walk {
+typedef struct writer {
   lua_State *L;
   xm_out out;
   xb_writing *w;
   unsigned depth;
   unsigned most_depth;
-  lua_Integer path[XB_MOST_DEPTH + 1]; /* child indexes from the root down to where the walk is */
-} walk;
+  lua_Integer path[XB_MOST_DEPTH + 1]; /* child indexes from the root down to the current element */
+} writer;
 
-/* They stand for a key: the element's name is at fault; something that is no attribute's name. */
+/* Stand for a key in an error's path: the element's name is wrong; a key of the attributes isn't a name. */
 static const char own_name[] = "[1]", own_attributes[] = "[2]";
 
-/* "stanza[3][2].to: string expected, got nil". `key`: an attribute's name, own_name, or NULL for the whole element. */
-static int refuse(walk *k, const char *key, const char *why) {
+/* Writes the reason, like "stanza[3][2].to: string expected, got nil". `key`: an attribute's name, own_name,
+ * own_attributes, or NULL for the whole element. */
+static int refuse(writer *k, const char *key, const char *why) {
   size_t cap = sizeof k->w->reason, n = (size_t)snprintf(k->w->reason, cap, "stanza");
   unsigned i;
   for (i = 1; i < k->depth && n < cap - 200; i++)
@@ -139,12 +142,12 @@ static int refuse(walk *k, const char *key, const char *why) {
     n += (size_t)snprintf(k->w->reason + n, cap - n, "[2].%.60s", key);
   }
   snprintf(k->w->reason + n, cap - n, ": %s", why);
-  xm_err_mend(k->w->reason); /* it may name keys, which may be anything */
+  xm_err_mend(k->w->reason); /* it may quote keys, which may be any string */
   return XM_EINVAL;
 }
 
-/* [1], a string, is on top of the stack. */
-static int refuse_name(walk *k) {
+/* The element's name, a string, is on top of the stack. */
+static int refuse_name(writer *k) {
   char why[160], shown[61];
   size_t i, n;
   const char *name = lua_tolstring(k->L, -1, &n);
@@ -154,15 +157,15 @@ static int refuse_name(walk *k) {
   return refuse(k, NULL, why);
 }
 
-static int refuse_type(walk *k, const char *key, const char *wanted, int index) {
+static int refuse_type(writer *k, const char *key, const char *wanted, int index) {
   char why[96];
   snprintf(why, sizeof why, "%s expected, got %s", wanted, luaL_typename(k->L, index));
   return refuse(k, key, why);
 }
 
-static int came_to(walk *k, const char *key, int rc) { return rc == XM_EINVAL ? refuse(k, key, k->out.fault) : rc; }
+static int came_to(writer *k, const char *key, int rc) { return rc == XM_EINVAL ? refuse(k, key, k->out.fault) : rc; }
 
-/* printf's decimal point is the locale's, which may be more than a byte; ours is a dot. */
+/* printf writes the locale's decimal point, which may be more than one byte; XML needs a dot. */
 static void put_dot(char *text, size_t *n) {
   const char *point = localeconv()->decimal_point;
   size_t wide = strlen(point);
@@ -173,7 +176,7 @@ static void put_dot(char *text, size_t *n) {
   *n -= wide - 1;
 }
 
-/* A number as text that reads back as the same number. NULL: it has none (inf, nan). */
+/* A number as text that reads back as the same number. NULL: it can't be written (inf, nan). */
 static const char *number(lua_State *L, int index, char *room, size_t cap, size_t *n) {
   lua_Number x = lua_tonumber(L, index);
   int digits;
@@ -184,7 +187,7 @@ static const char *number(lua_State *L, int index, char *room, size_t cap, size_
   if (isnan(x) || isinf(x)) return NULL;
   for (digits = 14; digits <= 17; digits++) {
     *n = (size_t)snprintf(room, cap, "%.*g", digits, x);
-    if (strtod(room, NULL) == x) break; /* by the same locale */
+    if (strtod(room, NULL) == x) break; /* which uses the same locale */
   }
   put_dot(room, n);
   if (!strpbrk(room, ".eE")) *n += (size_t)snprintf(room + *n, cap - *n, ".0");
@@ -203,7 +206,7 @@ int xb_l_number_text(lua_State *L) {
   return 1;
 }
 
-/* What is no string: a number or a Jid as one. NULL: none of these. */
+/* A number or a Jid as text. NULL: the value is neither. */
 static const char *other_text(lua_State *L, int index, char *room, size_t cap, size_t *n) {
   const xm_jid *jid;
   if (lua_type(L, index) == LUA_TNUMBER) return number(L, index, room, cap, n);
@@ -212,12 +215,13 @@ static const char *other_text(lua_State *L, int index, char *room, size_t cap, s
   return jid ? jid->str : NULL;
 }
 
-/* A string, or a number or a Jid as one. NULL: none of these. */
+/* A string, number or Jid as text. NULL: the value is none of these. */
 static inline const char *to_text(lua_State *L, int index, char *room, size_t cap, size_t *n) {
   return lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, n) : other_text(L, index, room, cap, n);
 }
 
-/* Keeps what a stanza's attribute says for routing. What was a number lies in `room` and is copied; NULL: it wasn't. */
+/* Keeps a stanza's attribute in the address, if it is one of the four. A value that lies in `room` (it was a number) is
+ * copied; `room` is NULL if it can't. */
 static void note(xb_address *a, const char *key, size_t key_len, const char *value, size_t n, const char *room) {
   enum { TYPE, ID, TO, FROM, NONE } which = NONE;
   const char **const at[] = {&a->type, &a->id, &a->to, &a->from};
@@ -231,14 +235,14 @@ static void note(xb_address *a, const char *key, size_t key_len, const char *val
   if (len[which]) *len[which] = n;
 }
 
-static int write_xmlns(walk *k, const char *value, size_t n) {
+static int write_xmlns(writer *k, const char *value, size_t n) {
   if (k->depth > 1 || !k->w->ns) return came_to(k, "xmlns", xm_out_attr(&k->out, "xmlns", 5, value, n));
-  if (strcmp(value, k->w->ns) == 0 && strlen(value) == n) return XM_OK; /* the stream says so already */
+  if (strcmp(value, k->w->ns) == 0 && strlen(value) == n) return XM_OK; /* the stream's header declares it already */
   return refuse(k, "xmlns", "a stanza has the stream's own namespace: leave xmlns out");
 }
 
-/* Beyond ASCII only expat knows what may stand in a name. */
-static int check_wide(walk *k, const char *key, const char *name, size_t n) {
+/* For names beyond ASCII expat decides which characters they may have. */
+static int check_wide(writer *k, const char *key, const char *name, size_t n) {
   const char *brace = name[0] == '{' ? xm_memrchr(name, '}', n) : NULL;
   const char *local = brace ? brace + 1 : name;
   int rc = xm_xml_check_name(local, n - (size_t)(local - name));
@@ -246,14 +250,14 @@ static int check_wide(walk *k, const char *key, const char *name, size_t n) {
   return rc == XM_EINVAL ? refuse(k, key, "not an XML name") : rc;
 }
 
-/* What writing something with that name came to. */
-static inline int named(walk *k, const char *key, const char *name, size_t n, int rc) {
+/* The result of writing something with that name. */
+static inline int named(writer *k, const char *key, const char *name, size_t n, int rc) {
   if (rc < 0) return came_to(k, key, rc);
   return k->out.wide ? check_wide(k, key, name, n) : XM_OK;
 }
 
 /* The key is at -2, the value at -1. */
-static int write_attribute(walk *k, xb_address *a) {
+static int write_attribute(writer *k, xb_address *a) {
   lua_State *L = k->L;
   char room[40];
   size_t key_len, n;
@@ -270,9 +274,9 @@ static bool is_type(const xb_address *a, const char *one, const char *other) {
   return a->type && (strcmp(a->type, one) == 0 || strcmp(a->type, other) == 0);
 }
 
-/* The id for a stanza that has none: what asks is given one (RFC 6120 8.1.3), an answer can only have that of its question.
- * NULL: none is added. */
-static const char *missing_id(walk *k, const xb_address *a) {
+/* The id to add to a stanza that has none: an iq of type get or set is given one (RFC 6120 8.1.3), but a result or
+ * error can only have its request's. NULL: none is added. */
+static const char *missing_id(writer *k, const xb_address *a) {
   bool asks;
   if (a->id || !k->w->ns) return NULL;
   asks = is_type(a, "get", "set");
@@ -280,8 +284,8 @@ static const char *missing_id(walk *k, const xb_address *a) {
   return asks && k->w->ids && xm_rnd_supplied_id(k->w->ids, k->w->id) == XM_OK ? k->w->id : NULL;
 }
 
-/* What a stanza must have on the wire though its table need not. */
-static int add_missing(walk *k, xb_address *a) {
+/* Adds the attributes that a stanza must have on the wire, and its table need not have. */
+static int add_missing(writer *k, xb_address *a) {
   const char *id = missing_id(k, a), *from = a->from ? NULL : k->w->new_from;
   int rc = id ? xm_out_attr(&k->out, "id", 2, id, strlen(id)) : XM_OK;
   if (rc == XM_OK && from) rc = came_to(k, "from", xm_out_attr(&k->out, "from", 4, from, strlen(from)));
@@ -290,15 +294,15 @@ static int add_missing(walk *k, xb_address *a) {
   return rc;
 }
 
-/* An element on its way out. */
+/* An element that is being written. */
 typedef struct element {
-  const char *name; /* its table holds on to it */
+  const char *name; /* kept alive by the element's table */
   size_t n;
-  xb_address *address; /* of the stanza itself */
-  bool complete;       /* it has all of its attributes */
+  xb_address *address; /* for the stanza itself: filled in; otherwise NULL */
+  bool complete;       /* all of its attributes are written */
 } element;
 
-static inline int complete(walk *k, element *e) {
+static inline int complete(writer *k, element *e) {
   if (e->complete) return XM_OK;
   e->complete = true;
   return e->address ? add_missing(k, e->address) : XM_OK;
@@ -311,8 +315,9 @@ static bool is_element(lua_State *L) {
   return yes;
 }
 
-/* A key that is no string: 1 and nothing is written when it is an element's table. The key is at -2, the table at `at`. */
-static int refuse_attribute(walk *k, element *e, int at, size_t mark) {
+/* A key in slot 2's table isn't a string. Returns 1 if that table is an element (the first child), and takes back what
+ * has been written of it. The key is at -2, the table at `at`. */
+static int refuse_attribute(writer *k, element *e, int at, size_t mark) {
   lua_State *L = k->L;
   int rc;
   lua_pushvalue(L, at);
@@ -326,8 +331,9 @@ static int refuse_attribute(walk *k, element *e, int at, size_t mark) {
   return rc;
 }
 
-/* The table at `at`, the top of the stack, is in slot 2. XM_OK: attributes, written; 1: it is the first child. */
-static __attribute__((noinline)) int write_attributes(walk *k, element *e, int at) {
+/* The table at `at`, the top of the stack, is in slot 2. XM_OK: it was the attributes, which are written; 1: it is the
+ * first child. */
+static __attribute__((noinline)) int write_attributes(writer *k, element *e, int at) {
   lua_State *L = k->L;
   size_t mark = xm_buf_mark(k->out.buf);
   int rc = XM_OK;
@@ -342,10 +348,10 @@ static __attribute__((noinline)) int write_attributes(walk *k, element *e, int a
   return rc;
 }
 
-static int write_element(walk *k, int at);
+static int write_element(writer *k, int at);
 
-/* The text is on top of the stack, and stays there. */
-static int write_text(walk *k) {
+/* Writes the text on top of the stack, which stays there. */
+static int write_text(writer *k) {
   char room[40];
   size_t n;
   const char *text = to_text(k->L, -1, room, sizeof room, &n);
@@ -353,8 +359,8 @@ static int write_text(walk *k) {
   return refuse_type(k, NULL, lua_type(k->L, -1) == LUA_TNUMBER ? "a finite number" : "element or text", -1);
 }
 
-/* The child in slot `i` is at `at`, the top of the stack, and stays there. */
-static inline int write_child(walk *k, lua_Integer i, int at) {
+/* Writes the child in slot `i`, which is at `at`, the top of the stack, and stays there. */
+static inline int write_child(writer *k, lua_Integer i, int at) {
   int rc;
   k->path[k->depth++] = i;
   rc = lua_type(k->L, -1) == LUA_TTABLE ? write_element(k, at) : write_text(k);
@@ -370,8 +376,8 @@ static bool is_stanza(const char *name, size_t n) {
   return false;
 }
 
-/* [1] is on top of the stack. */
-ALWAYS_INLINE int open_element(walk *k, element *e) {
+/* The value in slot 1 is on top of the stack. */
+ALWAYS_INLINE int open_element(writer *k, element *e) {
   if (lua_type(k->L, -1) != LUA_TSTRING) return refuse_type(k, own_name, "string", -1);
   e->name = lua_tolstring(k->L, -1, &e->n);
   if (e->address) e->address->name = e->name;
@@ -379,8 +385,9 @@ ALWAYS_INLINE int open_element(walk *k, element *e) {
   return named(k, own_name, e->name, e->n, xm_out_open(&k->out, e->name, e->n));
 }
 
-/* What is in slot `i` is at `at`, the top of the stack, and stays there. Slots come in their order. */
-ALWAYS_INLINE int write_slot(walk *k, element *e, lua_Integer i, int at) {
+/* Writes the value in slot `i`, which is at `at`, the top of the stack, and stays there. Slots must come in their
+ * order. */
+ALWAYS_INLINE int write_slot(writer *k, element *e, lua_Integer i, int at) {
   int rc = 1;
   if (i == 1) return open_element(k, e);
   if (i == 2 && lua_type(k->L, -1) == LUA_TTABLE) rc = write_attributes(k, e, at);
@@ -389,8 +396,8 @@ ALWAYS_INLINE int write_slot(walk *k, element *e, lua_Integer i, int at) {
   return rc == XM_OK ? write_child(k, i, at) : rc;
 }
 
-/* The key at -2 has no place in a list of `n`. */
-static int refuse_key(walk *k, lua_Integer n) {
+/* The key at -2 isn't an index from 1 to `n`. */
+static int refuse_key(writer *k, lua_Integer n) {
   lua_State *L = k->L;
   char why[96];
   if (lua_type(L, -2) == LUA_TSTRING) {
@@ -403,8 +410,8 @@ static int refuse_key(walk *k, lua_Integer n) {
   return refuse(k, NULL, why);
 }
 
-/* Nothing is in the table but what lies in 1..n (write_child refuses a hole between these). */
-static int check_keys(walk *k, int at, lua_Integer n) {
+/* Checks that the table has no keys but 1..n (write_child refuses a hole between these). */
+static int check_keys(writer *k, int at, lua_Integer n) {
   lua_State *L = k->L;
   int rc = XM_OK;
   lua_pushnil(L);
@@ -416,7 +423,7 @@ static int check_keys(walk *k, int at, lua_Integer n) {
   return rc;
 }
 
-static int write_at(walk *k, element *e, int at, lua_Integer i) {
+static int write_at(writer *k, element *e, int at, lua_Integer i) {
   int rc;
   lua_rawgeti(k->L, at, i);
   rc = write_slot(k, e, i, at + 1);
@@ -424,8 +431,8 @@ static int write_at(walk *k, element *e, int at, lua_Integer i) {
   return rc;
 }
 
-/* From slot `i` on, of a table whose keys come in any order. */
-static int write_unordered(walk *k, element *e, int at, lua_Integer i) {
+/* Writes the slots from `i` on of a table whose keys lua_next doesn't return in order. */
+static int write_unordered(writer *k, element *e, int at, lua_Integer i) {
   lua_Integer n = (lua_Integer)lua_rawlen(k->L, at);
   int rc = XM_OK;
   if (i == 1) rc = write_at(k, e, at, i++);
@@ -435,13 +442,14 @@ static int write_unordered(walk *k, element *e, int at, lua_Integer i) {
   return rc;
 }
 
-/* The pair on top of the stack is the `i`th of them, and its key is that number. */
+/* Is the key of the pair on top of the stack, the `i`th that lua_next has returned, the number i? */
 static inline bool is_in_place(lua_State *L, lua_Integer i) {
   return lua_isinteger(L, -2) && lua_tointeger(L, -2) == i;
 }
 
-/* Keys that come as 1, 2, 3 to the end are all there are, as in most tables. */
-static inline int write_slots(walk *k, element *e, int at) {
+/* If lua_next returns the keys 1, 2, 3 and so on to its end, as for most tables, there are no other keys to look
+ * for. */
+static inline int write_slots(writer *k, element *e, int at) {
   lua_State *L = k->L;
   lua_Integer i = 1;
   int rc = XM_OK;
@@ -458,17 +466,17 @@ static inline int write_slots(walk *k, element *e, int at) {
   return rc;
 }
 
-/* Room on Lua's stack is asked for so many elements at a time: each takes two places, and the deepest a few more. */
+/* Space on Lua's stack is reserved for STEP levels at a time: each takes two places, and the deepest a few more. */
 enum { STEP = 4, STEP_STACK = 2 * STEP + 8 };
 
-static int refuse_depth(walk *k) {
+static int refuse_depth(writer *k) {
   char why[96];
   snprintf(why, sizeof why, "elements deeper than %u (or a table that contains itself)", k->most_depth);
   return refuse(k, NULL, why);
 }
 
-/* The element's table is at index `at`, the top of the stack. */
-static int write_element(walk *k, int at) {
+/* Writes the element whose table is at `at`, the top of the stack. */
+static int write_element(writer *k, int at) {
   element e = {.address = k->depth == 1 ? k->w->address : NULL};
   int rc;
   if (k->depth > k->most_depth) return refuse_depth(k);
@@ -478,8 +486,8 @@ static int write_element(walk *k, int at) {
   return rc == XM_OK ? came_to(k, NULL, xm_out_close(&k->out, e.name, e.n)) : rc;
 }
 
-/* RFC 6120 8.2.3: an iq has one of four types, and an id. Those that ask have been given one. */
-static int check_iq(walk *k) {
+/* RFC 6120 8.2.3: an iq has one of four types, and an id. Requests have been given one by now. */
+static int check_iq(writer *k) {
   const xb_address *a = k->w->address;
   char why[160];
   if (!a->type) return refuse(k, "type", "an iq needs a type: get, set, result or error");
@@ -500,13 +508,13 @@ static const xm_bounds defaults = XM_BOUNDS_DEFAULT;
 
 static int write_root(lua_State *L, int index, xm_buf *out, xb_writing *w) {
   int rc, top = lua_gettop(L);
-  walk k;
-  k.L = L; /* its path is filled as it is walked */
+  writer k;
+  k.L = L; /* `path` isn't cleared: it is filled as far as it is used */
   k.w = w;
   k.depth = 1;
   k.most_depth = w->bounds ? w->bounds->depth : defaults.depth;
   k.out = xm_out_begin_within(out, w->bounds);
-  if (!lua_checkstack(L, XB_WALK_STACK(STEP_STACK, k.most_depth))) return XM_ENOMEM;
+  if (!lua_checkstack(L, XB_WRITE_STACK(STEP_STACK, k.most_depth))) return XM_ENOMEM;
   if (lua_type(L, index) != LUA_TTABLE) return refuse_type(&k, NULL, "table", index);
   lua_pushvalue(L, index);
   rc = write_element(&k, lua_gettop(L));
@@ -527,7 +535,7 @@ int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w) {
   return rc;
 }
 
-/* The value at `index` as the text that it is written as; nil: it has none. */
+/* Replaces the value at `index` by the text that is written for it; nil: there is none. */
 static void spell(lua_State *L, int index) {
   char room[40];
   size_t n;
@@ -538,9 +546,9 @@ static void spell(lua_State *L, int index) {
   lua_replace(L, index);
 }
 
-/* Pushes the attributes of these names, of the table of attributes at `at`, as strings; one that isn't there, or is none, as
- * nil. The keys are looked through, since to make one might run a finalizer, which might change the table; so might the texts,
- * which are made afterwards. */
+/* Pushes the attributes with these names, of the table of attributes at `at`, as strings; nil for one that isn't there
+ * or can't be text. All keys are compared, since creating a key's string could run a finalizer, which might change the
+ * table; creating the texts could as well, so that is done last. */
 static void push_raw(lua_State *L, int at, const char *const *names, int n) {
   int i, first = lua_gettop(L) + 1;
   for (i = 0; i < n; i++) lua_pushnil(L);
@@ -553,7 +561,7 @@ static void push_raw(lua_State *L, int at, const char *const *names, int n) {
   for (i = 0; i < n; i++) spell(L, first + i);
 }
 
-/* Raw string attribute of the attribute table below its name, which is popped; or NULL. */
+/* The attribute, if it is a string, of the table of attributes below its name, which is popped; otherwise NULL. */
 static const char *raw_value(lua_State *L) {
   const char *s;
   lua_rawget(L, -2);
@@ -575,7 +583,7 @@ void xb_push_attribute(lua_State *L, int index, const char *name) {
   lua_pushvalue(L, -2);
   lua_rawget(L, -2);
   s = to_text(L, -1, room, sizeof room, &n);
-  if (!s) lua_pushnil(L); /* xb_write will say why */
+  if (!s) lua_pushnil(L); /* xb_write will refuse it, and say why */
   else if (s == room) lua_pushlstring(L, s, n);
   lua_replace(L, top + 1);
   lua_settop(L, top + 1);
@@ -587,12 +595,12 @@ size_t xb_read_children(lua_State *L, int index, const char *own, const char **n
   lua_Integer i;
   index = lua_absindex(L, index);
   luaL_checkstack(L, 5, "a stanza");
-  lua_pushliteral(L, "xmlns"); /* which may run finalizers, so that nothing below does */
+  lua_pushliteral(L, "xmlns"); /* pushed first, as it may run finalizers; nothing below does */
   for (i = 3; lua_rawgeti(L, index, i) != LUA_TNIL; i++, lua_settop(L, top + 1)) {
     const char *ns = NULL;
     if (!lua_istable(L, -1) || n++ >= most) continue;
     if (lua_rawgeti(L, -1, 2) == LUA_TTABLE) lua_pushvalue(L, top + 1), ns = raw_value(L);
-    namespaces[n - 1] = ns ? ns : own; /* a received child without xmlns has its parent's */
+    namespaces[n - 1] = ns ? ns : own; /* a child without xmlns in a received stanza has its parent's */
   }
   lua_settop(L, top);
   return n;
@@ -614,13 +622,13 @@ void xb_push_address(lua_State *L, int index, xb_address *a) {
   for (i = 0; i < 4; i++) *fields[i] = lua_tostring(L, top + 2 + i);
 }
 
-/* Done with what was made there. A large one isn't kept. */
+/* Empties the scratch buffer; a large one is freed. */
 static void leave_scratch(xb_state *st) {
   if (st->scratch.cap > USUAL) xm_buf_free(&st->scratch);
   else xm_buf_clear(&st->scratch);
 }
 
-/* contract.stanza */
+/* check_stanza(t) -> true, or false and what is wrong: for lua/xmpp/contract.lua */
 int xb_l_check_stanza(lua_State *L) {
   xb_state *st = xb_state_of(L);
   xb_writing w;
@@ -645,7 +653,8 @@ static int push_text(lua_State *L) {
   return 1;
 }
 
-/* Here Lua collects before it copies: a finalizer that writes has another scratch then. push_text is on top of the stack. */
+/* Lua 5.1 may run the collector before it copies the text: a finalizer that writes then uses another scratch buffer.
+ * push_text is on top of the stack. */
 static void push_scratch(lua_State *L, xb_state *st) {
   xm_buf text = st->scratch;
   int status;
@@ -667,7 +676,7 @@ static void push_scratch(lua_State *L, xb_state *st) {
 #define before_writing(L) ((void)(L))
 #endif
 
-/* to_xml(x) -> text. Raises for a table that is no element. */
+/* to_xml(x) -> text. Raises for a table that isn't an element. */
 int xb_l_to_xml(lua_State *L) {
   xb_state *st = xb_state_of(L);
   xb_writing w;
@@ -675,7 +684,7 @@ int xb_l_to_xml(lua_State *L) {
   luaL_argexpected(L, lua_type(L, 1) == LUA_TTABLE, 1, "element");
   before_writing(L);
   xb_begin_writing(&w, NULL, NULL);
-  xm_buf_clear(&st->scratch); /* there may have been no memory for the last one's string */
+  xm_buf_clear(&st->scratch); /* it is not empty if there was no memory for the last string */
   rc = xb_write(L, 1, &st->scratch, &w);
   if (rc == XM_OK) push_scratch(L, st);
   leave_scratch(st);
@@ -683,7 +692,8 @@ int xb_l_to_xml(lua_State *L) {
   return rc == XM_OK ? 1 : luaL_error(L, "bad argument #1 to 'to_xml' (%s)", w.reason);
 }
 
-/* One element out of a text, as the first stanza of a stream. */
+/* Parses the text, which is to be one element, as the first stanza of a stream. XM_XML_CLOSE: there is more behind
+ * it. */
 static int parse(xm_xml *x, const char *s, size_t n, xm_err *e) {
   int ev = XM_XML_MORE, stanzas = 0;
   while (ev >= 0 && (n > 0 || ev != XM_XML_MORE)) {
@@ -705,7 +715,8 @@ static int parse(xm_xml *x, const char *s, size_t n, xm_err *e) {
   return ev;
 }
 
-/* The stream is ours alone, `before` bytes of it: what it was refused for is told of the element. */
+/* The stream's header, `before` bytes, was put in front of the text here: turns an error about the stream into one
+ * about the element. */
 static xm_err of_the_element(const xm_err *e, size_t before) {
   static const char prefix[] = "the stream was refused: ", place[] = " (byte ", option[] = " (the option ";
   xm_err told = *e;
@@ -725,7 +736,8 @@ static xm_err of_the_element(const xm_err *e, size_t before) {
 static int fail_parse(lua_State *L, const xm_err *e, size_t before, const char *otherwise) {
   xm_err told = of_the_element(e, before);
   xm_err_mend(told.text);
-  xm_err_set(&told, XM_LAYER_STANZA, "not-well-formed", false, "%s", otherwise); /* the first is kept */
+  xm_err_set(&told, XM_LAYER_STANZA, "not-well-formed", false, "%s", otherwise); /* xm_err_set keeps an error that is
+                                                                                    set already */
   return xb_fail(L, &told);
 }
 
@@ -734,18 +746,19 @@ static int build(lua_State *L) {
   return 1;
 }
 
-/* The text at index 1, with elements so deep. */
+/* Parses the text at index 1, with elements up to `depth`. */
 static int from_xml(lua_State *L, unsigned depth) {
   static const char head[] = "<stream:stream xmlns='" XM_NS_CLIENT "' xmlns:stream='" XM_NS_STREAM "'>";
   size_t n;
   const char *s = (luaL_checktype(L, 1, LUA_TSTRING), lua_tolstring(L, 1, &n));
-  unsigned most = n < UINT_MAX - 8 ? (unsigned)n + 8 : UINT_MAX; /* it is the caller's own */
+  unsigned most = n < UINT_MAX - 8 ? (unsigned)n + 8 : UINT_MAX; /* the text is the program's own, so nothing else is
+                                                                    bounded */
   const xm_bounds bounds = {
       .stanza = 8 * n + 256, .start_tag = n + 256, .depth = depth, .attributes = most, .nodes = most, .ns = n + 256};
   xm_xml *x;
   xm_err e = {0};
   int ev, status = LUA_OK;
-  lua_pushcfunction(L, build); /* may raise: 5.1 makes a closure of it */
+  lua_pushcfunction(L, build); /* first, as it may raise: 5.1 makes a closure */
   x = xm_xml_new(XM_NS_CLIENT, &bounds);
   while (n > 0 && strchr(" \t\r\n", s[n - 1]) && s[n - 1]) n--;
   if (!x) return luaL_error(L, "not enough memory");
@@ -753,7 +766,7 @@ static int from_xml(lua_State *L, unsigned depth) {
   if (ev >= 0) ev = parse(x, s, n, &e);
   if (ev == XM_XML_STANZA) {
     lua_pushlightuserdata(L, (void *)xm_xml_tape(x));
-    status = lua_pcall(L, 1, 1, 0); /* a memory error may not leave the parser behind */
+    status = lua_pcall(L, 1, 1, 0); /* protected, so that the parser is freed if memory runs out */
   }
   xm_xml_free(x);
   if (status != LUA_OK) return lua_error(L);

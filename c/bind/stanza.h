@@ -1,5 +1,5 @@
-/* stanza: tape to table, table to out: the two walks between a stanza in C and a stanza in Lua. Rank 3: knows state,
- * fault, jids. */
+/* stanza: turns a tape (a received stanza) into a Lua table, and a Lua table into XML that is sent. Rank 3: knows
+ * state, call, fault, jids. */
 #ifndef XB_STANZA_H
 #define XB_STANZA_H
 
@@ -8,7 +8,7 @@
 #include "state.h"
 #include "tape.h"
 
-/* What a stanza says of itself, for routing; pointers into the table's own strings, or into `room`. */
+/* A stanza's name and the attributes that route it. Pointers into the table's own strings, or into `room`. */
 typedef struct xb_address {
   const char *name, *type, *id, *to, *from;
   size_t id_len, to_len, from_len;
@@ -20,19 +20,19 @@ static inline void xb_clear_address(xb_address *a) {
   a->id_len = a->to_len = a->from_len = 0;
 }
 
-/* No option makes a table's walk deeper: it is a recursion. */
+/* No option allows deeper elements than this when a table is written, since that is a recursion. */
 enum { XB_MOST_DEPTH = 1000 };
 
-/* How a table is to be written. */
+/* How a table is to be written, and what comes of it. */
 typedef struct xb_writing {
-  const char *ns;       /* a stanza of this content namespace is wanted; NULL: any element */
-  const char *new_id;   /* for a stanza without id; NULL: none is added, but: */
-  xm_rnd_supply *ids;   /* from here comes the id of an iq that asks and has none; NULL: it stays without */
-  char id[XM_RND_ID + 1]; /* that */
-  const char *new_from; /* for a stanza without from */
-  const xm_bounds *bounds; /* that it keeps to; NULL: only its depth is bounded */
-  xb_address *address;  /* filled in, when not NULL */
-  char reason[768];     /* after XM_EINVAL: path and what is wrong */
+  const char *ns;       /* the table must be a stanza of this content namespace; NULL: it may be any element */
+  const char *new_id;   /* the id that a stanza without one gets; NULL: none, except by `ids` */
+  xm_rnd_supply *ids;   /* generates the id for an iq of type get or set that has none; NULL: it stays without */
+  char id[XM_RND_ID + 1]; /* the id that was generated */
+  const char *new_from; /* the `from` that a stanza without one gets; NULL: none */
+  const xm_bounds *bounds; /* the bounds that are checked; NULL: only the default depth */
+  xb_address *address;  /* filled in, if it isn't NULL */
+  char reason[768];     /* after XM_EINVAL: the path to what is wrong, and why it is */
 } xb_writing;
 
 static inline void xb_begin_writing(xb_writing *w, const char *ns, xb_address *a) {
@@ -43,22 +43,23 @@ static inline void xb_begin_writing(xb_writing *w, const char *ns, xb_address *a
   w->address = a;
 }
 
-/* Writes the table at `index`. 0; XM_EINVAL (reason), XM_ENOMEM; then nothing is in the buffer. Raises no Lua error, runs no
- * metamethod. */
+/* Writes the table at `index`. XM_OK, XM_EINVAL (see reason) or XM_ENOMEM; after an error nothing has been added to the
+ * buffer. Raises no Lua error, calls no metamethod. */
 int xb_write(lua_State *L, int index, xm_buf *out, xb_writing *w);
-/* Pushes what xb_write will take for that attribute of the table at `index`, a number as text; nil: it has none. */
+/* Pushes the value that xb_write will write for that attribute of the table at `index`, a number or Jid as text; nil:
+ * it has none. */
 void xb_push_attribute(lua_State *L, int index, const char *name);
-/* Reads the address of a stanza's table without writing it, and without memory. What it points to is pushed: XB_ADDRESS
- * values. */
+/* Reads the address of a stanza's table without writing it, and without allocating in C. Pushes XB_ADDRESS values, to
+ * which the address points. */
 enum { XB_ADDRESS = 5 };
 void xb_push_address(lua_State *L, int index, xb_address *a);
-/* How many child elements the stanza's table at `index` has; `own` is its namespace. The first `most` of theirs are in
- * `namespaces`, pointing into the table's own strings. Takes no memory. */
+/* The number of child elements of the stanza's table at `index`, whose namespace is `own`. The namespaces of the first
+ * `most` of them are put in `namespaces`, as pointers into the table's own strings. Takes no memory in C. */
 size_t xb_read_children(lua_State *L, int index, const char *own, const char **namespaces, size_t most);
 void xb_push_stanza(lua_State *L, const xm_tape *t);
 int xb_l_to_xml(lua_State *L);
 int xb_l_from_xml(lua_State *L);
-int xb_l_from_log(lua_State *L); /* the same of what was sent, as deep as any connection lets it be */
+int xb_l_from_log(lua_State *L); /* from_xml for what was sent, which may be as deep as any connection allows */
 int xb_l_check_stanza(lua_State *L);
 int xb_l_number_text(lua_State *L);
 

@@ -4,7 +4,7 @@
 
 #include "keyring.h"
 
-static const char state_key, begun_key; /* of the registry */
+static const char state_key, begun_key; /* keys in the registry */
 
 xb_state *xb_state_of(lua_State *L) {
   xb_state *st;
@@ -51,7 +51,7 @@ void xb_begun(lua_State *L) {
   else lua_pop(L, 1);
 }
 
-/* on_begun(f): called when something has been begun that wants the loop turned; nil: nobody is. */
+/* on_begun(f): f() is called whenever something has been begun for which the loop must be turned; nil: no function. */
 int xb_l_on_begun(lua_State *L) {
   lua_settop(L, 1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &begun_key);

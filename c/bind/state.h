@@ -1,4 +1,4 @@
-/* state: what a Lua state has of the library, and what each connection is: the data that the rooms above share, and the
+/* state: the data that the library keeps for a Lua state and for each connection, shared by the modules above, and the
  * lists of what has something to do. Rank 0: knows compat. */
 #ifndef XB_STATE_H
 #define XB_STATE_H
@@ -14,7 +14,7 @@
 #include "route.h"
 #include "table.h"
 
-#define XB_CORE "xmpp.core" /* of the registry: the module, which a lua_State has once */
+#define XB_CORE "xmpp.core" /* registry key of the module's table, of which a lua_State has one */
 #define XB_CONN "xmpp.Conn"
 #define XB_JID "xmpp.Jid"
 #define XB_ERROR "xmpp.Error"
@@ -22,134 +22,145 @@
 #define XB_TASK "xmpp.Task"
 #define XB_CELL "xmpp.Cell"
 #define XB_SITE "xmpp.Site"
-#define XB_EBB "xmpp.Ebb"
+#define XB_SHRINKER "xmpp.Shrinker"
 #define XB_STATE "xmpp.State"
-#define XB_HERALD "xmpp.Herald"
+#define XB_SENTINEL "xmpp.Sentinel"
 #define XB_CONTEXT "xmpp.Context"
 
 typedef struct xb_state xb_state;
 typedef struct xb_conn xb_conn;
 typedef struct xb_waiter xb_waiter;
-typedef struct xb_task xb_task; /* call's */
-typedef struct xb_line xb_line; /* line's */
+typedef struct xb_task xb_task; /* see call.h */
+typedef struct xb_line xb_line; /* see line.c */
 
-/* A list of them, oldest first. */
+/* A list of waiters, oldest first. */
 typedef struct xb_waiters {
   xb_waiter *first, *last;
 } xb_waiters;
 
-enum { XB_NEAR = 128 }; /* so many waiters at once cost the least: see wait.c */
+enum { XB_NEAR = 128 }; /* the number of waiters that have a slot in an array: see push_key in wait.c */
 
-/* One in each lua_State that has loaded the module; a userdata in the registry. */
+/* One for each lua_State that has loaded the module; a userdata in the registry. */
 struct xb_state {
   xm_loop *loop;
-  bool stepping;        /* a step is on the stack */
+  bool stepping;        /* core.step is running */
   unsigned turns;       /* steps so far */
-  bool working;         /* on an event: what was begun must be finished */
-  bool closing;         /* lua_close has begun */
-  bool closed;          /* it has come to us */
-  bool warned;          /* of a connection that nobody had stopped */
-  const void *herald;   /* see xb_send_herald */
-  unsigned nested;      /* coroutines that are being run, one inside the other */
-  const xb_task *task;  /* of the call that runs, the innermost; NULL: none */
-  lua_State *spare;     /* a coroutine for the next call, made when there was memory; it lies in the registry */
+  bool working;         /* an event is being handled: an error now means that it is lost */
+  bool closing;         /* lua_close has begun, as the sentinel has noticed */
+  bool closed;          /* this state has been finalized, and its loop is gone */
+  bool warned;          /* the warning about a connection collected without stop() has been given */
+  const void *sentinel; /* the newest sentinel: see xb_put_sentinel */
+  unsigned nested;      /* coroutines that are running now, each resumed inside the one before */
+  const xb_task *task;  /* the task of the innermost call that is running; NULL: none */
+  lua_State *spare;     /* a coroutine for the next call, made ahead (xb_prepare_call); anchored in the registry */
   unsigned conns;       /* connections that have not ended */
   unsigned timers;      /* waiters of kind XB_TIME, XB_WATCH */
   unsigned signals;     /* waiters of kind XB_SIGNAL */
-  xm_rnd_supply ids;    /* of stanzas */
-  xm_buf scratch;       /* what is made to be copied into a string at once */
+  xm_rnd_supply ids;    /* random ids of stanzas */
+  xm_buf scratch;       /* text under construction, copied into a Lua string at once */
   xb_conn *ready, **ready_end;
-  xb_conn *components;  /* connections that are a component's, not collected yet */
-  xb_conn *unflushed;   /* these have sent something during the step */
-  xb_waiters waiters;   /* of no connection: time, tasks */
-  xb_waiter *unborn;    /* memory for the next */
-  xb_waiter *near[XB_NEAR]; /* those with a place of their own; NULL: it is free */
+  xb_conn *components;  /* components' connections that aren't collected yet */
+  xb_conn *unflushed;   /* connections that have sent something during this step */
+  xb_waiters waiters;   /* waiters without a connection: timers, tasks, signals, descriptors */
+  xb_waiter *unborn;    /* memory for the next waiter, allocated already */
+  xb_waiter *near[XB_NEAR]; /* the waiters that have a slot; NULL: the slot is free */
   uint64_t near_used[XB_NEAR / 64];
-  uint64_t serials;     /* of waiters that can be cancelled, so far */
-  unsigned refs, most_refs; /* who waits, now and at most since their table was made */
-  xb_waiter *due, **due_end; /* their time has come */
+  uint64_t serials;     /* serial numbers given so far to waiters that can be cancelled */
+  unsigned refs, most_refs; /* entries in the table of waiters: now, and the most since that table was made */
+  xb_waiter *due, **due_end; /* waiters that are to be told in this step or the next */
 };
 
-/* One connection's userdata; its uservalue is a table: see the enum. */
+/* One connection's userdata. Its user value is a table with these slots, the connection's "parts": */
 enum {
   XB_HANDLER = 1, XB_CALLBACKS, XB_TAPS, XB_MODES, XB_LINED, XB_QUEUE, XB_RECEIPTS, XB_LOG, XB_PASSWORD, XB_ABOUT,
   XB_ON_STATE, XB_ON_FAILED, XB_ON_FULL, XB_ON_SKIPPED, XB_ON_SESSION, XB_ON_TOKEN, XB_ADDS
 };
-/* XB_MODES: how the function with that slot among the callbacks, or (less than 0) among the taps, is called. */
+/* XB_MODES maps a function's key to flags for how it is called. The key is the slot number of a callback, or the
+ * negative slot number of a tap. */
 enum { XB_ONCE = 1, XB_SERIAL = 2 };
 struct xb_conn {
-  const void *kind;     /* it is one: see xb_check_conn */
+  const void *kind;     /* the address of xb_conn_kind, by which xb_check_conn knows a connection */
   xb_state *st;
-  xm_loop *loop;        /* held while `c` is there: lua_close may collect the state first */
-  xm_conn *c;           /* NULL: never opened, or collected */
-  xm_filters *callbacks, *taps; /* by slot number, with XB_CALLBACKS and XB_TAPS; there while `c` is */
+  xm_loop *loop;        /* held while `c` exists: lua_close may collect the state first */
+  xm_conn *c;           /* NULL: it was never opened, or has been collected */
+  xm_filters *callbacks, *taps; /* filters by slot number, as in XB_CALLBACKS and XB_TAPS; they exist as long as `c` */
   xb_conn *next_ready, *next_unflushed, *next_component;
   bool is_ready, is_unflushed;
-  bool pinned;          /* in the registry: see xb_keep_alive */
-  bool ended;           /* its waiters have been told */
-  bool is_fed;          /* for tests: it has no link that could be stopped */
+  bool pinned;          /* kept alive by an entry in the registry: see xb_keep_alive */
+  bool ended;           /* the core has reported its end */
+  bool is_fed;          /* for tests: it is fed with bytes, and has no link */
   enum { XB_NO_HANDLER, XB_DEFAULT_HANDLER, XB_OWN_HANDLER } handler;
-  bool decided;         /* the program has said which, or that there is to be none */
+  bool decided;         /* a handler has been set or stopped, so the first callback doesn't set the default one */
   bool logs, is_logging;
-  bool closing;         /* it was stopped */
-  bool draining;        /* nothing more is taken: see drain.h. Of that: */
-  bool dry;             /* what has been received is given out still */
-  bool parting, late;   /* the stream is being closed; before all that has come was done with */
-  xm_timer drain_timer; /* when to look again */
-  uint64_t drain_by, drain_end; /* when calls are waited for no longer; when all has to be over */
-  size_t to_finish, given, unfinished; /* calls that waited when it began; stanzas given to somebody since; calls that waited
-                                          when the connection had ended */
-  bool resumable;       /* the server is asked to keep its sessions */
-  bool listens;         /* somebody does, to its states or sessions */
-  unsigned session;     /* how many new ones there were, after the first */
-  bool adds, adding;    /* somebody adds to what is sent; is being asked what */
-  size_t openers;       /* calls of listeners that this one waits for */
-  xm_conn_event event;  /* that came, and waits until what was before it has been told; XM_CONN_NOTHING: none */
-  size_t watched;       /* stanzas whose sender wants to know what becomes of them: XB_RECEIPTS, number -> function */
-  xm_question *asked;   /* of the stanza that is being dispatched */
-  xb_waiters responses, waiters; /* who waits for a response; for something else */
-  xb_waiters lost;      /* who waits for a response that can't come any more, and hasn't been told yet */
-  bool foreign_from;        /* a component's: `from` may be outside of its domain */
-  size_t max_queue, queued; /* bytes; of the stanzas in the receive queue, as they came */
-  lua_Integer first, last;  /* of the receive queue: stanza at 2i, its size at 2i+1 (see xb_push_queue) */
-  lua_Integer offered;      /* those before it have been offered to the taps that there were */
-  size_t fresh, holes;      /* bytes of those that haven't; places whose stanza a tap has taken */
-  bool stopped;         /* nothing is read, since nobody can take it */
-  uint64_t asked_at;    /* when somebody last asked for a stanza of the queue, by xm_loop_now; 0: never */
-  unsigned patience;    /* ms since then, after which nobody is taken to ask any more */
-  uint64_t behind_since; /* something of ours is behind what nobody takes; 0: not so */
-  bool pressing;        /* for so long, or so much, that it is read on for */
-  size_t dropped;       /* stanzas of the queue that were thrown away */
-  bool told_full;       /* of that */
-  bool suspends;        /* a handler or callback of its has waited: all are watched since */
-  size_t waiting, held; /* calls of these that wait now, be it in a line; bytes of their stanzas and coroutines */
-  xm_table lines;       /* of what is called for one sender at a time: by function and sender, while there is a call */
-  uint64_t seed;        /* of their hashes */
-  lua_Integer lined;    /* the newest place in XB_LINED */
-  xb_line *due, **due_end; /* those whose next may be called */
+  bool closing;         /* the stream is being closed, by stop or at the end of draining */
+  bool draining;        /* no more stanzas are accepted: see drain.h. Its state: */
+  bool dry;             /* what has been received is still being dispatched */
+  bool parting, late;   /* the stream is being closed; and was before all that had been received was handled */
+  xm_timer drain_timer; /* when to check again whether it is finished */
+  uint64_t drain_by, drain_end; /* the time after which suspended calls aren't waited for any more; the time by which
+                                   the connection must have ended */
+  size_t to_finish, given, unfinished; /* calls that were suspended when draining began; stanzas dispatched since; calls
+                                          still suspended when the connection had ended */
+  bool resumable;       /* the server is asked to make its sessions resumable */
+  bool listens;         /* there is a listener to its states or sessions */
+  unsigned session;     /* the number of new sessions after the first */
+  bool adds, adding;    /* there are functions that add to what is sent (add.h); one of them is running */
+  size_t openers;       /* running calls of listeners to "session"; what the lost session left is sent when all are
+                           over */
+  xm_conn_event event;  /* an event taken from the core, to be handled when what came before it has been reported;
+                           XM_CONN_NOTHING: none */
+  size_t watched;       /* stanzas sent with `on`: the number of entries in XB_RECEIPTS, which maps a stanza's number to
+                           its function */
+  xm_question *asked;   /* the question (question.h) of the stanza that is being dispatched; NULL: none */
+  xb_waiters responses, waiters; /* waiters for a response; for something else */
+  xb_waiters lost;      /* waiters whose response can't come any more, and who haven't been told yet */
+  bool foreign_from;        /* a component's option: `from` may be outside of its domain */
+  size_t max_queue, queued; /* in bytes: the option; what the stanzas in the receive queue take, about */
+  lua_Integer first, last;  /* first place in the receive queue, and the one behind the last; place i is at 2i and 2i+1
+                               of XB_QUEUE: see queue.c */
+  lua_Integer offered;      /* the stanzas before this place have been offered to the taps */
+  size_t fresh, holes;      /* bytes of the stanzas that haven't; places that a tap has emptied by taking the stanza */
+  bool stopped;         /* reading from the socket is stopped, as the queue is full */
+  bool is_held;         /* it is also stopped because the program said so: see xb_l_hold */
+  uint64_t asked_at;    /* when the program last asked for a stanza of the queue, by xm_loop_now; 0: never */
+  unsigned patience;    /* ms after which the program is taken not to ask again */
+  uint64_t behind_since; /* since when something that the connection needs may be behind stanzas that nobody takes; 0:
+                            it isn't so */
+  bool pressing;        /* it has been so for so long that reading goes on nevertheless */
+  size_t dropped;       /* stanzas thrown away because the queue was full */
+  bool told_full;       /* the program has been told so */
+  bool suspends;        /* one of its handlers or callbacks has yielded; since then all calls are counted */
+  size_t waiting, held; /* calls that are suspended or wait in a line; bytes that their stanzas and coroutines take */
+  xm_table lines;       /* calls under `serial = "from"`: one entry for each function and sender that is being called
+                           (line.h) */
+  uint64_t seed;        /* seed of the hashes in `lines` */
+  lua_Integer lined;    /* the newest index in XB_LINED, where stanzas wait for their turn */
+  xb_line *due, **due_end; /* lines whose next stanza may be dispatched */
 };
 
-/* A new state, in the registry, with the function that ends it. Raises for want of memory. */
+/* Creates the state and puts it in the registry; `gc` is its finalizer. Raises when there is no memory. */
 xb_state *xb_new_state(lua_State *L, lua_CFunction gc);
-/* What it has itself; who waits in it has been freed. */
+/* Frees what the state owns itself; its waiters must have been freed before. */
 void xb_free_state(xb_state *st);
-/* The state of this lua_State. Raises when lua_close has freed it: what is finalized after it may still call us. */
+/* The state of this lua_State. Raises when lua_close has finalized it already: objects that are finalized later may
+ * still call us. */
 xb_state *xb_state_of(lua_State *L);
-/* What getmetatable gives for the metatable on top of the stack, instead of the metatable. */
+/* Sets __metatable of the metatable on top of the stack, so that getmetatable returns `instead`. */
 void xb_close_metatable(lua_State *L, const char *instead);
 void xb_mark_ready(xb_conn *conn);
-/* The first that is ready, which it is no longer; there must be one. */
+/* Takes the first connection out of the list of those that are ready. The list must not be empty. */
 xb_conn *xb_take_ready(xb_state *st);
-/* Is there something that could still happen? A suspended coroutine is none: what could wake it counts by itself. */
+/* Can anything still happen? A suspended coroutine alone doesn't count: what could wake it counts by itself. */
 bool xb_is_busy(const xb_state *st);
-/* Something that could still happen won't: when that was the last, a host that only waits for it is called. */
+/* Something that xb_is_busy counts is gone. If it was the last, the host's loop is woken, so that it can stop. */
 void xb_less_to_do(xb_state *st);
-/* Something has been begun: a host that stops when there is nothing to do goes on. May raise what that raises. */
+/* Something has been begun: calls the function set by on_begun, so that a host whose loop stops when there is nothing
+ * to do goes on. Raises what that function raises. */
 void xb_begun(lua_State *L);
 int xb_l_on_begun(lua_State *L);
 
 static inline bool xb_has_taps(const xb_conn *conn) { return xm_filters_after(conn->taps, 0) != 0; }
-/* Somebody has asked for a stanza. */
+/* The program has asked for a stanza of the receive queue. */
 static inline void xb_note_asked(xb_conn *conn) {
   conn->asked_at = xm_loop_now(conn->loop);
   conn->told_full = false;

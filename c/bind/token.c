@@ -5,7 +5,7 @@
 #include "listen.h"
 #include "parts.h"
 
-/* push(conn, token): a table, with what it takes to use it elsewhere. */
+/* push(conn, token) -> a table with all that another process needs to log in by the token */
 static int push(lua_State *L) {
   const xb_conn *conn = lua_touserdata(L, 1);
   const xm_token *token = lua_touserdata(L, 2);
@@ -28,7 +28,8 @@ static int push(lua_State *L) {
   return 1;
 }
 
-/* The status of a call that leaves the table, nil, or an error on the stack. The copy is gone whatever comes of it. */
+/* Pushes the token's table, or nil. Returns lua_pcall's status; the error is on the stack then. The copy of the token
+ * is wiped in any case. */
 static int push_token(lua_State *L, xb_conn *conn) {
   xm_token token = {.n = 0};
   int status = LUA_OK;
@@ -54,7 +55,7 @@ int xb_l_token(lua_State *L) {
 void xb_tell_token(lua_State *L, xb_conn *conn, int index) {
   luaL_checkstack(L, 4, "a token");
   if (push_token(L, conn) != LUA_OK) lua_error(L);
-  if (lua_isnil(L, -1)) lua_pop(L, 1); /* it was forgotten */
+  if (lua_isnil(L, -1)) lua_pop(L, 1); /* it has been dropped since */
   else xb_tell(L, conn, index, XB_ON_TOKEN, 1, 0);
 }
 
@@ -63,7 +64,7 @@ bool xb_read_token(lua_State *L, xm_token *token) {
   size_t n;
   lua_getfield(L, 1, "token");
   if (lua_isnil(L, -1)) return lua_pop(L, 1), false;
-  lua_getfield(L, -1, "token"); /* the table keeps its strings */
+  lua_getfield(L, -1, "token"); /* the strings are kept alive by the table */
   s = luaL_checklstring(L, -1, &n);
   if (n > sizeof token->bytes) n = 0;
   memcpy(token->bytes, s, n);

@@ -5,37 +5,37 @@
 #include <string.h>
 
 #include "call.h"
-#include "ebb.h"
 #include "fault.h"
 #include "parts.h"
+#include "shrink.h"
 #include "sig.h"
 #include "state.h"
 #include "watch.h"
 
-static const char refs_key, ebb_key; /* of the registry: who waits; its ebb */
+static const char refs_key, shrinker_key; /* keys in the registry: the table of what waiters refer to; its shrinker */
 
 struct xb_waiter {
   xb_waiter *prev, *next; /* in the list of its connection or of the state */
   xb_waiters *list;
   xb_waiter *next_due;
   xb_state *st;
-  xb_conn *conn;          /* NULL: none */
-  int place;              /* among the near ones, from 1; 0: it isn't one of them */
-  uint64_t serial;        /* by which its Timer userdata knows it again; 0: it has none */
+  xb_conn *conn;          /* NULL: it has none */
+  int place;              /* its slot in st->near, counted from 1; 0: it has none */
+  uint64_t serial;        /* by which its Timer userdata recognizes it; 0: it has none */
   xm_timer timer;
-  xm_pending *pending;    /* XB_RESPONSE: its entry in the route */
+  xm_pending *pending;    /* XB_RESPONSE: its entry in the connection's table of pending requests (route.h) */
   xb_kind kind;
   uint64_t seq;           /* see xb_waiter_set_seq */
-  uint64_t period;        /* every(): milliseconds; 0: once */
+  uint64_t period;        /* every(): milliseconds; 0: it fires once */
   xm_sig *sig;            /* XB_SIGNAL */
   int number;
   xm_watch *watch;        /* XB_WATCH */
   bool is_due;
-  bool is_told;           /* about to be: see xb_begin_finish */
-  bool is_dropped;        /* meanwhile */
+  bool is_told;           /* about to be finished: see xb_begin_finish */
+  bool is_dropped;        /* dropped since: see xb_drop_waiter */
 };
 
-/* Responses, of which there may be very many, are never searched: they have a list of their own. */
+/* Waiters for responses, of which there may be very many, are never searched, so they have a list of their own. */
 static xb_waiters *list_for(xb_state *st, xb_conn *conn, xb_kind kind) {
   if (!conn) return &st->waiters;
   return kind == XB_RESPONSE ? &conn->responses : &conn->waiters;
@@ -67,7 +67,7 @@ static void leave_due(xb_waiter *w) {
   w->is_due = false;
 }
 
-/* A timer's fn: only marks. */
+/* The timer's function: only marks the waiter as due. */
 static void fall_due(void *arg) {
   xb_waiter *w = arg;
   w->is_due = true;
@@ -76,14 +76,15 @@ static void fall_due(void *arg) {
   w->st->due_end = &w->next_due;
 }
 
-/* The table of those who wait; false, and nothing there: there is none. */
+/* Pushes the table that holds, for each waiter, the function or box that it refers to. false, and nothing is pushed:
+ * there is no table. */
 static bool push_refs(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &refs_key) == LUA_TTABLE) return true;
   lua_pop(L, 1);
   return false;
 }
 
-/* The entries of the table on top of the stack go to the one below it. */
+/* Copies the entries of the table on top of the stack to the one below it. */
 static void copy_refs(lua_State *L) {
   for (lua_pushnil(L); lua_next(L, -2);) {
     lua_pushvalue(L, -2);
@@ -92,9 +93,9 @@ static void copy_refs(lua_State *L) {
   }
 }
 
-/* A table doesn't shrink: when most of those who waited are gone there is another, with the rest. */
+/* Creates the table, or replaces it by one as large as its entries need, as a table never shrinks by itself. */
 static void renew_refs(lua_State *L, xb_state *st) {
-  lua_createtable(L, XB_NEAR, 0); /* runs finalizers, who may wait as well: from here to the end nothing does */
+  lua_createtable(L, XB_NEAR, 0); /* may run finalizers, which may add waiters; nothing behind this does */
   if (push_refs(L)) {
     copy_refs(L);
     lua_pop(L, 1);
@@ -103,19 +104,20 @@ static void renew_refs(lua_State *L, xb_state *st) {
   st->most_refs = st->refs;
 }
 
-static bool has_ebbed(const xb_state *st) { return st->most_refs > XB_WAVE && st->refs < st->most_refs / 4; }
+static bool has_sparse_refs(const xb_state *st) { return st->most_refs > XB_MANY && st->refs < st->most_refs / 4; }
 
-/* The table of those who wait, with room in it for one, as far as that can be known; what may run finalizers is behind us. */
+/* Pushes the table, with room for one more entry, as far as that can be known. What may run finalizers is done before
+ * the push. */
 static void push_ready_refs(lua_State *L, xb_state *st) {
-  if (st->refs == XB_WAVE && st->most_refs == XB_WAVE) {
-    xb_push_ebb(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &ebb_key);
+  if (st->refs == XB_MANY && st->most_refs == XB_MANY) {
+    xb_push_shrinker(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &shrinker_key);
   }
-  if (has_ebbed(st)) renew_refs(L, st);
+  if (has_sparse_refs(st)) renew_refs(L, st);
   while (!push_refs(L)) renew_refs(L, st);
 }
 
-/* The first place that is free among the near ones, from 1; 0: none. */
+/* The first free slot in st->near, counted from 1; 0: none. */
 static int near_place(const xb_state *st) {
   int i;
   for (i = 0; i < XB_NEAR; i += 64) {
@@ -134,21 +136,23 @@ static void set_near(xb_state *st, int place, xb_waiter *w) {
   else st->near_used[(place - 1) / 64] &= ~bit;
 }
 
-/* The key of the table under which `who` lies: a place in its array, which is there from the start, so that the entries of a
- * moderate number of waiters come and go without Lua laying the table out anew; the others have their address. */
+/* Pushes the key of the waiter's entry: its slot number, if it has one, otherwise its address. Slot numbers lie in the
+ * table's array part, which is there from the start, so that up to XB_NEAR waiters come and go without Lua resizing the
+ * table. */
 static void push_key(lua_State *L, const xb_waiter *w) {
   if (w->place) lua_pushinteger(L, w->place);
   else lua_pushlightuserdata(L, (void *)w);
 }
 
-/* The waiter of a key that may be anything by now, with what lies there pushed. NULL, and nothing pushed: there is none. */
+/* Looks up the waiter by its key, which may be outdated, and pushes its function or box. NULL, and nothing is pushed:
+ * there is no waiter. */
 static xb_waiter *find(lua_State *L, int key) {
   lua_Integer place;
   key = lua_absindex(L, key);
   if (!push_refs(L)) return NULL;
   lua_pushvalue(L, key);
   lua_rawget(L, -2);
-  if (lua_isnil(L, -1)) { /* nor is there, it may be, a state */
+  if (lua_isnil(L, -1)) { /* there may not even be a state any more */
     lua_pop(L, 2);
     return NULL;
   }
@@ -157,7 +161,8 @@ static xb_waiter *find(lua_State *L, int key) {
   return place ? xb_state_of(L)->near[place - 1] : lua_touserdata(L, key);
 }
 
-/* A new waiter, all zero but for its place, by which `who` is found. NULL: no memory; may raise for that, too. */
+/* Allocates a waiter, all zero but for its slot, and enters `who` in the table. NULL: there is no memory; may raise for
+ * that reason, too. */
 static xb_waiter *new_waiter(lua_State *L, xb_state *st, int who) {
   xb_waiter *w;
   push_ready_refs(L, st);
@@ -168,7 +173,7 @@ static xb_waiter *new_waiter(lua_State *L, xb_state *st, int who) {
     push_key(L, w);
     lua_pushvalue(L, who);
     lua_rawset(L, -3);
-    st->unborn = NULL; /* nothing has raised */
+    st->unborn = NULL; /* only now, as what is above may raise */
     set_near(st, w->place, w);
     if (++st->refs > st->most_refs) st->most_refs = st->refs;
   }
@@ -176,7 +181,7 @@ static xb_waiter *new_waiter(lua_State *L, xb_state *st, int who) {
   return w;
 }
 
-/* Its entry goes, and it goes. */
+/* Removes the waiter's entry, and frees it. */
 static void free_waiter(lua_State *L, xb_state *st, xb_waiter *w) {
   (void)push_refs(L);
   push_key(L, w);
@@ -186,9 +191,9 @@ static void free_waiter(lua_State *L, xb_state *st, xb_waiter *w) {
   set_near(st, w->place, NULL);
   free(w);
   st->refs--;
-  if (!has_ebbed(st)) return;
+  if (!has_sparse_refs(st)) return;
   lua_pushnil(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &ebb_key); /* to be collected */
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &shrinker_key); /* so that it is collected */
   if (st->refs > 0) return;
   st->most_refs = 0;
   lua_pushnil(L);
@@ -202,19 +207,19 @@ static void push_who(lua_State *L, const xb_waiter *w) {
   lua_remove(L, -2);
 }
 
-/* A box (see wait.lua) that waits has its waiter's key in the place of the first result. */
+/* While a box (see lua/xmpp/wait.lua) waits, its first slot has the waiter's key instead of a result. */
 static void tie(lua_State *L, int who, xb_waiter *w) {
   if (!lua_istable(L, who)) return;
   lua_rawgeti(L, who, 1);
-  if (lua_isboolean(L, -1)) { /* there is room: this takes no memory */
+  if (lua_isboolean(L, -1)) { /* the slot exists already: this takes no memory */
     push_key(L, w);
     lua_rawseti(L, who, 1);
   }
   lua_pop(L, 1);
 }
 
-/* The waiter of the box at index 1, which a program may have seen and changed: it is one only if it knows that box. NULL:
- * none. */
+/* The waiter of the box at index 1. A program may have seen the box and changed it, so the waiter must refer to this
+ * box, too. NULL: none. */
 static xb_waiter *tied(lua_State *L) {
   xb_waiter *w;
   lua_rawgeti(L, 1, 1);
@@ -226,7 +231,7 @@ static xb_waiter *tied(lua_State *L) {
 
 static uint64_t to_ms(double seconds) { return seconds <= 0 ? 0 : (uint64_t)ceil(seconds * 1000); }
 
-/* Negative, infinite, or more than no clock will ever see (30,000 years): no bound. */
+/* Negative, infinite, or more than 30,000 years: no timeout. */
 static bool is_bounded(double seconds) { return seconds >= 0 && seconds < 1e12; }
 
 xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int who, double seconds) {
@@ -246,7 +251,7 @@ xb_waiter *xb_wait(lua_State *L, xb_state *st, xb_conn *conn, xb_kind kind, int 
   return w;
 }
 
-/* What `who` refers to is left on the stack. */
+/* Ends the waiter, and frees it. Its function or box is left on the stack. */
 static void let_go(lua_State *L, xb_waiter *w) {
   xb_conn *conn = w->conn;
   push_who(L, w);
@@ -263,7 +268,7 @@ static void let_go(lua_State *L, xb_waiter *w) {
   if (conn) xb_keep_alive(L, conn);
 }
 
-/* Fills the box below `n` results, pops both, and goes on with who waits there. */
+/* Fills the box below `n` results, pops both, and resumes the coroutine that waits. */
 static void fill_box(lua_State *L, xb_state *st, int n) {
   int i, box = lua_gettop(L) - n;
   for (i = n; i > 0; i--) lua_rawseti(L, box, i);
@@ -280,7 +285,7 @@ static void fill_box(lua_State *L, xb_state *st, int n) {
   }
 }
 
-/* Does a coroutine wait, and not a function? Its box has room already for what it is told. */
+/* Does the waiter have a box, and not a function? A box already has room for the results. */
 static bool is_box(lua_State *L, const xb_waiter *w) {
   bool yes;
   push_who(L, w);
@@ -289,7 +294,8 @@ static bool is_box(lua_State *L, const xb_waiter *w) {
   return yes;
 }
 
-/* Calls the function below `n` results, and pops both. Below it is the connection, or nil. With one: cb(stanza, conn, err). */
+/* Calls the function below `n` results, and pops both. Below the function is the connection, or nil. With a connection
+ * the call is f(stanza, conn, err). */
 static void tell(lua_State *L, xb_state *st, const char *what, int n) {
   xb_task task = {.st = st};
   int conn = lua_gettop(L) - n - 1;
@@ -308,13 +314,13 @@ void xb_finish(lua_State *L, xb_waiter *w, int n) {
   const char *what = conn ? "response" : w->kind == XB_TIME ? "timer" : "task";
   xb_begin_finish(w);
   luaL_checkstack(L, 40, "a callback");
-  if (!is_box(L, w)) xb_prepare_call(L, st); /* it can be told, or it waits on */
-  if (w->is_dropped) { /* by a finalizer */
+  if (!is_box(L, w)) xb_prepare_call(L, st); /* if this raises, the waiter just goes on waiting */
+  if (w->is_dropped) { /* meanwhile, by a finalizer */
     lua_pop(L, n);
     let_go(L, w);
     return lua_pop(L, 1);
   }
-  if (conn) xb_push_conn(L, conn); /* stays alive until the call is over */
+  if (conn) xb_push_conn(L, conn); /* which keeps it alive until the call is over */
   else lua_pushnil(L);
   lua_insert(L, -n - 1);
   let_go(L, w);
@@ -327,7 +333,7 @@ void xb_finish(lua_State *L, xb_waiter *w, int n) {
 void xb_push_waiting(lua_State *L, const xb_waiter *w) {
   push_who(L, w);
   if (!lua_istable(L, -1)) return;
-  lua_getfield(L, -1, "co"); /* which is there, so nothing runs */
+  lua_getfield(L, -1, "co"); /* a field that exists, so no metamethod is called */
   lua_remove(L, -2);
 }
 
@@ -428,7 +434,7 @@ static int push_timeout(lua_State *L, xb_kind kind) {
   return xb_fail(L, &e);
 }
 
-/* As a text: "r", "w", "rw", and "e" for a descriptor that is broken. */
+/* Pushes the events as text: "r", "w", "rw", and "e" for a descriptor that is broken. */
 static void push_events(lua_State *L, int events) {
   char text[4];
   int n = 0;
@@ -438,8 +444,8 @@ static void push_events(lua_State *L, int events) {
   lua_pushlstring(L, text, (size_t)n);
 }
 
-/* every(): the next time is reckoned from now, so that a sleep of the machine is no burst. A signal: f(name). A descriptor:
- * f(events). */
+/* A waiter that fires again. every(): the next time is counted from now, so that a machine's sleep isn't followed by a
+ * burst. A signal: f(name). A descriptor: f(events). */
 static void fire_again(lua_State *L, xb_waiter *w) {
   xb_task task = {.st = w->st};
   const char *what = w->sig ? "signal" : w->watch ? "task" : "timer";
@@ -455,7 +461,7 @@ int xb_finish_due(lua_State *L, xb_state *st, int most) {
   xb_waiter *w;
   int n = 0, due = 0;
   for (w = st->due; w && due < most; w = w->next_due) due++;
-  for (; n < due && (w = st->due); n++) { /* what falls due meanwhile has its turn in the next step */
+  for (; n < due && (w = st->due); n++) { /* waiters that fall due meanwhile are finished in the next step */
     if (w->period || w->sig || w->watch) {
       fire_again(L, w);
     } else {
@@ -478,9 +484,9 @@ void xb_free_waiters(lua_State *L, xm_loop *loop, xb_waiters *list) {
   }
 }
 
-/* Timer userdata: after, every. It has no finalizer, so that it goes in one cycle of the collector, together with what it lies
- * among. So nobody tells its waiter of its end, nor it of its waiter's: it is known again by its key and its serial
- * number. */
+/* The Timer userdata that after and every return. It has no finalizer, so that one cycle of the collector suffices to
+ * free it, and what refers to it. Therefore neither the handle nor the waiter is told when the other one is gone: the
+ * handle finds its waiter by key and serial number. */
 
 typedef struct handle {
   xb_waiter *w;
@@ -501,7 +507,7 @@ static void take_in_hand(handle *h, xb_waiter *w) {
   h->place = w->place;
 }
 
-/* NULL: it is over. */
+/* The handle's waiter; NULL: it is over. */
 static xb_waiter *waiter_of(lua_State *L, const handle *h) {
   xb_waiter *w;
   if (h->place) lua_pushinteger(L, h->place);
@@ -521,7 +527,7 @@ static int l_cancel(lua_State *L) {
   return 1;
 }
 
-/* timer(seconds, f or box, again) -> Timer. The arguments have been checked. */
+/* timer(seconds, f or box, again) -> Timer. lua/xmpp has checked the arguments. */
 int xb_l_timer(lua_State *L) {
   xb_state *st = xb_state_of(L);
   double seconds = luaL_checknumber(L, 1);
@@ -535,7 +541,7 @@ int xb_l_timer(lua_State *L) {
   return 1;
 }
 
-/* Of a signal or a descriptor. */
+/* For signals and descriptors, which may report more than once before the waiter is finished. */
 static void fall_due_once(void *arg) {
   xb_waiter *w = arg;
   if (!w->is_due) fall_due(w);
@@ -558,7 +564,8 @@ static int check_signal(lua_State *L, int index) {
   return luaL_argerror(L, index, lua_tostring(L, -1));
 }
 
-/* signal(name, f) -> what f(name) is called by until it is cancelled; f nil: nothing. It keeps no loop turning. */
+/* signal(name, f) -> a Timer: f(name) is called for each signal until it is cancelled. f = nil: only checks the name. A
+ * waiting signal doesn't keep a loop running. */
 int xb_l_signal(lua_State *L) {
   xb_state *st = xb_state_of(L);
   int number = check_signal(L, 1);
@@ -572,7 +579,7 @@ int xb_l_signal(lua_State *L) {
   w->number = number;
   take_in_hand(h, w);
   w->sig = xm_sig_watch(st->loop, xm_sig_number(xm_sig_name(number)), fall_due_once, w);
-  if (!w->sig) return xb_drop_waiter(L, w), luaL_error(L, "the system lets nobody watch %s", xm_sig_name(number));
+  if (!w->sig) return xb_drop_waiter(L, w), luaL_error(L, "this system can't watch for %s", xm_sig_name(number));
   xm_loop_sync(st->loop);
   xb_begun(L);
   return 1;
@@ -583,8 +590,8 @@ static int check_events(lua_State *L, int index) {
   return luaL_checkoption(L, index, NULL, names) + 1; /* XM_WATCH_READ, XM_WATCH_WRITE, both */
 }
 
-/* watch(fd, "r"|"w"|"rw", f) -> what f(events) is called by, again and again, until it is cancelled. nil: the descriptor can't be
- * watched. */
+/* watch(fd, "r"|"w"|"rw", f) -> a Timer: f(events) is called whenever the descriptor is ready, until it is cancelled.
+ * nil: the system can't watch this descriptor. */
 int xb_l_watch(lua_State *L) {
   xb_state *st = xb_state_of(L);
   int fd = (int)luaL_checkinteger(L, 1), events = check_events(L, 2);
@@ -602,7 +609,7 @@ int xb_l_watch(lua_State *L) {
   return 1;
 }
 
-/* spawn(f): in the next step, in a coroutine of its own. */
+/* spawn(f): calls f in the next step, in a coroutine of its own. */
 int xb_l_spawn(lua_State *L) {
   xb_state *st = xb_state_of(L);
   xb_waiter *w;

@@ -1,6 +1,6 @@
-/* sys: what the command `xmpp` asks the system for and Lua has no function for: terminals, modes of files, descriptors. It is a
- * module of its own, xmpp.sys, and knows nothing of the library; where the world is wrong a function gives nil, a text, and the
- * name of the error. */
+/* sys: system functions that the command `xmpp` needs and Lua doesn't have: terminals, file modes, descriptors. It is a
+ * module of its own, xmpp.sys, and knows nothing of the library; if a system call fails, a function returns nil, a
+ * text, and the name of the error. */
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -21,7 +21,7 @@
 
 enum { MOST_POLLED = 8, MOST_ARGUMENTS = 1000, MOST_SECRET = 4096 };
 
-/* Those by which somebody decides. */
+/* The names of the errors that the command distinguishes. */
 static const char *name_of(int code) {
   switch (code) {
   case EPIPE: return "EPIPE";
@@ -53,7 +53,7 @@ static int l_isatty(lua_State *L) {
   return 1;
 }
 
-/* columns(fd) -> how many characters a line of the terminal has; nil: nobody knows */
+/* columns(fd) -> the width of the terminal in characters; nothing: unknown */
 static int l_columns(lua_State *L) {
   struct winsize size = {0};
   if (ioctl((int)luaL_checkinteger(L, 1), TIOCGWINSZ, &size) < 0 || size.ws_col == 0) return 0;
@@ -61,7 +61,7 @@ static int l_columns(lua_State *L) {
   return 1;
 }
 
-/* terminal(fd) -> how it is set, a string; terminal(fd, that): is set so again */
+/* terminal(fd) -> its settings, as a string; terminal(fd, settings): restores them */
 static int l_terminal(lua_State *L) {
   struct termios t;
   int fd = (int)luaL_checkinteger(L, 1);
@@ -76,7 +76,7 @@ static int l_terminal(lua_State *L) {
   return 1;
 }
 
-/* write(fd, text): all of it, also where the descriptor is in non-blocking mode. */
+/* write(fd, text): writes all of it, also if the descriptor is in non-blocking mode. */
 static int l_write(lua_State *L) {
   struct pollfd p = {.fd = (int)luaL_checkinteger(L, 1), .events = POLLOUT};
   size_t left;
@@ -106,7 +106,7 @@ static int l_read(lua_State *L) {
   return 1;
 }
 
-/* poll(seconds or nil, fd...) -> for each, whether there is something to read (its end as well) */
+/* poll(seconds or nil, fd...) -> for each, whether it can be read (the end counts, too) */
 static int l_poll(lua_State *L) {
   struct pollfd p[MOST_POLLED];
   int i, n = lua_gettop(L) - 1;
@@ -142,7 +142,7 @@ static int l_stat(lua_State *L) {
   return 1;
 }
 
-/* open(path) -> fd, what stat would say of what was opened: nobody puts another file there in between. */
+/* open(path) -> fd, what stat would return for the opened file itself: nobody can replace it in between. */
 static int l_open(lua_State *L) {
   struct stat st;
   int fd = open(luaL_checkstring(L, 1), O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -160,13 +160,14 @@ static int l_close(lua_State *L) {
   return done(L, close((int)luaL_checkinteger(L, 1)) == 0);
 }
 
-/* uid() -> who we are */
+/* uid() -> the effective user id */
 static int l_uid(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)geteuid());
   return 1;
 }
 
-/* create(path, text): a file for its owner alone, which must not be there yet; on the disk when this returns. */
+/* create(path, text): creates a file that only its owner can read, and that must not exist yet; it is on the disk when
+ * this returns. */
 static int l_create(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   size_t left;
@@ -187,7 +188,8 @@ static int l_create(lua_State *L) {
   return failed(L);
 }
 
-/* lock(path) -> a descriptor: until it is closed, at the latest by the process's end, nobody else gets one of that file. */
+/* lock(path) -> a descriptor that locks the file: until it is closed, at the latest by the end of the process, no other
+ * lock() of the file succeeds. */
 static int l_lock(lua_State *L) {
   int fd = open(luaL_checkstring(L, 1), O_RDONLY | O_CLOEXEC | O_NOCTTY), code;
   if (fd < 0) return failed(L);
@@ -198,12 +200,12 @@ static int l_lock(lua_State *L) {
   return failed(L);
 }
 
-/* mkdir(path): for its owner alone */
+/* mkdir(path): a directory that only its owner can use */
 static int l_mkdir(lua_State *L) {
   return done(L, mkdir(luaL_checkstring(L, 1), 0700) == 0);
 }
 
-/* private(path): for its owner alone, from now on */
+/* private(path): from now on only its owner can read the file */
 static int l_private(lua_State *L) {
   return done(L, chmod(luaL_checkstring(L, 1), 0600) == 0);
 }
@@ -216,7 +218,7 @@ static int l_unsetenv(lua_State *L) {
   return done(L, unsetenv(luaL_checkstring(L, 1)) == 0);
 }
 
-/* ticks() -> seconds of a clock that only goes forward, finer than the loop's */
+/* ticks() -> seconds of a monotonic clock, finer than the loop's */
 static int l_ticks(lua_State *L) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -224,8 +226,9 @@ static int l_ticks(lua_State *L) {
   return 1;
 }
 
-/* Before the loop hears of signals: SIGINT ends the process again, which Lua's interpreter has made an error in whatever runs;
- * a reader who has gone makes a write fail. A handler and not SIG_IGN, as children would inherit that. */
+/* signals(): to be called before the loop watches signals. SIGINT ends the process again (Lua's interpreter has made it
+ * raise an error in whatever runs), and a closed pipe makes a write fail instead of ending the process. SIGPIPE gets a
+ * handler and not SIG_IGN, which child processes would inherit. */
 static void ignore(int sig) {
   (void)sig;
 }
@@ -239,8 +242,9 @@ static int l_signals(lua_State *L) {
   return 0;
 }
 
-/* insist(seconds): behind what hears of TERM and INT already. So long after the first one the process ends, and by a second one at
- * once, whatever its Lua does: the loop hears of signals when it turns, which a bot that calculates for ever doesn't let it. */
+/* insist(seconds): to be called after the handlers of SIGTERM and SIGINT were set, which are still called. So many
+ * seconds after the first such signal the process ends, and at a second one at once, whatever its Lua code does: the
+ * loop reports signals only when it turns, which a bot in an endless calculation prevents. */
 
 enum { INTERRUPTED = 130 };
 
@@ -273,7 +277,7 @@ static int l_insist(lua_State *L) {
   return 0;
 }
 
-/* A line from a terminal that doesn't show it. */
+/* Reading a line from a terminal without showing it. */
 
 static volatile sig_atomic_t came;
 
@@ -281,8 +285,8 @@ static void note(int sig) {
   came = sig;
 }
 
-/* The line without its end; -1: it ended before, or a signal came, which it does only while this waits: else one could come just
- * before, and nobody would hear of it. */
+/* Reads a line without its end; -1: the input ended before, or a signal came. Signals are blocked except while this
+ * waits: otherwise one could come just before it waits, and would not be noticed. */
 static ssize_t read_line(int fd, const sigset_t *open, char *to, size_t cap) {
   struct pollfd p = {.fd = fd, .events = POLLIN};
   size_t n = 0;
@@ -327,13 +331,14 @@ static ssize_t read_hidden(int fd, const char *prompt, size_t length, char *to, 
   return came ? -1 : n;
 }
 
-/* As explicit_bzero, which not every system has. */
+/* Like explicit_bzero, which not every system has. */
 static void wipe(char *p, size_t n) {
   volatile char *at = p;
   while (n-- > 0) *at++ = 0;
 }
 
-/* secret(prompt) -> the line that is typed at the process's terminal, not shown; nil: there is none, or it ended */
+/* secret(prompt) -> the line that is typed at the process's terminal, without showing it; nil: there is no terminal, or
+ * the input ended */
 static int l_secret(lua_State *L) {
   size_t n;
   const char *prompt = luaL_checklstring(L, 1, &n);
@@ -349,10 +354,10 @@ static int l_secret(lua_State *L) {
   return 1;
 }
 
-/* To take a session along: exec keeps descriptors, and this one is a file that nobody else can open, in memory where the system
- * has such. */
+/* For passing a session on to a new program: exec keeps descriptors, and this one is a file that nobody else can open,
+ * in memory if the system has such files. */
 
-/* carrier(text) -> fd, which exec keeps and whose next byte to be read is the text's first */
+/* carrier(text) -> fd, which exec keeps, to be read from the text's first byte on */
 static int l_carrier(lua_State *L) {
   size_t n;
   const char *text = luaL_checklstring(L, 1, &n);
@@ -373,13 +378,13 @@ static int l_carrier(lua_State *L) {
   return 1;
 }
 
-/* exec({ program, argument... }): doesn't return when it is done */
+/* exec({ program, argument... }): doesn't return if it succeeds */
 static int l_exec(lua_State *L) {
   char *words[MOST_ARGUMENTS + 1];
   int n;
   luaL_checktype(L, 1, LUA_TTABLE);
   for (n = 0; n < MOST_ARGUMENTS; n++) {
-    lua_rawgeti(L, 1, n + 1); /* the table keeps it */
+    lua_rawgeti(L, 1, n + 1); /* the table keeps the string alive */
     words[n] = (char *)lua_tostring(L, -1);
     lua_pop(L, 1);
     if (!words[n]) break;

@@ -1,8 +1,8 @@
-/* ascii: letters and digits without a locale. Rank 0: knows no other room.
+/* ascii: letters and digits, independent of the locale. Rank 0: uses no other module.
  *
- * tolower, strcasecmp, isdigit and their kind ask the locale of the process, which belongs to the program: under a Turkish
- * one "I" and "i" are two letters. The names of hosts (RFC 4343), of encodings and of certificates have ASCII's case and no
- * other. */
+ * tolower, strcasecmp, isdigit and the like depend on the locale of the process, which is the program's to choose: in a
+ * Turkish one, "I" and "i" are different letters. The names of hosts (RFC 4343), of encodings and in certificates are
+ * compared without regard to the case of ASCII's letters, and of no others. */
 #ifndef XM_ASCII_H
 #define XM_ASCII_H
 
@@ -21,7 +21,7 @@ static inline bool xm_ascii_is_letter(char c) {
   return xm_ascii_lower(c) >= 'a' && xm_ascii_lower(c) <= 'z';
 }
 
-/* Are the first `n` bytes the same, but for the case of ASCII's letters? */
+/* Are the first `n` bytes the same, ignoring the case of ASCII's letters? */
 static inline bool xm_ascii_same(const char *a, const char *b, size_t n) {
   while (n > 0 && xm_ascii_lower(*a) == xm_ascii_lower(*b)) {
     a++;

@@ -4,7 +4,7 @@
 
 enum { HEADER = 12, LONGEST_LABEL = 63 };
 
-/* Where the one question ends; 0: there isn't just one, or it isn't whole. */
+/* The offset at which the question ends; 0: there isn't exactly one question, or it is cut short. */
 static size_t end_of_question(const unsigned char *p, size_t n) {
   size_t at = HEADER;
   if (n < HEADER || p[4] != 0 || p[5] != 1) return 0;
@@ -12,7 +12,7 @@ static size_t end_of_question(const unsigned char *p, size_t n) {
     if (p[at] > LONGEST_LABEL) return 0;
     at += p[at] + 1u;
   }
-  at += 1 + 4; /* the root, type and class */
+  at += 1 + 4; /* the root label; type and class */
   return at <= n ? at : 0;
 }
 
@@ -20,7 +20,7 @@ static uint64_t mix(uint64_t key, unsigned char byte) {
   return (key ^ byte) * 1099511628211u;
 }
 
-/* FNV-1a of id and question; 0: there is none. That two have one key is no harm: c-ares compares, too. */
+/* FNV-1a of id and question; 0: there is no question. A collision does no harm, since c-ares compares as well. */
 static uint64_t key_of(const unsigned char *p, size_t n) {
   size_t i, end = end_of_question(p, n);
   uint64_t key;

@@ -23,14 +23,14 @@ int xm_b64_encode(xm_buf *out, const void *bytes, size_t n) {
   return XM_OK;
 }
 
-/* What each character stands for, plus one; 0: for nothing. */
+/* Each character's value plus one; 0: not in the alphabet. */
 static const unsigned char values[256] = {
     ['+'] = 63, ['/'] = 64, ['0'] = 53, 54, 55, 56, 57, 58, 59, 60, 61, 62,
     ['A'] = 1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
     ['a'] = 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,
 };
 
-/* One group of four characters of which the last `pad` are '='. The number of bytes written, or XM_EINVAL. */
+/* Decodes one group of four characters, the last `pad` of which are '='. The number of bytes written, or XM_EINVAL. */
 static int decode_group(const char *text, int pad, char *to) {
   uint32_t v = 0;
   int i;
@@ -39,12 +39,12 @@ static int decode_group(const char *text, int pad, char *to) {
     if (value == 0) return XM_EINVAL;
     v = v << 6 | (value - 1);
   }
-  if (v & ((1u << pad * 8) - 1)) return XM_EINVAL; /* bits that no byte owns must be zero */
+  if (v & ((1u << pad * 8) - 1)) return XM_EINVAL; /* bits that belong to no byte must be zero */
   for (i = 0; i < 3 - pad; i++) to[i] = (char)(v >> (16 - 8 * i));
   return 3 - pad;
 }
 
-/* Whole groups, as all but the last must be. How many of the `n` characters are in order. */
+/* Decodes groups without padding, which all but the last must be. How many of the `n` characters were valid. */
 static size_t decode_whole(const unsigned char *text, size_t n, char *to) {
   size_t i;
   for (i = 0; i < n; i += 4, text += 4, to += 3) {
@@ -58,7 +58,7 @@ static size_t decode_whole(const unsigned char *text, size_t n, char *to) {
   return i;
 }
 
-/* At least one group. The number of bytes written, or XM_EINVAL. */
+/* `n` is at least one group. The number of bytes written, or XM_EINVAL. */
 static int decode(const char *text, size_t n, char *to) {
   size_t whole = n - 4;
   int pad = text[n - 1] == '=' ? 1 + (text[n - 2] == '=') : 0, got;

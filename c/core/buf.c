@@ -9,7 +9,7 @@ enum { SMALLEST = 256 };
 void xm_wipe(void *p, size_t n) {
   if (!n) return;
   memset(p, 0, n);
-  __asm__ __volatile__("" : : "r"(p) : "memory"); /* the compiler must believe that somebody looks */
+  __asm__ __volatile__("" : : "r"(p) : "memory"); /* the compiler must assume that the bytes are read */
 }
 
 /* Moves the unread bytes to the front, so that all the free room is in one piece behind them. */
@@ -22,7 +22,7 @@ static void slide(xm_buf *b) {
   b->last = n;
 }
 
-/* A secret must not stay behind in memory that realloc gave back. */
+/* A secret must not be left in memory that realloc has given back. */
 static char *larger(xm_buf *b, size_t cap) {
   char *bigger = b->secret ? malloc(cap) : realloc(b->data, cap);
   if (!bigger) return NULL;
@@ -38,7 +38,7 @@ char *xm_buf_grow(xm_buf *b, size_t n) {
   size_t need, cap;
   char *bigger;
   if (n > SIZE_MAX / 4 - xm_buf_len(b)) return NULL;
-  /* Sliding costs a copy of what is unread: worth it only when that is the smaller part. */
+  /* Sliding copies what is unread, which is worth it only when that is the smaller part. */
   if (b->data && b->pos >= xm_buf_len(b)) slide(b);
   need = b->last + n;
   if (b->data && need <= b->cap) return b->data + b->last;

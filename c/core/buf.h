@@ -1,10 +1,10 @@
-/* buf: a growable window of bytes. Rank 0: knows err and has.
+/* buf: a growable window of bytes. Rank 0: uses err and has.
  *
  *   data ...... pos ........... last ........... cap
  *         read       unread           free
  *
- * Bytes are put in at `last` and taken out at `pos`. A mark is a count of unread bytes: roll back to it and what was
- * put in since is gone. */
+ * Bytes are put in at `last` and taken out at `pos`. A mark is a count of unread bytes; rolling back to it drops what
+ * was put in since. */
 #ifndef XM_BUF_H
 #define XM_BUF_H
 
@@ -43,7 +43,7 @@ static inline size_t xm_buf_len(const xm_buf *b) { return b->last - b->pos; }
 static inline char *xm_buf_at(const xm_buf *b) { return b->data ? b->data + b->pos : NULL; }
 
 /* Room for `n` more bytes, to be filled by the caller and counted in by xm_buf_commit. NULL: no memory, `b` unchanged. */
-char *xm_buf_grow(xm_buf *b, size_t n); /* ... where there may be no room yet */
+char *xm_buf_grow(xm_buf *b, size_t n); /* its slow path: there may be no room yet */
 static inline char *xm_buf_reserve(xm_buf *b, size_t n) {
   return b->data && b->cap - b->last >= n ? b->data + b->last : xm_buf_grow(b, n);
 }
@@ -60,22 +60,23 @@ static inline int xm_buf_put(xm_buf *b, const void *bytes, size_t n) {
 static inline int xm_buf_puts(xm_buf *b, const char *s) { return xm_buf_put(b, s, strlen(s)); }
 static inline int xm_buf_putc(xm_buf *b, char c) { return xm_buf_put(b, &c, 1); }
 
-/* The first `n` unread bytes are done with. */
+/* Drops the first `n` unread bytes. */
 void xm_buf_consume(xm_buf *b, size_t n);
 
 static inline size_t xm_buf_mark(const xm_buf *b) { return xm_buf_len(b); }
 void xm_buf_rollback(xm_buf *b, size_t mark);
 
-/* Empty, memory kept / empty, memory given back. Both zeroise what a secret window held. Free is harmless twice. */
+/* Both empty the window: clear keeps its memory, free gives it back. Both zeroise what a secret window held. Freeing
+ * twice is harmless. */
 void xm_buf_clear(xm_buf *b);
 void xm_buf_free(xm_buf *b);
-/* Memory that nothing is in; it is given back. */
+/* The bytes of memory that an empty window holds; and giving them back. */
 static inline size_t xm_buf_spare(const xm_buf *b) { return b->pos == b->last ? b->cap : 0; }
 static inline void xm_buf_rest(xm_buf *b) {
   if (b->pos == b->last) xm_buf_free(b);
 }
 
-/* Zeroise `n` bytes so that no compiler leaves it out. */
+/* Zeroises `n` bytes in a way that no compiler optimizes away. */
 void xm_wipe(void *p, size_t n);
 
 #endif

@@ -15,8 +15,8 @@
 #include "has.h"
 
 enum {
-  MAX_FILE = 4 << 20, /* bytes; those of systems have 200 to 500 KB */
-  MAX_LINE = 250,     /* outside of certificates: OpenSSL cuts longer ones in two */
+  MAX_FILE = 4 << 20, /* bytes; those of common systems have 200 to 500 KB */
+  MAX_LINE = 250,     /* outside of certificates: OpenSSL splits longer ones */
   FULL_LINE = 64,     /* characters of base64 (RFC 7468 2) */
 };
 
@@ -24,23 +24,23 @@ enum {
 #define END "-----END CERTIFICATE-----"
 
 typedef struct entry {
-  size_t at, n;       /* where it stands in `ders` */
-  size_t name, len;   /* and its subject */
+  size_t at, n;       /* its place in `ders` */
+  size_t name, len;   /* the place of its subject there */
   uint32_t hash;      /* of the subject, see der.h */
-  bool due;           /* it was asked for, and is not in the store yet */
+  bool due;           /* it was asked for, and isn't in the store yet */
 } entry;
 
 struct xm_bundle {
-  X509_STORE *store; /* whose it is */
+  X509_STORE *store; /* the owner */
   xm_buf ders;
   entry *list;
   size_t n, cap;
-  bool is_short; /* of memory: something that was asked for is due, or could not be looked for */
+  bool is_short; /* of memory: something that was asked for is still due, or could not be looked up */
 };
 
 /* The file. */
 
-/* secure_getenv, as OpenSSL does it: not for a program that has more rights than who calls it. */
+/* As OpenSSL does: the environment is ignored by a program that has more rights than whoever calls it (setuid). */
 static const char *variable(const char *name) {
 #if XM_HAS_SECURE_GETENV
   return secure_getenv(name);
@@ -60,7 +60,7 @@ static int read_all(int fd, xm_buf *text) {
   ssize_t n;
   struct stat is;
   if (fstat(fd, &is) != 0 || !S_ISREG(is.st_mode) || is.st_size > MAX_FILE) return XM_EINVAL;
-  if (!xm_buf_reserve(text, (size_t)is.st_size + 1)) return XM_ENOMEM; /* one more, to see the end */
+  if (!xm_buf_reserve(text, (size_t)is.st_size + 1)) return XM_ENOMEM; /* one more, to notice the end */
   while ((n = read(fd, text->data + text->last, text->cap - text->last)) > 0) xm_buf_commit(text, (size_t)n);
   return n == 0 && xm_buf_len(text) <= (size_t)is.st_size ? XM_OK : XM_EINVAL;
 }
@@ -95,7 +95,7 @@ static bool says(const line *l, const char *what) {
   return l->n == strlen(what) && memcmp(l->at, what, l->n) == 0;
 }
 
-/* The lines of base64 up to END, as everybody writes them: each is full but the last. */
+/* Reads the lines of base64 up to END, in the form that everybody writes: every line but the last is full. */
 static int read_lines(xm_buf *text, xm_buf *der) {
   bool was_last = false;
   line l;
@@ -171,9 +171,9 @@ static int read_bundle(const char *path, xm_bundle **to) {
   return rc;
 }
 
-/* What is asked for. */
+/* Lookups. */
 
-/* Perhaps: without memory nobody knows. */
+/* True also where it can't be known for want of memory. */
 static bool may_have_subject(const xm_bundle *b, const entry *e, const X509_NAME *name) {
   const unsigned char *p = bytes_at(b, e->name);
   X509_NAME *subject = d2i_X509_NAME(NULL, &p, (long)e->len);
@@ -187,8 +187,8 @@ static X509 *read_entry(const xm_bundle *b, const entry *e) {
   return d2i_X509(NULL, &p, (long)e->n);
 }
 
-/* A key that OpenSSL couldn't read, it takes for one of an unknown kind, ever after. It may have been memory: so it is read
- * once more. */
+/* OpenSSL remembers for good that it couldn't parse a public key, as if its kind were unknown. The reason may have been
+ * a lack of memory, so the certificate is then parsed once more. */
 static bool add_certificate(const xm_bundle *b, const entry *e) {
   X509 *cert = read_entry(b, e);
   bool added;
@@ -211,8 +211,9 @@ static bool add_due(xm_bundle *b) {
   return all;
 }
 
-/* Whatever the file has of that subject goes to the store at once: OpenSSL looks at all that a store has of it, and asks
- * nobody where there is something. Others may go there, too, as they would have anyway. */
+/* Adds all certificates of the file with that subject to the store at once: OpenSSL considers all that a store has for
+ * a subject, and does no lookup where it has one already. A few others may be added along with them (the hash is
+ * short), which are trusted just the same. */
 static void ask_for(xm_bundle *b, const X509_NAME *name) {
   xm_der der;
   uint32_t hash;
@@ -228,7 +229,7 @@ static void ask_for(xm_bundle *b, const X509_NAME *name) {
   if (!add_due(b)) b->is_short = true;
 }
 
-/* What is found is borrowed from the store: who has asked for it counts itself. */
+/* Lends out the store's certificate: OpenSSL's function that calls this one takes a reference of its own. */
 static bool take_from(X509_STORE *store, const X509_NAME *name, X509_OBJECT *to) {
   X509_OBJECT *found;
   bool done = false;
@@ -247,7 +248,7 @@ static int by_subject(X509_LOOKUP *l, X509_LOOKUP_TYPE type, const X509_NAME *na
   if (!b || type != X509_LU_X509) return 0;
   ERR_set_mark();
   ask_for(b, name);
-  ERR_pop_to_mark(); /* what went wrong is ours to tell, and no reason why a handshake failed */
+  ERR_pop_to_mark(); /* xm_bundle_was_short tells; it must not be taken for why a handshake failed */
   return take_from(b->store, name, to);
 }
 
@@ -255,13 +256,13 @@ static void end_lookup(X509_LOOKUP *l) {
   free_bundle(X509_LOOKUP_get_method_data(l));
 }
 
-static _Atomic(X509_LOOKUP_METHOD *) method; /* one for the process and all of its threads, or until the library is unloaded */
+static _Atomic(X509_LOOKUP_METHOD *) method; /* one for the process and all of its threads; freed on unloading */
 
 __attribute__((destructor)) static void free_method(void) {
   X509_LOOKUP_meth_free(method);
 }
 
-/* NULL: no memory, this time. */
+/* NULL: no memory; the next call tries again. */
 static X509_LOOKUP_METHOD *get_method(void) {
   X509_LOOKUP_METHOD *there = atomic_load(&method), *m;
   if (there) return there;

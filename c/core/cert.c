@@ -21,13 +21,13 @@ static bool same_name(const char *a, size_t n, const char *b, size_t m) {
 bool xm_cert_dns_matches(const char *pattern, size_t n, const char *name) {
   const char *dot = strchr(name, '.');
   if (memchr(pattern, '\0', n)) return false;
-  if (n > 3 && pattern[0] == '*' && pattern[1] == '.') /* a dot in the rest, before its last byte: no top-level domain */
+  if (n > 3 && pattern[0] == '*' && pattern[1] == '.') /* with another dot inside: never a whole top-level domain */
     return dot && dot != name && memchr(pattern + 2, '.', n - 3) && !memchr(pattern + 2, '*', n - 2) &&
            same_name(pattern + 1, n - 1, dot, strlen(dot));
   return !memchr(pattern, '*', n) && same_name(pattern, n, name, strlen(name));
 }
 
-/* An otherName's string, when it has that OID and that ASN.1 type. */
+/* The string of an otherName that has this OID and this ASN.1 type; else NULL. */
 static const char *other_name(const GENERAL_NAME *g, const char *oid, int type, size_t *n) {
   const OTHERNAME *other = g->d.otherName;
   char text[64];
@@ -69,8 +69,8 @@ bool xm_cert_is_for(X509 *cert, const char *name) {
   return fits;
 }
 
-/* Is the domain in that tree of names: its root or below it? A root that begins with a dot, as OpenSSL takes it, is not in
- * it itself; an empty one stands for all. */
+/* Is the domain in this subtree: its root, or below it? A root that begins with a dot, which OpenSSL accepts, isn't in
+ * it itself; an empty root covers everything. */
 static bool is_below(const GENERAL_NAME *g, const char *name) {
   const char *root = (const char *)ASN1_STRING_get0_data(g->d.dNSName);
   size_t n = (size_t)ASN1_STRING_length(g->d.dNSName), len = strlen(name);
@@ -81,7 +81,7 @@ static bool is_below(const GENERAL_NAME *g, const char *name) {
   return n == len || *root == '.' || name[len - n - 1] == '.';
 }
 
-/* How many of these trees are names of hosts, and whether the name is in one of them. */
+/* How many of these subtrees are of host names; *in: is the name in one of them? */
 static int count_trees(const STACK_OF(GENERAL_SUBTREE) *trees, const char *name, bool *in) {
   int i, hosts = 0;
   *in = false;
@@ -98,7 +98,7 @@ static bool may_name(X509 *ca, const char *name) {
   int critical;
   bool permitted, excluded, may;
   NAME_CONSTRAINTS *nc = X509_get_ext_d2i(ca, NID_name_constraints, &critical, NULL);
-  if (!nc) return critical == -1; /* there are none; else they can't be read */
+  if (!nc) return critical == -1; /* -1: it has none; otherwise they can't be read */
   may = count_trees(nc->permittedSubtrees, name, &permitted) == 0 || permitted;
   count_trees(nc->excludedSubtrees, name, &excluded);
   NAME_CONSTRAINTS_free(nc);
@@ -112,7 +112,7 @@ bool xm_cert_may_name(const STACK_OF(X509) *chain, const char *name) {
   return true;
 }
 
-/* How many xmppAddrs are `jid`, how many are something else. */
+/* Counts the xmppAddrs that are `jid`, and those that aren't. */
 static void count_addresses(X509 *cert, const char *jid, size_t n, int *same, int *others) {
   GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
   size_t len;

@@ -53,7 +53,7 @@ static const char **strings_of(xm_conn_options *o, int i) {
   return i < (int)(sizeof all / sizeof *all) ? all[i] : NULL;
 }
 
-/* All or nothing: on failure none of them is ours. */
+/* On failure the strings that weren't copied are NULL, so that free_strings frees copies only. */
 static int copy_strings(xm_conn_options *o) {
   const char **s;
   int i, rc = XM_OK;
@@ -64,7 +64,7 @@ static int copy_strings(xm_conn_options *o) {
   return rc;
 }
 
-/* One is the password of the proxy. */
+/* They are wiped, since one of them is the proxy's password. */
 static void free_strings(xm_conn_options *o) {
   const char **s;
   int i;
@@ -74,7 +74,8 @@ static void free_strings(xm_conn_options *o) {
   }
 }
 
-/* Which proxy, and who to it: some lead each of their users another way, which isn't to be told by what is remembered. */
+/* A name for the proxy and for the user at it: some proxies give each of their users another route, so nothing that is
+ * remembered for one of them may be used for another, or the server could tell that they belong together. */
 static int name_proxy(xm_conn_options *o) {
   const char *const parts[] = {o->proxy.name, o->proxy.user, o->proxy.password};
   xm_buf b = XM_BUF_SECRET;
@@ -101,8 +102,7 @@ static int make_parts(xm_conn *c, xm_err *e) {
   if (!c->sm || !c->route) return XM_ENOMEM;
   if (token && xc_take_token(c, token) < 0)
     return xm_err_set(e, XM_LAYER_SASL, "no-locked-memory", false,
-                      "the system gives no memory for the token that is locked (see ulimit -l), so it can't be kept: log in by the "
-                      "password");
+                      "the system allows no locked memory (see ulimit -l), so the token can't be kept: log in with the password");
   return password ? xm_buf_put(&c->password, password, c->o.password_len) : XM_OK;
 }
 
@@ -149,7 +149,7 @@ xm_conn *xm_conn_new(xm_loop *l, const xm_conn_options *options, const xm_conn_s
     return NULL;
   }
   c->o = *options;
-  c->o.reconnect.at_once = options->component; /* nobody keeps what comes meanwhile */
+  c->o.reconnect.at_once = options->component; /* nobody keeps what others send to it meanwhile */
   c->password = XM_BUF_SECRET;
   c->log.on = options->log;
   c->loop = l;
@@ -189,12 +189,12 @@ void xm_conn_free(xm_conn *c) {
   free(c);
 }
 
-/* The rest. */
+/* Everything else. */
 
 void xm_conn_pause(xm_conn *c, bool paused) {
   bool was = c->paused;
   c->paused = paused;
-  if (was && !paused && xc_is_up(c)) xc_hear_answer(c); /* what the server has answered can only come now */
+  if (was && !paused && xc_is_up(c)) xc_hear_answer(c); /* what the server has answered can be read only now */
   if (c->link) xm_link_pause(c->link, paused);
 }
 
@@ -328,14 +328,14 @@ static void on_overdue_timer(void *arg) {
   xc_wake(c);
 }
 
-/* Down, with something to deliver: there is no time for backing off. */
+/* The link is down, and there is something to deliver: no time for backing off. */
 static void hurry_up(xm_conn *c) {
   if (c->state != XM_CONN_WAITING) return;
   xm_timer_stop(c->loop, &c->next);
   c->must_connect = true;
 }
 
-/* It is being closed already. */
+/* For a connection that is being closed already. */
 static void shorten(xm_conn *c, unsigned ms) {
   if (!xm_timer_armed(&c->deadline) || c->deadline.due <= xm_loop_now(c->loop) + ms) return;
   if (xm_timer_start(c->loop, &c->deadline, ms, on_overdue_timer, c) < 0) xm_conn_abort(c);

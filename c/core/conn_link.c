@@ -1,4 +1,4 @@
-/* conn_link: links that come and go, and the sessions on them; ends. */
+/* conn_link: links that come and go, and the sessions on them; how a connection ends. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -33,7 +33,7 @@ void xc_forget_link(xm_conn *c) {
   c->csi = NULL;
 }
 
-/* How many stanzas nobody knows to have arrived is part of the story, or all of it. */
+/* Adds to the error how many stanzas aren't known to have arrived; if there is no error, that is the error. */
 static void tell_lost(xm_conn *c, size_t lost) {
   const char *s = lost == 1 ? "" : "s", *are = lost == 1 ? "is" : "are";
   size_t used = strlen(c->why.text);
@@ -46,12 +46,12 @@ static void tell_lost(xm_conn *c, size_t lost) {
   }
 }
 
-/* What has come on the link, which has ended, and nobody has looked at. */
+/* Counts what had come on the link, which has ended, and wasn't looked at. */
 static void note_left(xm_conn *c) {
   if (c->link && c->parting) c->left.bytes += xm_link_unread(c->link);
 }
 
-/* The link is only cut: a stanza that was given out may still be on its tape. */
+/* The link is only cut, not freed: the stanza given out last may still be on its tape. */
 void xc_end(xm_conn *c) {
   if (c->state == XM_CONN_CLOSED) return;
   c->state = XM_CONN_CLOSED;
@@ -64,10 +64,10 @@ void xc_end(xm_conn *c) {
   xc_wake(c);
 }
 
-/* As it is told, with what was lost by it. */
+/* Ends the connection; what was lost by that becomes part of the error. */
 void xc_end_with_loss(xm_conn *c) {
   if (c->state == XM_CONN_CLOSED) return;
-  if (c->retry.begun) { /* else what is there was saved by another process, and is saved still */
+  if (c->retry.begun) { /* else the log came from another process, which still has it saved */
     c->left.unsent = xm_sm_stanzas(c->sm);
     tell_lost(c, c->left.unsent);
     xm_sm_end(c->sm);
@@ -86,7 +86,7 @@ static const char *resumable(const xm_conn *c) {
   return c->barren < BARREN ? xm_sm_id(c->sm) : NULL;
 }
 
-/* Of a WebSocket: never one without TLS. */
+/* The URL of a WebSocket, which must have TLS. */
 static bool read_url(const char *text, xc_place *to) {
   xm_url u;
   if (strlen(text) >= sizeof to->host || xm_url_read(&u, text) || !u.secure) return false;
@@ -94,7 +94,7 @@ static bool read_url(const char *text, xc_place *to) {
   return true;
 }
 
-/* "host", "host:port", "[address]:port"; false: none of these. Over WebSocket another one's URL. */
+/* "host", "host:port", "[address]:port"; for a WebSocket, a URL. false: none of these. */
 static bool read_place(const xm_conn *c, const char *text, xc_place *to) {
   bool bracket = *text == '[';
   const char *from = text + bracket, *end = from + strcspn(from, bracket ? "]" : ":");
@@ -114,7 +114,7 @@ void xc_begin_attempt(xm_conn *c) {
   c->due = xm_loop_now(c->loop) + c->o.timeout;
 }
 
-/* To go on was wanted for as long as the session can be resumed, and a new one is not what was asked for. */
+/* Reconnecting is wanted only for as long as the session can be resumed; a new session is not wanted. */
 static bool wants_no_other(const xm_conn *c) {
   return c->retry.begun && !c->o.reconnect.any && !c->sent_there;
 }
@@ -165,8 +165,8 @@ static bool is_within_session(const xm_conn *c) {
   return resumable(c) && xm_loop_now(c->loop) < c->lost_at + kept;
 }
 
-/* A server whose parser has half a stanza of the last link in it calls the next one's not well-formed (Prosody). */
-static bool is_dirt(const xm_err *e) {
+/* What a server may say (Prosody does) whose parser still has half a stanza of the last link in it: not well-formed. */
+static bool is_leftover_error(const xm_err *e) {
   static const char *const conditions[] = {"not-well-formed", "xml-not-well-formed", "bad-format", "invalid-xml",
                                            "policy-violation", "undefined-condition"};
   size_t i;
@@ -175,16 +175,17 @@ static bool is_dirt(const xm_err *e) {
   return false;
 }
 
-/* Resuming has brought nothing, and may never: a server that has resumed another session than ours would do so again. */
+/* Did resuming lead nowhere, so that it may never lead anywhere? A server that has resumed another session than ours
+ * would do so again. */
 static bool is_barren(const xm_conn *c) {
   const xm_err *e = &c->trouble;
   if (xm_link_objected(c->link)) return false;
-  if (c->unproven) return is_dirt(e);
+  if (c->unproven) return is_leftover_error(e);
   return c->told && strcmp(c->told, "resuming") == 0 && e->layer == XM_LAYER_STREAM &&
          strcmp(e->condition, "undefined-condition") == 0;
 }
 
-/* Why, and where. A server that doesn't answer for the second time has told why at the first. */
+/* Why, and at which address. When the second try isn't even answered, the reason of the first one stands. */
 static void note_trouble(xm_conn *c, bool was_ready) {
   if (!c->again || xm_link_was_answered(c->link)) c->trouble = *xm_link_why(c->link);
   if (was_ready || !xm_link_peer_of(c->link, &c->avoid)) c->avoid = (xm_link_peer){.port = 0};
@@ -194,13 +195,14 @@ static void note_trouble(xm_conn *c, bool was_ready) {
   c->trouble.retry = true;
 }
 
-/* What RFC 6120 calls it: 1008 and 1009 are RFC 6455's names for a policy, and for a message that is too big. */
+/* RFC 6120's condition for it: 1008 and 1009 are RFC 6455's codes for a policy violation and a message that is too
+ * big. */
 static const char *blame(const xm_err *e) {
   bool is_policy = strcmp(e->condition, "close-1008") == 0 || strcmp(e->condition, "close-1009") == 0;
   return e->layer == XM_LAYER_WEBSOCKET && is_policy ? "policy-violation" : e->condition;
 }
 
-/* The session is without a link, from now on. Was that for a stanza of ours? */
+/* From now on the session has no link. true: a stanza of ours was to blame for that, and isn't sent again. */
 static bool note_loss(xm_conn *c) {
   bool blamed = xm_link_was_refused(c->link) && xm_sm_blame(c->sm, blame(&c->trouble));
   c->comes_again = xm_sm_state_of(c->sm) == XM_SM_ON;
@@ -210,8 +212,8 @@ static bool note_loss(xm_conn *c) {
   return blamed;
 }
 
-/* The session is over, and the server has said how much of it had arrived. (Else it is resumed once more, or another takes
- * over what is left.) */
+/* The server may have said, with a session that it has lost, how much of that had arrived. That counts here only where
+ * no new session takes over what is left. */
 static void note_last_word(xm_conn *c) {
   uint32_t h;
   if (wants_no_other(c) && xm_link_outcome(c->link, &h) == XM_NEGO_LOST_AT) xm_sm_resumed(c->sm, h, NULL);
@@ -241,19 +243,19 @@ static xm_retry_answer ask_retry(xm_conn *c, bool was_ready, bool elsewhere, boo
   return xm_retry_after(&c->retry, &c->o.reconnect, &e);
 }
 
-/* Puts more behind the text of an error. */
+/* Appends to the text of an error. */
 static void add_text(xm_err *e, const char *more) {
   size_t used = strlen(e->text);
   snprintf(e->text + used, sizeof e->text - used, "%s", more);
 }
 
 static void explain(xm_conn *c, const xm_retry_answer *a) {
-  if (a->verdict == XM_RETRY_WAIT) c->trouble.retry = true; /* that is what it means */
-  if (a->stuck) add_text(&c->trouble, " (as the last ones did: from now on the pause is reconnect.max)");
+  if (a->verdict == XM_RETRY_WAIT) c->trouble.retry = true; /* since waiting is for trying again */
+  if (a->stuck) add_text(&c->trouble, " (as it did the last times: from now on the pause between attempts is reconnect.max)");
   if (a->verdict == XM_RETRY_END && c->o.agent && strcmp(c->trouble.condition, "conflict") == 0)
     add_text(&c->trouble, " (another connection has the same user-agent id or resource: each needs its own)");
   if (a->verdict != XM_RETRY_END || strcmp(c->trouble.condition, "see-other-host") != 0) return;
-  add_text(&c->trouble, !c->o.see_other_host ? " (see_other_host = true goes there)"
+  add_text(&c->trouble, !c->o.see_other_host ? " (to go there, set see_other_host = true)"
                             : c->o.url ? " (see_other_host goes to wss:// URLs, 3 times in a row at most)"
                                        : " (see_other_host goes to hosts, 3 times in a row at most)");
 }
@@ -276,7 +278,7 @@ void xm_conn_log_in(xm_conn *c, const char *password, size_t n) {
   xm_buf_free(&c->password);
 }
 
-/* Another link at once, which is no attempt of its own. */
+/* Starts another link at once, as part of the same attempt. */
 static xm_conn_event go_on(xm_conn *c) {
   c->needs_password = c->has_password && !xc_keeps_password(c);
   if (c->needs_password) return XM_CONN_PASSWORD;
@@ -284,7 +286,7 @@ static xm_conn_event go_on(xm_conn *c) {
   return XM_CONN_AGAIN;
 }
 
-/* Something was said before the server had asked for it, and it may have objected: the same again, step by step. */
+/* Something was sent before the server had asked for it, and it may have objected: the same again, step by step. */
 static void fall_back(xm_conn *c) {
   c->objected = xm_link_objected(c->link);
   c->direct = xm_link_is_direct(c->link);
@@ -306,7 +308,7 @@ static void note_address(xm_conn *c) {
   inet_ntop(peer.address.ss_family, at, c->info.address, sizeof c->info.address);
 }
 
-/* How long it took, where it led, and what it was secured by, as far as it came. */
+/* Notes how long each step took, where the link led, and how it was secured, as far as it got. */
 static void note_setup(xm_conn *c) {
   static const xm_link_state states[XM_CONN_STEPS] = {[XM_CONN_DNS] = XM_LINK_RESOLVING,
                                                       [XM_CONN_TCP] = XM_LINK_DIALLING,
@@ -322,7 +324,7 @@ static void note_setup(xm_conn *c) {
   note_address(c);
 }
 
-/* The link has ended: its xm_err says why. */
+/* The link has ended; xm_link_why says why. */
 xm_conn_event xc_on_link_end(xm_conn *c) {
   bool was_ready = c->state != XM_CONN_CONNECTING;
   xc_place there = {.host = ""};
@@ -344,7 +346,7 @@ xm_conn_event xc_on_link_end(xm_conn *c) {
   return next.verdict == XM_RETRY_WAIT || next.verdict == XM_RETRY_END ? wait_or_end(c, &next) : go_on(c);
 }
 
-/* Where the session is kept, if the server has told; not where the options name the one host that is to be dialled. */
+/* Where the server says that it keeps the session; not used where the options name the only host to dial. */
 static const char *location(const xm_conn *c) {
   return resumable(c) && c->is_first && !c->o.url && (!c->o.host || c->o.see_other_host) ? xm_sm_location(c->sm) : NULL;
 }
@@ -364,13 +366,13 @@ xm_conn_event xc_connect_again(xm_conn *c) {
 
 /* Sessions. */
 
-/* What was passed over on the last link comes again, if the server has kept it, and is counted then. */
+/* What was passed over on the last link comes again if the server has kept it, and is counted then. */
 static void begin_anew(xm_conn *c) {
   if (c->comes_again) c->left = (xm_conn_left){0};
   c->behind = c->comes_again = false;
 }
 
-/* With SASL2 they may come behind the session; where it was resumed, or never. */
+/* With SASL2 they may come after the session has begun; after a resumption they may never come. */
 static void note_offers(xm_conn *c) {
   xm_buf offers = xm_link_take_offers(c->link);
   c->awaits_features = c->info.sasl2 && xm_buf_len(&offers) == 0;
@@ -390,12 +392,12 @@ static void note_login(xm_conn *c, bool inside) {
   c->info.bound_inside = inside;
   c->info.by_token = xm_link_token(c->link) == XM_LOGIN_TOKEN_WORKED;
   note_offers(c);
-  if (c->info.by_token) return; /* it says nothing of how the account logs in without: the token may have been got by PLAIN */
+  if (c->info.by_token) return; /* that shows nothing of a login without: the token may have been got by PLAIN */
   if (m && strcmp(m, "PLAIN") != 0 && strcmp(m, "ANONYMOUS") != 0) c->o.pinned = true;
   if (c->o.remember && c->info.binding) c->o.bound = true;
 }
 
-/* The peer's fault, told and done with; after what was said before. */
+/* Ends the link for an error of the peer's, after what was given before has been sent, and handles its end. */
 xm_conn_event xc_refuse(xm_conn *c, const char *detail) {
   xm_conn_flush(c);
   xc_end_link(c, c->said_bye || !xm_sm_is_between(c->sm) ? XM_LINK_PART : XM_LINK_REFUSE, detail);
@@ -405,7 +407,7 @@ xm_conn_event xc_refuse(xm_conn *c, const char *detail) {
 #define TOO_HIGH "<handled-count-too-high xmlns='" XM_SM_NS "'/>"
 
 xm_conn_event xc_refuse_h(xm_conn *c) {
-  c->barren = BARREN; /* what the server counts is not this session */
+  c->barren = BARREN; /* the server's count isn't of this session */
   return xc_refuse(c, TOO_HIGH);
 }
 
@@ -415,12 +417,12 @@ static void on_opening(void *arg) {
   xc_wake(c);
 }
 
-/* Of a session that is new. Without memory for the bound, nothing. */
+/* In a new session. Nothing is held back if there is no memory for the timer that limits it. */
 static void hold_back(xm_conn *c) {
   xm_timer_stop(c->loop, &c->opening);
   if (!c->holds_back || c->closing) return;
   xm_sm_hold_back(c->sm);
-  if (!xm_sm_holds_back(c->sm)) return; /* there is nothing */
+  if (!xm_sm_holds_back(c->sm)) return; /* there was nothing to hold back */
   if (xm_timer_start(c->loop, &c->opening, c->o.timeout, on_opening, c) < 0) xm_sm_let_go(c->sm);
 }
 

@@ -1,12 +1,13 @@
-/* conn_probe: messages of a component's to itself, through the server. One that comes back proves the route, both ways, which
- * white space doesn't.
+/* conn_probe: messages that a component sends to itself, through the server. One that comes back proves that the route
+ * works in both directions, which white space doesn't.
  *
  *   <message type='headline' from='probe-0123456789abcdef@echo.example.net' to='probe-0123456789abcdef@echo.example.net'
  *            id='KEY.NUMBER'><probe xmlns='urn:x-lua-xmpp:probe' hops='0'/></message>
  *
- * Ours are known by the key, which nobody can guess, and by the address, which servers let nobody else send from. Several
- * connections may have the domain, and the server chooses one of them, by dice or by an address (ejabberd): who gets another's
- * probe sends it on, to another address of the domain; where it comes home at last is the address of the next one. */
+ * Our own probes are known by the key, which nobody can guess, and by the address, which servers let nobody else send
+ * from. Several connections may have the domain, and the server chooses one of them, at random or by address
+ * (ejabberd): a connection that gets another's probe sends it on, to another address of the domain; the address by
+ * which a probe comes home at last is used for the next one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +19,9 @@
 #define PROBE_NS "urn:x-lua-xmpp:probe"
 
 enum {
-  MOST_HOPS = 32,   /* of one probe, from one connection to another */
-  MOST_MISSING = 3, /* in a row, and the link is dead */
-  MOST_ID = 64      /* bytes of another's that is sent on */
+  MOST_HOPS = 32,   /* how often one probe is sent on, from one connection to another */
+  MOST_MISSING = 3, /* in a row: then the link is dead */
+  MOST_ID = 64      /* bytes of the id of another connection's probe that is sent on */
 };
 
 /* Sending. */
@@ -63,7 +64,7 @@ static int send_own(xm_conn *c) {
   return commit(c, id, 0);
 }
 
-/* What leaves with it is none of the program's, so it has no room of its own there. */
+/* Probes aren't the program's stanzas, so they may not use up its queue: half of it has to be free. */
 static bool has_room(const xm_conn *c) {
   return xm_sm_bytes(c->sm) <= c->o.max_queue / 2;
 }
@@ -75,7 +76,7 @@ int xm_conn_probe(xm_conn *c, uint64_t *number, xm_err *e) {
                       xm_conn_state_name(c));
   if (!has_room(c))
     return xm_err_set(e, XM_LAYER_LIMIT, "max-queue", true,
-                      "too much waits to be sent (half of max_queue, which is %zu), so a probe would tell of nothing else",
+                      "too much waits to be sent (over half of max_queue, which is %zu): a probe would only measure that",
                       c->o.max_queue);
   rc = send_own(c);
   *number = c->probe.sent;
@@ -91,13 +92,13 @@ static bool is_of_the_domain(const xm_conn *c, const char *address) {
   return xm_spelled_is(&domain, at ? at + 1 : address);
 }
 
-/* From where it is to, at our domain: nobody but who has the domain can send that. */
+/* Is it from the address that it is to, at our domain? Only a connection that has the domain can send that. */
 static bool is_to_oneself(const xm_conn *c, const xm_tape *t) {
   const char *from = xm_tape_get(t, 0, "from", NULL), *to = xm_tape_get(t, 0, "to", NULL);
   return from && to && strcmp(from, to) == 0 && is_of_the_domain(c, from);
 }
 
-/* The number in an id of ours; 0: it isn't one. */
+/* The number in the id of a probe of ours; 0: it isn't one. */
 static uint64_t number_of(const xm_conn *c, const char *id) {
   size_t n = strlen(c->probe.key);
   unsigned long long number;
@@ -107,7 +108,7 @@ static uint64_t number_of(const xm_conn *c, const char *id) {
   return *end || number > c->probe.sent ? 0 : number;
 }
 
-/* Does it begin with a probe? That is asked of every stanza, so it looks at no string but of those that may be one. */
+/* Does it begin with a probe? Every stanza is asked that, so strings are compared only where they may match. */
 static bool begins_with_probe(const xm_tape *t) {
   uint32_t first = 1 + t->recs[0].attrs;
   const xm_tape_rec *r = &t->recs[first];
@@ -119,7 +120,7 @@ bool xc_is_probe(const xm_conn *c, const xm_tape *t) {
   return may_be && strcmp(xm_tape_name(t, 0), "message") == 0 && is_to_oneself(c, t);
 }
 
-/* The address that it has come by leads here: the next one will take the same way. */
+/* The address that it was sent to leads here, so the next one is sent to that. */
 static void keep_name(xc_probe *p, const char *address) {
   static const char before[] = "probe-";
   size_t n = sizeof p->name - 1;
@@ -129,7 +130,7 @@ static void keep_name(xc_probe *p, const char *address) {
   memcpy(p->name, address, n);
 }
 
-/* By another address: where the server goes by that, by the dice as well. */
+/* To another address: a server that chooses by address then chooses anew, as one that chooses at random does. */
 static void send_on(xm_conn *c, const xm_tape *t) {
   const char *id = xm_tape_get(t, 0, "id", NULL), *text = xm_tape_get(t, 1 + t->recs[0].attrs, "hops", NULL);
   long hops = text ? strtol(text, NULL, 10) : -1;
@@ -141,7 +142,7 @@ static void send_on(xm_conn *c, const xm_tape *t) {
   memcpy(c->probe.name, kept, sizeof kept);
 }
 
-/* One that comes back as an error was not routed. */
+/* A probe that comes back as an error was not routed. */
 xm_conn_event xc_on_probe(xm_conn *c, const xm_tape *t) {
   const char *type = xm_tape_get(t, 0, "type", NULL);
   uint64_t number = number_of(c, xm_tape_get(t, 0, "id", NULL));
@@ -168,7 +169,7 @@ static void on_due(void *arg) {
   xc_wake(c);
 }
 
-/* Waits for as long as nothing comes, then for an answer. */
+/* `ms`: how long nothing may come; after a probe was sent, how long it may take to come back. */
 static void wait_for(xm_conn *c, uint64_t ms) {
   xc_arm(c, &c->route_timer, (unsigned)ms, on_due);
 }
@@ -203,7 +204,7 @@ static xm_conn_event lose_route(xm_conn *c) {
   return xc_on_link_end(c);
 }
 
-/* All that has come is read, and there was no stanza among it. */
+/* All that has come has been read, and there was no stanza among it. */
 xm_conn_event xc_keep_route(xm_conn *c) {
   uint64_t quiet = xm_loop_now(c->loop) - c->probe.routed_at;
   c->probe.due = false;
@@ -211,7 +212,7 @@ xm_conn_event xc_keep_route(xm_conn *c) {
   if (!c->probe.awaited && quiet < c->o.keepalive) {
     wait_for(c, c->o.keepalive - quiet);
   } else if (c->probe.awaited && c->paused) {
-    wait_for(c, c->o.patience); /* it may be among what isn't read */
+    wait_for(c, c->o.patience); /* it may be among what wasn't read */
   } else if (c->probe.awaited && ++c->probe.missing == MOST_MISSING) {
     return lose_route(c);
   } else {

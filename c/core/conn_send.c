@@ -1,4 +1,4 @@
-/* conn_send: out: from the log to the wire; keepalive, and whether anybody is there. */
+/* conn_send: sending, from the log to the wire; keepalive, and checking whether anybody is there. */
 #include <stdio.h>
 #include <string.h>
 
@@ -58,7 +58,7 @@ unsigned xc_patience(const xm_conn *c) {
   return c->unproven && c->o.patience > PROVE ? PROVE : c->o.patience;
 }
 
-/* Sees to it that what is out gets asked about, and that an answer isn't waited for in vain. */
+/* Sees to it that what was sent will be asked about, and that no answer is awaited for ever. */
 void xc_watch(xm_conn *c) {
   if (xm_sm_unasked(c->sm) && !xm_timer_armed(&c->ask)) xc_arm(c, &c->ask, ASK_AFTER, on_ask);
   if (!xm_sm_is_held(c->sm)) xm_timer_stop(c->loop, &c->hold);
@@ -85,7 +85,7 @@ bool xc_is_up(const xm_conn *c) {
   return (c->state == XM_CONN_READY || c->state == XM_CONN_CLOSING) && xm_link_state_of(c->link) == XM_LINK_OPEN;
 }
 
-/* Something of ours between two stanzas, that is none itself: these go through sm. 0 or XM_ENOMEM. */
+/* Puts something on the wire between two stanzas that isn't a stanza: those go through sm. 0 or XM_ENOMEM. */
 static int say(xm_conn *c, const char *text) {
   if (xm_buf_puts(xm_link_wire(c->link), text) < 0) return XM_ENOMEM;
   if (text[1]) xm_wirelog_text(&c->log, '>', text, strlen(text));
@@ -96,8 +96,8 @@ static bool can_speak(const xm_conn *c) {
   return xc_is_up(c) && !c->said_bye && xm_sm_is_between(c->sm);
 }
 
-/* Is nobody using the client (XEP-0352 4.2)? Behind what holds the stanzas back, too: a parser that has half a stanza of the
- * last link would swallow it. */
+/* Client state (XEP-0352 4.2). Not while stanzas are held back, either: a parser that has half a stanza of the last
+ * link in it would swallow this. */
 static void say_csi(xm_conn *c) {
   if (c->csi && can_speak(c) && !xm_sm_is_held(c->sm) && say(c, c->csi) == XM_OK) c->csi = NULL;
 }
@@ -108,7 +108,7 @@ void xm_conn_say_active(xm_conn *c, bool active) {
   xm_conn_flush(c);
 }
 
-/* How much the wire may have. What can't leave before its end is there gets more. */
+/* How many bytes the wire may have. A message that can't leave before it is complete gets more. */
 static size_t room(const xm_conn *c) {
   size_t half = xm_link_is_half(c->link) ? xm_buf_len(xm_link_wire(c->link)) : 0;
   return c->o.fed ? SIZE_MAX : half + WIRE;
@@ -124,11 +124,11 @@ static int pump(xm_conn *c) {
   mark = xm_buf_mark(w);
   rc = c->said_bye ? XM_OK : xm_sm_pump(c->sm, w, room(c));
   if (xm_buf_len(w) > mark) xm_wirelog_text(&c->log, '>', xm_buf_at(w) + mark, xm_buf_len(w) - mark);
-  say_csi(c); /* the wire may have ended within a stanza */
+  say_csi(c); /* before pumping, the wire may have ended within a stanza */
   return rc;
 }
 
-/* false: there is nothing more that could leave now. */
+/* false: nothing more could leave now. */
 static bool move(xm_conn *c) {
   size_t before = xm_buf_len(xm_link_wire(c->link));
   bool more;
@@ -161,7 +161,7 @@ void xc_say_bye(xm_conn *c) {
   xm_conn_flush(c);
 }
 
-/* Closing ends when nothing is left to wait for. */
+/* While closing: ends our stream once there is nothing left to wait for. */
 void xc_try_bye(xm_conn *c) {
   if (c->said_bye) return;
   xm_conn_flush(c);
@@ -170,7 +170,7 @@ void xc_try_bye(xm_conn *c) {
 
 /* Signs of life. */
 
-/* XEP-0199. Its answer is ours alone. */
+/* XEP-0199. Its answer isn't given to the program. */
 static void ping(xm_conn *c) {
   xm_out o = xm_out_begin(xm_sm_out(c->sm));
   char id[XM_RND_ID + 1], domain[XM_JID_MAX + 1];
@@ -187,9 +187,9 @@ static void ping(xm_conn *c) {
   c->pinging = true;
 }
 
-/* What fits: an <r/> where there is stream management; else a space, which keeps the way open (RFC 6120 4.6.1), and when
- * nothing has come for long, or an answer is wanted, a ping; a component has no one to ping. Behind what a server doesn't
- * read nothing can be asked: then it has to read. */
+/* Sends what fits: an <r/> where there is stream management; otherwise a space, which keeps the connection open (RFC
+ * 6120 4.6.1), or a ping when nothing has come for long or an answer is wanted; a component has nobody to ping. Where
+ * the server doesn't read what is on the wire, nothing can be asked behind that: then it is expected to read. */
 void xc_keep_alive(xm_conn *c) {
   bool ask = c->must_check;
   c->must_keep = c->must_check = false;

@@ -1,5 +1,5 @@
-/* conn_token: the tokens of a connection (XEP-0484): which one a link shows, and what becomes of it. They lie in the keyring, where
- * another connection of the same account and user agent finds them, too. */
+/* conn_token: the tokens of a connection (XEP-0484): which one a link uses, and what becomes of it. They are kept in
+ * the keyring, where another connection of the same account and user agent finds them, too. */
 #include <string.h>
 
 #include "conn_own.h"
@@ -10,7 +10,7 @@ static int put_part(xm_buf *b, const char *s) {
   return xm_buf_put(b, s ? s : "", (s ? strlen(s) : 0) + 1);
 }
 
-/* Whose it is, and to whom it may be shown. */
+/* The keyring's name for them: who owns them, and to whom they may be shown. */
 static bool name_tokens(const xm_conn *c, xm_keyring_name *name) {
   xm_buf b = XM_BUF_INIT;
   bool named = put_part(&b, "token") == XM_OK && xm_buf_put(&b, c->asked->str, xm_jid_bare_len(c->asked)) == XM_OK &&
@@ -26,7 +26,7 @@ static int64_t seconds(const xm_conn *c) {
   return xm_loop_wall(c->loop) / 1000;
 }
 
-/* What the program has kept is tried first, unless it is the one that is there. */
+/* A token that the program has kept is tried first, unless it is the one that is proven already. */
 int xc_take_token(xm_conn *c, const xm_token *token) {
   xm_keyring_name name;
   xm_token known;
@@ -38,7 +38,7 @@ int xc_take_token(xm_conn *c, const xm_token *token) {
   return same || xm_keyring_put_token(&name, XM_TOKEN_NEW, token) ? XM_OK : XM_EFAIL;
 }
 
-/* One that is past its time isn't shown; the clock may be wrong, so it isn't dropped. */
+/* A token that has expired isn't used, but isn't dropped either: the clock may be wrong. */
 static bool find(const xm_conn *c, xm_token *token, xm_token_slot *slot) {
   xm_keyring_name name;
   if (!c->o.fast || !c->o.agent || !name_tokens(c, &name)) return false;
@@ -58,7 +58,8 @@ const xm_token *xc_pick_token(xm_conn *c, xm_token *room) {
   return !without && find(c, room, &c->shown) ? room : NULL;
 }
 
-/* Those that have come later are of more use than this one. */
+/* A token has worked. The slot for new ones becomes the proven one, even if another token has come there meanwhile:
+ * that is of more use than this one. */
 static void prove(const xm_keyring_name *name, xm_token_slot slot) {
   xm_token token;
   if (slot == XM_TOKEN_PROVEN || !xm_keyring_token(name, XM_TOKEN_NEW, &token)) return;
@@ -67,7 +68,7 @@ static void prove(const xm_keyring_name *name, xm_token_slot slot) {
   xm_wipe(&token, sizeof token);
 }
 
-/* Nobody keeps one for longer than a year, whatever the server says. */
+/* No token is kept for longer than a year, whatever the server says. */
 static void keep(xm_conn *c, const xm_keyring_name *name, const xm_token *fresh) {
   xm_token token;
   memcpy(&token, fresh, sizeof token);
@@ -76,8 +77,8 @@ static void keep(xm_conn *c, const xm_keyring_name *name, const xm_token *fresh)
   xm_wipe(&token, sizeof token);
 }
 
-/* A token that was shown for the last time is gone, and none takes its place. Another one that has come with it, or lies here, is
- * still good. */
+/* A token that was refused, or used for the last time (`invalidate`), is dropped, and none takes its place. Another one
+ * that came with this login, or is in the other slot, is still good. */
 void xc_note_token(xm_conn *c) {
   xm_login_token fate = xm_link_token(c->link);
   const xm_token *fresh = xm_link_new_token(c->link);

@@ -1,4 +1,4 @@
-/* conn_turn: in: elements, and the crank. */
+/* conn_turn: what comes in: elements, and xm_conn_next. */
 #include <string.h>
 
 #include "conn_own.h"
@@ -31,8 +31,8 @@ static xm_conn_event on_pong(xm_conn *c) {
   return XM_CONN_AGAIN;
 }
 
-/* An <a/> that brings nothing on proves nothing: Prosody says one before it ends a stream by an error. And while something
- * waits for it, it is no answer: a session that counts nothing any more would be asked for ever. */
+/* An <a/> that acknowledges nothing new proves nothing: Prosody sends one before it ends a stream with an error. And
+ * while something waits to be acknowledged, it is no answer: a server that no longer counts would be asked for ever. */
 static void weigh_answer(xm_conn *c, bool is_ack, bool brought) {
   if (brought || !xm_sm_stanzas(c->sm)) {
     c->barren = 0;
@@ -51,7 +51,8 @@ static xm_conn_event on_sm(xm_conn *c, const xm_tape *t) {
   return XM_CONN_AGAIN;
 }
 
-/* `skipped`: it crossed a bound, and its start tag is all there is. To the server it is handled all the same. */
+/* `skipped`: it exceeded a bound, and there is only its start tag. As far as the server knows, it is handled as
+ * well. */
 static xm_conn_event on_stanza(xm_conn *c, const xm_tape *t, bool skipped) {
   const char *name = xm_tape_name(t, 0);
   if (c->o.component && xc_is_probe(c, t)) return xc_on_probe(c, t);
@@ -69,14 +70,14 @@ static xm_conn_event on_stanza(xm_conn *c, const xm_tape *t, bool skipped) {
   return xc_refuse(c, NULL);
 }
 
-/* Content of another stream's (RFC 6120 4.8.2): a client that took it could be told anything. */
+/* Content of another kind of stream (RFC 6120 4.8.2): a client that accepted it could be told anything. */
 static bool is_foreign(const xm_conn *c, const xm_tape *t) {
   const char *ns = xm_tape_ns(t, 0);
   return strcmp(ns, xm_conn_ns(c)) != 0 && (strcmp(ns, XM_NS_CLIENT) == 0 || strcmp(ns, XM_NS_SERVER) == 0 ||
                                             strcmp(ns, XM_NS_COMPONENT) == 0);
 }
 
-/* They come behind a session that SASL2's <success/> had in it; Prosody sends them behind one that was resumed, too. */
+/* Features come after a session that began inside SASL2's <success/>; Prosody sends them after a resumption, too. */
 static xm_conn_event on_features(xm_conn *c, const xm_tape *t) {
   c->awaits_features = false;
   if (xm_nego_read_offers(t, &c->offers) < 0) xm_buf_free(&c->offers);
@@ -89,7 +90,7 @@ static xm_conn_event on_element(xm_conn *c, bool skipped) {
   if (xm_nego_is_stream_error(t)) return on_stream_error(c, t);
   if (xm_tape_is(t, 0, XM_SM_NS, NULL) && !skipped) return on_sm(c, t);
   if (c->awaits_features && xm_tape_is(t, 0, XM_NS_STREAM, "features")) return on_features(c, t);
-  if (!is_foreign(c, t)) return XM_CONN_AGAIN; /* a nonza that nobody negotiated: passed over */
+  if (!is_foreign(c, t)) return XM_CONN_AGAIN; /* a nonza that nobody negotiated: ignored */
   xm_err_set(xm_link_why(c->link), XM_LAYER_STREAM, "invalid-namespace", false,
              "the server sent <%s xmlns='%s'/> on a stream of %s", xm_tape_name(t, 0), xm_tape_ns(t, 0), xm_conn_ns(c));
   return xc_refuse(c, NULL);
@@ -100,23 +101,24 @@ static xm_conn_event on_close(xm_conn *c) {
   if (!c->said_bye)
     xm_err_set(xm_link_why(c->link), XM_LAYER_CLOSED, "closed-by-server", true, "the server closed the stream");
   else if (c->o.fed)
-    xm_link_take(c->link, &c->sent); /* who answers our end has read it */
+    xm_link_take(c->link, &c->sent); /* a server that answers our end has read it */
   xc_count(c);
   xc_say_bye(c);
   xc_end_link(c, XM_LINK_PART, NULL);
   return xc_on_link_end(c);
 }
 
-/* All that has come is read, and still there is no answer. */
+/* All that has come has been read, and there is still no answer. */
 static xm_conn_event lose_patience(xm_conn *c) {
   c->impatient = false;
   if (c->paused) {
-    xc_watch(c); /* it may be among what isn't read */
+    xc_watch(c); /* it may be among what wasn't read */
   } else if (xm_sm_state_of(c->sm) == XM_SM_ENABLING) {
     xm_sm_give_up(c->sm);
     xm_conn_flush(c);
   } else {
-    /* Who has said <resumed/> and doesn't answer the next word isn't slow. Nothing has left since, so its h was exact. */
+    /* A server that said <resumed/> and doesn't answer what follows isn't just slow. Nothing was sent since, so its h
+     * was exact. */
     c->barren = xm_sm_is_held(c->sm) ? BARREN : c->barren + 1;
     xm_err_set(xm_link_why(c->link), XM_LAYER_TIMEOUT, "timeout", true,
                c->stuck ? "the server has read nothing of what it is sent for at least %u s: the link is dead"
@@ -142,7 +144,7 @@ static void rest(xm_conn *c) {
   xm_link_rest(c->link);
 }
 
-/* A burst is over: its memory goes, not at once, since the next one may follow. */
+/* When a burst is over, its memory is given back; not at once, since the next one may follow. */
 static void see_to_rest(xm_conn *c) {
   if (c->must_rest) return rest(c);
   if (c->state != XM_CONN_READY || xm_timer_armed(&c->rest)) return;
@@ -150,7 +152,7 @@ static void see_to_rest(xm_conn *c) {
   xm_timer_start(c->loop, &c->rest, REST, on_rest, c);
 }
 
-/* The link has nothing more to say now. */
+/* The link has nothing more for now. */
 static xm_conn_event on_quiet(xm_conn *c) {
   see_to_rest(c);
   if (c->impatient && xc_is_up(c)) return lose_patience(c);
@@ -168,9 +170,9 @@ static xm_conn_event on_overdue(xm_conn *c) {
   return XM_CONN_AGAIN;
 }
 
-/* Turning. */
+/* Events. */
 
-static int crank(xm_conn *c) {
+static int advance(xm_conn *c) {
   if (c->overdue) return on_overdue(c);
   if (c->state == XM_CONN_WAITING) return xc_connect_again(c);
   if (c->must_keep || c->must_check) xc_keep_alive(c);
@@ -186,7 +188,7 @@ static int crank(xm_conn *c) {
   }
 }
 
-/* What has happened since the last time, in its order. AGAIN: nothing has. */
+/* Reports what has happened since the last call, in order. AGAIN: nothing has. */
 static xm_conn_event tell(xm_conn *c) {
   static const xm_conn_event events[] = {XM_CONN_REBOUND, XM_CONN_BOUND, XM_CONN_TOKEN};
   static const unsigned bits[] = {NEWS_REBOUND, NEWS_BOUND, NEWS_TOKEN};
@@ -224,12 +226,12 @@ xm_conn_event xm_conn_next(xm_conn *c) {
   xm_conn_event told = XM_CONN_AGAIN;
   int ev = XM_CONN_AGAIN, events;
   xm_conn_handled(c);
-  if (c->needs_password) xc_end_as_it_was(c); /* nobody knows it */
+  if (c->needs_password) xc_end_as_it_was(c); /* nobody gave it */
   if (c->state == XM_CONN_CLOSED && c->link) xc_forget_link(c);
   for (events = 0; events < EVENTS_A_TURN; events++) {
     told = tell(c);
     if (told != XM_CONN_AGAIN || ev != XM_CONN_AGAIN) break;
-    ev = crank(c);
+    ev = advance(c);
     if (ev == XM_CONN_STANZA || ev == XM_CONN_SKIPPED || ev == XM_CONN_PASSWORD || ev == XM_CONN_PROBED) return ev;
   }
   if (told != XM_CONN_AGAIN) return told;

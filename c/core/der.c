@@ -28,7 +28,7 @@ static bool is_next(const xm_der *d, unsigned tag) {
   return d->n > 0 && d->at[0] == tag;
 }
 
-/* How many bytes the length has that stands behind the tag, and what it says; 0: it is cut off, or says nothing. */
+/* How many bytes the length has that follows the tag, and its value; 0: it is cut off, indefinite or too large. */
 static size_t read_length(const xm_der *d, size_t *length) {
   size_t i, more = d->n < 2 || d->at[1] < 0x80 ? 0 : d->at[1] & 0x7F;
   *length = d->n < 2 || more ? 0 : d->at[1];
@@ -37,7 +37,7 @@ static size_t read_length(const xm_der *d, size_t *length) {
   return 1 + more;
 }
 
-/* The element in front, which must have that tag, is taken off. Its content goes to `in`, if that isn't NULL. */
+/* Takes off the first element, which must have that tag. Its content goes to `in`, if that isn't NULL. */
 static bool take(xm_der *d, unsigned tag, xm_der *in) {
   size_t length, head = is_next(d, tag) ? read_length(d, &length) : 0;
   if (!head || length > d->n - 1 - head) return false;
@@ -49,7 +49,7 @@ static bool take(xm_der *d, unsigned tag, xm_der *in) {
   return true;
 }
 
-/* ... with nothing but that in it. */
+/* The same, where that must be the only element. */
 static bool take_all(xm_der *d, unsigned tag, xm_der *in) {
   return take(d, tag, in) && d->n == 0;
 }
@@ -65,7 +65,7 @@ static bool take_bits(xm_der *d) {
   return take(d, BIT_STRING, &in) && in.n > 1 && in.at[0] < 8;
 }
 
-/* Base 128: no number ends in the middle or begins with zeros. */
+/* Base 128: no number may end in the middle or begin with zeros. */
 static bool take_oid(xm_der *d) {
   xm_der in;
   size_t i;
@@ -75,7 +75,7 @@ static bool take_oid(xm_der *d) {
   return true;
 }
 
-/* With the parameters that RSA, elliptic curves and RSA-PSS have. */
+/* With parameters of the kinds that RSA, elliptic curves and RSA-PSS have. */
 static bool take_algorithm(xm_der *d) {
   xm_der in, nothing;
   if (!take(d, SEQUENCE, &in) || !take_oid(&in)) return false;
@@ -102,7 +102,7 @@ static bool take_validity(xm_der *d) {
 
 /* Names. */
 
-/* Only letters and digits of ASCII are the same in all the strings that count as one: FNV-1a of these. */
+/* FNV-1a of the ASCII letters and digits: only these are the same in all strings that count as equal. */
 static void hash_text(xm_der text, uint32_t *hash) {
   size_t i;
   for (i = 0; i < text.n; i++) {
@@ -136,7 +136,7 @@ bool xm_der_hash_name(xm_der name, uint32_t *hash) {
   return true;
 }
 
-/* The element itself goes to `name`. */
+/* *name: the element itself. */
 static bool take_name(xm_der *d, xm_der *name) {
   uint32_t hash;
   *name = *d;

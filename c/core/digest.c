@@ -8,7 +8,7 @@ enum { BLAKE2B_256 = 32 };
 
 static const struct {
   const char *name;
-  const EVP_MD *(*md)(void); /* NULL: ours */
+  const EVP_MD *(*md)(void); /* NULL: our own blake2b */
 } digests[] = {
     {"sha-1", EVP_sha1},         {"sha-256", EVP_sha256},  {"sha-512", EVP_sha512},
     {"sha3-256", EVP_sha3_256}, {"blake2b-256", NULL},

@@ -1,6 +1,6 @@
 #include "dns.h"
 
-#define CARES_NO_DEPRECATED /* 1.18, Debian 12's, has no others */
+#define CARES_NO_DEPRECATED /* c-ares 1.18 (Debian 12) has none but these */
 #include <ares.h>
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
@@ -26,21 +26,21 @@ enum {
   FIRST_TRY_MS = 1000,
   TRIES = 3,
   BUDGET_MS = 15000,
-  FAMILY_MS = 50, /* so long the other family's addresses are waited for (RFC 8305 3: the Resolution Delay) */
+  FAMILY_MS = 50, /* how long the other family's addresses are waited for (RFC 8305 3: the Resolution Delay) */
   SRV_SHARE = 3,  /* a third of the budget is for SRV */
-  REST_SHARE = 15, /* and a fifteenth for what is unanswered when something else could be gone on with */
+  REST_SHARE = 15, /* and a fifteenth for what is still unanswered when there is something to go on with */
   SHARE = 4, /* addresses of one SRV target, when there are others */
-  JUNK = 64, /* datagrams that answer nothing, of one turn */
+  JUNK = 64, /* datagrams that answer nothing, read in one turn */
 };
 
 typedef enum stage {
-  STAGE_SERVICES,  /* SRV answers are awaited; left when the last one is there, or it is time (services_due) */
-  STAGE_ADDRESSES, /* addresses of the targets are awaited; left when the last one is there, or it is time (addresses_due) */
-  STAGE_FINISHED,  /* there is a list or an error; left when done was called */
+  STAGE_SERVICES,  /* SRV answers are awaited; left when the last one has come, or time is up (services_due) */
+  STAGE_ADDRESSES, /* addresses of the targets are awaited; left when all have come, or time is up (addresses_due) */
+  STAGE_FINISHED,  /* there is a list or an error; left when done is called */
   STAGE_TOLD,      /* done was called, the result may be read */
 } stage;
 
-/* libuv's eye on a socket of c-ares's. */
+/* A libuv watcher on a socket of c-ares's. */
 typedef struct watcher {
   uv_poll_t poll;
   xm_dns *dns;
@@ -60,7 +60,7 @@ typedef struct service {
 typedef struct family {
   struct target *target;
   bool came;  /* c-ares has answered */
-  int status; /* c-ares's; until it has, that it hasn't */
+  int status; /* c-ares's; until it has answered, ARES_ETIMEOUT */
   struct ares_addrinfo *found;
 } family;
 
@@ -71,7 +71,7 @@ typedef struct target {
   uint16_t port;
   bool direct_tls;
   family v6, v4;
-  uint64_t known_at; /* when the first of them had an address; 0: none has */
+  uint64_t known_at; /* when the first of them had an address; 0: none has yet */
 } target;
 
 struct xm_dns {
@@ -81,27 +81,28 @@ struct xm_dns {
   stage stage;
   ares_channel channel; /* NULL from STAGE_FINISHED on */
   watcher *watchers;
-  xm_timer timer; /* c-ares's next deadline, or the stage's; in STAGE_FINISHED the call of done */
+  xm_timer timer; /* c-ares's next deadline, or the stage's; in STAGE_FINISHED, when done is called */
   unsigned budget;
-  uint64_t began;    /* when it did */
-  uint64_t known_at; /* when there was something in this stage that one could go on with; 0: there isn't */
-  int pending;    /* answers of this stage that c-ares still owes */
-  xm_asked asked; /* by UDP */
+  uint64_t began;    /* when the query did */
+  uint64_t known_at; /* when this stage first had something to go on with; 0: it hasn't yet */
+  int pending;    /* answers that c-ares still owes in this stage */
+  xm_asked asked; /* questions sent by UDP */
   int refusal;    /* the last error that a name server answered with, as a status of c-ares's; 0: none */
   service services[2];
   target self; /* the domain itself, as asked for */
   target targets[XM_DNS_TARGETS];
   int n_targets;
-  bool names;    /* nothing more is asked for than these; */
+  bool names;    /* only names are wanted, no addresses */
   bool from_srv; /* the targets are SRV targets, not the domain itself */
   xm_dns_address list[XM_DNS_ADDRESSES];
   int count;
   xm_err err;
 };
 
-/* c-ares that has no memory to keep an answer with may lose it without a word, and then (1.34) follows a pointer to what
- * isn't there any more. So it is asked for nothing more. Every allocation that fails leaves ENOMEM in errno, which is 0
- * before c-ares is called; before each call of ours that would put something else there, and behind it, we look. */
+/* When c-ares has no memory to keep an answer, it may lose it silently, and then (1.34) follow a pointer to what is
+ * freed. So it isn't asked anything more once memory has run out. Every allocation that fails leaves ENOMEM in errno,
+ * which is set to 0 before c-ares is called; we look at it afterwards, and before each call of ours that could
+ * overwrite it. */
 static void note_memory(xm_dns *d) {
   if (errno == ENOMEM) xm_err_nomem(&d->err);
 }
@@ -115,7 +116,7 @@ void xm_dns_free(xm_dns *d) {
   int i;
   if (!d) return;
   xm_timer_stop(d->loop, &d->timer);
-  close_channel(d); /* first: it may still hand over what it has found */
+  close_channel(d); /* first: it may still deliver what it has found */
   for (i = 0; i < 2; i++) ares_free_data(d->services[i].records);
   for (i = 0; i < d->n_targets; i++) {
     ares_freeaddrinfo(d->targets[i].v6.found);
@@ -125,7 +126,7 @@ void xm_dns_free(xm_dns *d) {
   free(d);
 }
 
-/* What c-ares's codes are called, and whether a second attempt is of use: networks come and go. */
+/* The conditions for c-ares's codes, and whether another attempt may help: networks come and go. */
 static const struct word {
   int status;
   const char *condition;
@@ -141,7 +142,7 @@ static const struct word {
     {ARES_ETIMEOUT, "TIMEOUT", true, "no name server answered in time"},
     {ARES_ECONNREFUSED, "ECONNREFUSED", true, "no name server could be reached"},
     {ARES_EBADRESP, "EBADRESP", true, "the name server's answer is malformed"},
-    {ARES_EBADNAME, "EBADNAME", false, "this can't be a name"},
+    {ARES_EBADNAME, "EBADNAME", false, "this is not a valid host name"},
     {ARES_EBADSTR, "EBADSTR", false, "the list of name servers is malformed"},
     {0, "EOTHER", true, "the name could not be looked up"},
 };
@@ -179,7 +180,7 @@ static void add_address(xm_dns *d, int number, const struct sockaddr *sa, size_t
   a->target = (unsigned char)number;
 }
 
-/* It is this machine, and nobody has to be asked (RFC 6761 6.3). */
+/* That is this machine, so nobody has to be asked (RFC 6761 6.3). */
 static bool is_localhost(const target *t) {
   return xm_ascii_equal(t->host, "localhost") || xm_ascii_equal(t->host, "localhost.");
 }
@@ -191,7 +192,7 @@ static target *first_with_host(xm_dns *d, const char *host) {
   return t;
 }
 
-/* A server that failed may know more than one that says there is nothing. */
+/* A failure is reported rather than the lack of an address: the server that failed may know one. */
 static int status_of(const target *t) {
   return is_passing(t->v4.status) || !is_passing(t->v6.status) ? t->v4.status : t->v6.status;
 }
@@ -217,8 +218,8 @@ static void add_loopbacks(xm_dns *d, int number) {
   add_address(d, number, (const struct sockaddr *)&v4, sizeof v4);
 }
 
-/* RFC 6724 2.1, the best first. Its rules on source addresses, for which each address would have to be tried, are left
- * to who dials (RFC 8305): where nothing leads to, connecting fails at once. */
+/* The order of RFC 6724 2.1, best first. Its rules on source addresses, for which each address would have to be tried,
+ * are left to the dialling (RFC 8305): where there is no route, connecting fails at once. */
 enum { RANK_LOOPBACK, RANK_IPV6, RANK_IPV4, RANK_6TO4, RANK_TEREDO, RANK_LOCAL, RANK_OLD, RANKS };
 
 static int rank_of(const struct sockaddr *sa) {
@@ -232,7 +233,7 @@ static int rank_of(const struct sockaddr *sa) {
   return b[0] == 0x20 && b[1] == 0x01 && !b[2] && !b[3] ? RANK_TEREDO : RANK_IPV6;
 }
 
-/* Those of a rank, as many as there is room for. Returns how many. */
+/* Adds the addresses of a rank, as many as there is room for. Returns how many. */
 static int add_rank(xm_dns *d, int number, const struct ares_addrinfo_node *node, int rank, int room) {
   int n = 0;
   for (; node && n < room; node = node->ai_next) {
@@ -243,7 +244,7 @@ static int add_rank(xm_dns *d, int number, const struct ares_addrinfo_node *node
   return n;
 }
 
-/* A long list of one family does not push the other out: it yields half of the share. */
+/* A long list of one family doesn't crowd out the other, for which half of the share is kept. */
 static void add_target_addresses(xm_dns *d, int number, int share) {
   const target *t = first_with_host(d, d->targets[number].host);
   const struct ares_addrinfo_node *v6 = nodes_of(&t->v6), *v4 = nodes_of(&t->v4);
@@ -260,7 +261,7 @@ static void add_target_addresses(xm_dns *d, int number, int share) {
   }
 }
 
-/* Says what became of every host. */
+/* Reports what became of every host. */
 static void fail_without_address(xm_dns *d) {
   char story[400] = "";
   size_t n = 0;
@@ -291,7 +292,7 @@ static void on_addresses(void *arg, int status, int timeouts, struct ares_addrin
   target *t = f->target;
   const int af = f == &t->v6 ? AF_INET6 : AF_INET;
   (void)timeouts;
-  /* A target that is an IPv4 address is given to who asks for IPv6, too. */
+  /* c-ares answers a query for IPv6 with a target that is an IPv4 address, too. */
   if (status == ARES_SUCCESS && (!found || !found->nodes || found->nodes->ai_family != af)) status = ARES_ENODATA;
   if (status == ARES_ECONNREFUSED && t->dns->refusal) status = t->dns->refusal;
   f->came = true;
@@ -301,8 +302,8 @@ static void on_addresses(void *arg, int status, int timeouts, struct ares_addrin
   take_answer(t->dns, status, status == ARES_SUCCESS);
 }
 
-/* One family at a time: c-ares would keep one family's addresses to itself until it has given up on the other. Unsorted: it
- * would open a socket to every address there is, thousands maybe, in one turn. */
+/* Each family on its own: c-ares would keep back one family's addresses until it has given up on the other. Unsorted:
+ * to sort them it would open a socket to every address, thousands maybe, in one turn. */
 static void ask_family(xm_dns *d, target *t, family *f, int af) {
   const struct ares_addrinfo_hints hints = {.ai_flags = ARES_AI_NOSORT, .ai_family = af, .ai_socktype = SOCK_STREAM};
   *f = (family){.target = t, .status = ARES_ETIMEOUT};
@@ -363,7 +364,7 @@ static int choose_targets(xm_dns *d) {
                     "%s: its SRV records say that it offers no service to clients", d->self.host);
 }
 
-/* An answer that comes when the stage is over is too late. */
+/* An answer that comes after the stage is over is too late. */
 static void on_service(void *arg, int status, int timeouts, unsigned char *bytes, int n) {
   service *s = arg;
   (void)timeouts;
@@ -381,7 +382,7 @@ static void ask_service(xm_dns *d, service *s, const char *name) {
   ares_query(d->channel, owner, ns_c_in, ns_t_srv, on_service, s);
 }
 
-/* When what is still unanswered isn't waited for any longer. */
+/* Until when what is still unanswered is waited for. */
 
 static uint64_t rest_due(const xm_dns *d, unsigned budget) {
   return d->known_at ? d->known_at + d->budget / REST_SHARE : d->began + budget;
@@ -414,7 +415,7 @@ static bool is_over(xm_dns *d) {
   return xm_loop_now(d->loop) >= stage_due(d);
 }
 
-/* Some stages need no network. */
+/* Goes through several stages at once where they need no network. */
 static void advance(xm_dns *d) {
   if (d->stage == STAGE_SERVICES && is_over(d) && choose_targets(d) == XM_OK) ask_addresses(d);
   if (d->stage == STAGE_ADDRESSES && is_over(d)) collect_addresses(d);
@@ -434,7 +435,7 @@ static int schedule(xm_dns *d) {
   return xm_timer_start(d->loop, &d->timer, ms, on_timer, d);
 }
 
-/* The last thing to do in a callback: done may free `d`. */
+/* To be called last in a callback: done may free `d`. */
 static void step(xm_dns *d) {
   note_memory(d);
   advance(d);
@@ -482,7 +483,7 @@ static int add_watcher(xm_dns *d, int fd, watcher **at) {
 }
 
 static void on_news(uv_poll_t *poll, int status, int events) {
-  const watcher *w = poll->data; /* may be closed by c-ares, but is there until the turn is over */
+  const watcher *w = poll->data; /* c-ares may have closed it, but it exists until the turn is over */
   xm_dns *d = w->dns;
   bool readable = status < 0 || events & UV_READABLE;
   bool writable = status < 0 || events & UV_WRITABLE;
@@ -491,7 +492,7 @@ static void on_news(uv_poll_t *poll, int status, int events) {
   step(d);
 }
 
-/* c-ares opened a socket, waits for something else, or is about to close it (neither readable nor writable). */
+/* c-ares has opened a socket, waits for something else on it, or is about to close it (neither is set). */
 static void on_socket(void *arg, ares_socket_t fd, int readable, int writable) {
   xm_dns *d = arg;
   watcher **at = &d->watchers;
@@ -512,10 +513,10 @@ static void on_socket(void *arg, ares_socket_t fd, int readable, int writable) {
   }
 }
 
-/* The sockets that name servers are asked through: ours, for three reasons. c-ares writes with MSG_NOSIGNAL from 1.33 on
- * only: up to then a name server that closes a TCP connection, which takes an answer too long for UDP, kills the process
- * with the next write. A datagram that answers nothing is passed over (see asked.h). And what every name server answers
- * with, when it is an error, c-ares doesn't tell: so it is noted on its way. */
+/* The functions by which c-ares uses sockets are our own, for three reasons. Before 1.33 c-ares writes without
+ * MSG_NOSIGNAL, so a name server that closes a TCP connection (which takes an answer too long for UDP) would kill the
+ * process with the next write. A datagram that answers nothing is ignored (see asked.h). And c-ares doesn't tell with
+ * which error a name server has answered, so that is noted here. */
 
 static bool is_datagram(int fd) {
   int type = 0;
@@ -523,7 +524,7 @@ static bool is_datagram(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_DGRAM;
 }
 
-/* c-ares leaves it to who brings sockets to set them up. */
+/* With socket functions of our own, setting up sockets is left to these. */
 static ares_socket_t new_socket(int family, int type, int protocol, void *arg) {
   int one = 1, fd;
   note_memory(arg);
@@ -532,8 +533,8 @@ static ares_socket_t new_socket(int family, int type, int protocol, void *arg) {
   return fd;
 }
 
-/* c-ares (1.34) that has no memory for a connection it has just opened closes it without saying that it isn't to be watched
- * any more. */
+/* When c-ares (1.34) has no memory for a connection that it has just opened, it closes that without saying that it
+ * isn't to be watched any more. */
 static int end_socket(ares_socket_t fd, void *arg) {
   note_memory(arg);
   on_socket(arg, fd, 0, 0);
@@ -550,7 +551,8 @@ static void note_refusal(xm_dns *d, const unsigned char *answer) {
   if (by_rcode[answer[3] & 15]) d->refusal = by_rcode[answer[3] & 15];
 }
 
-/* The first datagram that is an answer. Of others some are read at a time: there may be no end of them. */
+/* Receives the first datagram that is an answer. Of others only some are read at a time: there may be no end of
+ * them. */
 static ares_ssize_t hear_answer(xm_dns *d, int fd, void *to, size_t n, int flags, struct sockaddr *from,
                                 ares_socklen_t *size) {
   ares_socklen_t room = size ? *size : 0;
@@ -587,14 +589,14 @@ static int open_channel(xm_dns *d, const xm_dns_query *q) {
                            .sock_state_cb_data = d};
   int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
   int status;
-  if (q->srv || q->nameservers) mask |= ARES_OPT_DOMAINS; /* an XMPP domain is whole: no search list */
+  if (q->srv || q->nameservers) mask |= ARES_OPT_DOMAINS; /* an XMPP domain is fully qualified: no search list */
   status = ares_init_options(&d->channel, &o, mask);
   if (status == ARES_SUCCESS) ares_set_socket_functions(d->channel, &ours, d);
   if (status == ARES_SUCCESS && q->nameservers) status = ares_set_servers_ports_csv(d->channel, q->nameservers);
   return status;
 }
 
-/* The number of the interface that a zone names. 0: there is none. */
+/* The number of the interface that a zone names; 0: there is none. */
 static unsigned zone_number(const char *zone) {
   unsigned long number = if_nametoindex(zone);
   char name[IF_NAMESIZE];
@@ -604,7 +606,7 @@ static unsigned zone_number(const char *zone) {
   return if_indextoname((unsigned)number, name) ? (unsigned)number : 0;
 }
 
-/* An IP address. 1: it was one; 0: it is something else; XM_EFAIL: its zone is not of this machine. */
+/* An IP address. 1: it was one, and is added; 0: it is something else; XM_EFAIL: this machine has no such zone. */
 static int take_literal(xm_dns *d, const char *s, xm_err *e) {
   struct sockaddr_in v4 = {.sin_family = AF_INET};
   struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};

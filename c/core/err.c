@@ -8,7 +8,7 @@ static size_t length_of(unsigned char lead) {
   return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
 }
 
-/* A cut may fall inside a character; drop the half one, so that text stays valid UTF-8. */
+/* Truncation may fall inside a character, which is then dropped, so that the text stays valid UTF-8. */
 static void cut_at_character(char *s, size_t cap) {
   size_t n = strlen(s), lead = n;
   if (n + 1 < cap) return;
@@ -16,7 +16,7 @@ static void cut_at_character(char *s, size_t cap) {
   if (lead > 0 && lead - 1 + length_of((unsigned char)s[lead - 1]) > n) s[lead - 1] = '\0';
 }
 
-/* The character that `s` begins with, *n bytes of it. false: the bytes there are not UTF-8. */
+/* Decodes the character that `s` begins with; *n: its bytes. false: they are not UTF-8. */
 static bool decode(const unsigned char *s, size_t *n, unsigned long *c) {
   static const unsigned long least[] = {0, 0, 0x80, 0x800, 0x10000};
   size_t i;
@@ -29,8 +29,8 @@ static bool decode(const unsigned char *s, size_t *n, unsigned long *c) {
   return (*s < 0x80 || *s >= 0xC2) && *s <= 0xF4 && *c >= least[*n] && *c <= 0x10FFFF && (*c & ~0x7FFul) != 0xD800;
 }
 
-/* What a terminal obeys, or what moves, hides or turns round the text beside it: controls (C0, C1), marks, embeddings,
- * overrides and isolates of direction (UAX 9), breaks of lines, characters without width, tags. */
+/* What a terminal obeys, or what moves, hides or reverses the text beside it: controls (C0, C1); direction marks,
+ * embeddings, overrides and isolates (UAX 9); line breaks; characters without width; tags. */
 static bool is_unseen(unsigned long c) {
   return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0xAD || c == 0x61C || c == 0x180E || c == 0x200B || c == 0x200E ||
          c == 0x200F || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF ||
@@ -51,7 +51,7 @@ void xm_err_mend(char *s) {
   }
 }
 
-/* What the caller or the peer said may be anything. */
+/* The text may contain anything that the caller or the peer said. */
 static void mend(char *s, size_t cap) {
   cut_at_character(s, cap);
   xm_err_mend(s);

@@ -1,8 +1,8 @@
-/* err: what went wrong, in one struct. Rank 0: knows no other room.
+/* err: what went wrong, in one struct. Rank 0: uses no other module.
  *
- * Every function of the core returns 0 (or a non-negative value its declaration names) when it worked, else one of the
- * codes below. XM_EFAIL means: the story is in the xm_err that was handed along. The other codes speak for themselves
- * and leave the xm_err alone. */
+ * Every function of the core returns 0 (or a non-negative value that its declaration names) on success, and otherwise
+ * one of the codes below. XM_EFAIL means that the details are in the xm_err that was passed. The other codes say enough
+ * by themselves and leave the xm_err alone. */
 #ifndef XM_ERR_H
 #define XM_ERR_H
 
@@ -12,8 +12,8 @@
 enum xm_code {
   XM_OK = 0,
   XM_EFAIL = -1,  /* see the xm_err */
-  XM_ENOMEM = -2, /* malloc said no; nothing was changed */
-  XM_EINVAL = -3, /* the caller's bytes are not what the function takes */
+  XM_ENOMEM = -2, /* malloc failed; nothing was changed */
+  XM_EINVAL = -3, /* the caller's bytes are not what the function accepts */
   XM_ELIMIT = -4, /* a bound was reached */
 };
 
@@ -39,11 +39,12 @@ typedef struct xm_err {
   bool retry;         /* could trying again, unchanged, work? */
   int native;         /* errno, OpenSSL's verify result, ...; 0 when there is none */
   char condition[64]; /* the RFC's or the system's own name: "not-authorized", "ECONNREFUSED" */
-  char text[512];     /* for a person: what was tried, what came, what to do. Never a secret; mended */
+  char text[512];     /* for a person: what was tried, what came, what to do. Never a secret; xm_err_mend was applied */
 } xm_err;
 
-/* Fills `e` and returns XM_EFAIL, so that `return xm_err_set(...)` reads well. `condition` is cut to fit. The first
- * error is the cause, what follows is noise: an xm_err that is already set is kept. `e` may be NULL. */
+/* Fills `e` and returns XM_EFAIL, so that `return xm_err_set(...)` reads well. `condition` is truncated to fit. The
+ * first error is the cause and later ones only follow from it: an xm_err that is already set is kept. `e` may be
+ * NULL. */
 int xm_err_set(xm_err *e, xm_layer layer, const char *condition, bool retry, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
@@ -53,11 +54,11 @@ int xm_err_errno(xm_err *e, xm_layer layer, int errnum, const char *name, bool r
 /* The same for memory that ran out. Returns XM_EFAIL. */
 int xm_err_nomem(xm_err *e);
 
-/* Peers' and strangers' words end up in texts that people read on terminals. How many bytes the character at `s`
- * (NUL-terminated) has; 0: it isn't shown, being no UTF-8, a control character, a break of lines, or one that changes the
- * direction of what stands beside it (U+202E) or is not seen. */
+/* What peers and other strangers say ends up in texts that people read on terminals. The number of bytes of the
+ * character at `s` (NUL-terminated); 0: it must not be shown, being invalid UTF-8, a control character, a line break,
+ * an invisible character, or one that changes the direction of the text beside it (U+202E). */
 size_t xm_err_shows(const char *s);
-/* In place: one '?' for each byte of what isn't shown. Every xm_err's texts have gone through it. */
+/* Puts, in place, a '?' for each byte that must not be shown. It has been applied to the texts of every xm_err. */
 void xm_err_mend(char *s);
 
 static inline void xm_err_clear(xm_err *e) {

@@ -8,8 +8,8 @@
 
 typedef struct slot slot;
 
-/* Slots in order of their numbers. Those that are gone (NULL) stay until they are the greater half: a removal costs no more
- * than a search. */
+/* Slots in the order of their numbers. Removed ones (NULL) stay until they are more than half, so that a removal costs
+ * no more than a search. */
 typedef struct place {
   uint64_t number;
   slot *slot;
@@ -22,19 +22,19 @@ typedef struct list {
 
 typedef enum kind { ID, FROM, NAMESPACE, TYPE, KINDS } kind;
 
-/* What filters ask for. Its strings lie behind it in the same piece of memory. */
+/* A word that filters ask for. Its strings lie behind it in the same block of memory. */
 typedef struct word {
   xm_node in;
   kind kind;
   xm_spelled text;
-  size_t asked;         /* by so many filters */
-  list slots;           /* those that are looked for by it */
-  uint64_t met, first;  /* the last match whose stanza has it; has it as its first child's */
-  struct word *next;    /* of those that the stanza has */
+  size_t asked;         /* by how many filters */
+  list slots;           /* the filters that are found by this word */
+  uint64_t met, first;  /* number of the last match whose stanza has it; has it as its first child's namespace */
+  struct word *next;    /* among those that the stanza has */
 } word;
 
 struct slot {
-  const char *name; /* NULL: not asked for; and so with these */
+  const char *name; /* NULL: any; and so with these */
   word *id, *from, *has, *xmlns, *type;
 };
 
@@ -42,9 +42,9 @@ struct xm_filters {
   xm_table words;
   size_t of_kind[KINDS];
   uint64_t seed;
-  list all, general; /* general: those with no word to look for them by */
+  list all, general; /* general: filters that have no word to be found by */
   uint64_t last;
-  uint64_t match;    /* the number of this match */
+  uint64_t match;    /* the number of the current match */
 };
 
 /* Lists. */
@@ -68,9 +68,9 @@ static slot *slot_of(const list *l, uint64_t number) {
   return i < l->n && l->places[i].number == number ? l->places[i].slot : NULL;
 }
 
-enum { USUAL_ROOM = 64 }; /* places that are kept, however few are taken */
+enum { USUAL_ROOM = 64 }; /* places that are kept, however few are in use */
 
-/* Room for one more. */
+/* Makes room for one more. */
 static int make_room(list *l) {
   size_t cap = l->cap ? l->cap * 2 : 2;
   place *bigger;
@@ -82,7 +82,7 @@ static int make_room(list *l) {
   return XM_OK;
 }
 
-/* Half of it, so that there is as much to spare as is in use. For want of memory it stays. */
+/* Gives back half of it, so that as much is spare as is in use. If memory for that is lacking, it stays. */
 static void give_room_back(list *l) {
   place *smaller = realloc(l->places, l->cap / 2 * sizeof *smaller);
   if (!smaller) return;
@@ -117,7 +117,7 @@ static uint64_t hash_of(const xm_filters *f, kind k, const xm_spelled *text) {
   return xm_mixed(xm_spelled_mix(f->seed + k, text));
 }
 
-/* The next word after `from` (NULL: the first) that is `text`, or for which a stanza with `text` may come. */
+/* The next word after `from` (NULL: the first) that is `text`, or that a stanza may spell as `text`. */
 static word *find_word(const xm_filters *f, const word *from, uint64_t hash, kind k, const xm_spelled *text) {
   word *w = (word *)xm_table_find(&f->words, (const xm_node *)from, hash);
   while (w && !(w->kind == k && xm_spelled_fits(&w->text, text))) w = (word *)xm_table_find(&f->words, &w->in, hash);
@@ -131,7 +131,7 @@ static word *find_same(const xm_filters *f, uint64_t hash, kind k, const xm_spel
   return NULL;
 }
 
-/* One more asks for it. NULL: no memory. */
+/* Counts one more filter that asks for this word. NULL: no memory. */
 static word *ask_for(xm_filters *f, kind k, const xm_spelled *text) {
   uint64_t hash = hash_of(f, k, text);
   word *w = find_same(f, hash, k, text);
@@ -166,7 +166,7 @@ static void free_slot(xm_filters *f, slot *s) {
   free(s);
 }
 
-/* The list where it is looked for. */
+/* The list in which the filter is found. */
 static list *list_of(xm_filters *f, const slot *s) {
   word *w = s->id ? s->id : s->from ? s->from : s->has ? s->has : s->xmlns ? s->xmlns : s->type;
   return w ? &w->slots : &f->general;
@@ -247,8 +247,8 @@ uint64_t xm_filters_after(const xm_filters *f, uint64_t after) {
   return i < f->all.n ? f->all.places[i].number : 0;
 }
 
-/* Matching: the stanza's words are marked with the number of this match, then the filters are asked whose most telling word
- * is. */
+/* Matching: the stanza's words are marked with the number of this match; then the filters are tested whose most
+ * selective word is marked. */
 
 typedef struct match {
   xm_filters *f;
@@ -266,7 +266,7 @@ static void meet(match *m, word *w) {
   m->words = w;
 }
 
-/* All that may be meant by it: a filter names somebody by one spelling or another. */
+/* Marks all words that may mean it: filters may spell the same address differently. */
 static void meet_all(match *m, kind k, const xm_spelled *text) {
   uint64_t hash = hash_of(m->f, k, text);
   word *w = NULL;
@@ -280,7 +280,7 @@ static void meet_text(match *m, kind k, const char *s) {
   meet_all(m, k, &text);
 }
 
-/* As it is, and without its resourcepart. */
+/* The sender as it is, and without its resourcepart. */
 static void meet_sender(match *m, const char *from) {
   xm_jid room[2];
   xm_spelled text;
@@ -351,7 +351,7 @@ size_t xm_filters_match_like(xm_filters *f, const xm_filter_stanza *s, uint64_t 
   return ask_filters(&m);
 }
 
-/* In one go: every stanza is looked at like that. */
+/* In one pass, since every stanza goes through this. */
 static void meet_attributes(match *m, const xm_tape *t) {
   const xm_tape_rec *a = &t->recs[1], *end = a + t->recs[0].attrs;
   for (; a < end; a++) {
@@ -363,7 +363,7 @@ static void meet_attributes(match *m, const xm_tape *t) {
   }
 }
 
-/* Most children have their stanza's own namespace: one of these is enough. */
+/* Most children are in their stanza's own namespace: the first of these is enough. */
 static void meet_children(match *m, const xm_tape *t) {
   uint32_t i = xm_tape_child(t, 0, NULL, NULL);
   bool is_first = true, had_own = false;

@@ -18,7 +18,7 @@ static void add_text(xm_piece *p, const char *text) {
   add(p, text, strlen(text));
 }
 
-/* Tags, which are complete. */
+/* Complete tags. */
 
 static size_t name_length(const char *tag, size_t n) {
   size_t i = 1;
@@ -26,7 +26,7 @@ static size_t name_length(const char *tag, size_t n) {
   return i - 1;
 }
 
-/* The attribute at or behind `at`, the space before it included: where it ends; 0: there is no more. */
+/* Where the attribute at or behind `at` ends; *name is without the space before it; 0: there are no more. */
 static size_t next_attribute(const char *tag, size_t n, size_t at, const char **name, size_t *name_len) {
   size_t equals;
   const char *end;
@@ -54,7 +54,7 @@ static bool is_named(const char *tag, size_t n, const char *name) {
 
 /* Pieces. */
 
-/* All attributes of the header but its namespaces; what is in front of it, an XML declaration, is left out (RFC 7395 3.3.3). */
+/* All attributes of the header but its namespaces; an XML declaration before it is left out (RFC 7395 3.3.3). */
 static void write_open(xm_piece *p, const char *tag, size_t n) {
   size_t at = 1 + name_length(tag, n), end, len = 0;
   const char *name = NULL;
@@ -64,7 +64,7 @@ static void write_open(xm_piece *p, const char *tag, size_t n) {
   add_text(p, "/>");
 }
 
-/* With the namespaces that the header has declared for it. */
+/* Adds the namespaces that the stream's header has declared for it. */
 static void write_element(xm_piece *p, const char *s, size_t first) {
   size_t name = 1 + name_length(s, first);
   bool is_streams = name > 8 && memcmp(s + 1, "stream:", 7) == 0;
@@ -74,7 +74,7 @@ static void write_element(xm_piece *p, const char *s, size_t first) {
   add(p, s + name, p->n - name);
 }
 
-/* To the end of the tag at hand; false: it isn't there yet. */
+/* Scans to the end of the current tag; false: it hasn't come yet. */
 static bool pass_tag(xm_framing *f, const char *s, size_t n) {
   for (; f->seen < n; f->seen++) {
     char c = s[f->seen];
@@ -88,7 +88,7 @@ static bool pass_tag(xm_framing *f, const char *s, size_t n) {
   return true;
 }
 
-/* What the tag that has just ended comes to. HALF: the piece goes on. */
+/* What the tag that has just ended makes of the piece. HALF: the piece goes on. */
 static xm_piece_kind end_tag(xm_framing *f, const char *s) {
   const char *tag = s + f->tag;
   size_t n = f->seen - f->tag;

@@ -15,12 +15,12 @@ struct xm_head {
   xm_layer layer;
   const char *who;
   step step;
-  xm_buf text;    /* what has come; NUL stands for each CR, and for the colon behind each field's name */
-  size_t line;    /* in text: where the line begins that is being read; */
+  xm_buf text;    /* what has come, with NUL in place of each CR, and of the colon after each field's name */
+  size_t line;    /* offset in text: where the current line begins; */
   size_t value;   /* and where its field's value does, 0: there was no colon yet */
   unsigned lines; /* complete ones */
   struct {
-    uint16_t name, value; /* in text */
+    uint16_t name, value; /* offsets in text */
   } fields[XM_HEAD_LINES];
 };
 
@@ -58,7 +58,7 @@ static bool is_text(char c) {
   return (u >= ' ' && u != 0x7F) || c == '\t';
 }
 
-/* May `c` be the byte at `at` in a status line, in front of its reason? */
+/* May `c` be the byte at `at` in a status line, before its reason? */
 static bool is_status(size_t at, char c) {
   static const char version[] = "HTTP/1.";
   if (at < sizeof version - 1) return c == version[at];
@@ -67,10 +67,10 @@ static bool is_status(size_t at, char c) {
   return xm_ascii_is_digit(c);
 }
 
-/* What is wrong with `c` as the byte at `at` in a line, or with its end there; NULL: nothing is. */
+/* What is wrong with `c` as the byte at `at` in a line, or with a line that ends there; NULL: nothing is. */
 static const char *wrong_in_line(const xm_head *h, size_t at, char c) {
   if (h->lines == XM_HEAD_LINES) return "its head has too many lines";
-  if (h->lines == 0 && at < REASON_AT) return is_status(at, c) ? NULL : "its status line is none";
+  if (h->lines == 0 && at < REASON_AT) return is_status(at, c) ? NULL : "its status line is malformed";
   if (h->lines > 0 && at == 0 && is_blank(c)) return "a line is folded";
   if (!is_text(c)) return "a control character is in its head";
   if (h->lines == 0) return NULL;
@@ -79,19 +79,19 @@ static const char *wrong_in_line(const xm_head *h, size_t at, char c) {
 }
 
 static const char *wrong_at_end(const xm_head *h, size_t at) {
-  if (h->lines == 0) return at >= REASON_AT - 1 ? NULL : "its status line is none";
+  if (h->lines == 0) return at >= REASON_AT - 1 ? NULL : "its status line is malformed";
   return at == 0 || h->value ? NULL : "a field has no value";
 }
 
 static const char *wrong(const xm_head *h, char c) {
   size_t at = h->text.last - h->line;
-  if (h->step == FAILED) return "it was wrong before";
+  if (h->step == FAILED) return "it was malformed before";
   if (h->text.last == XM_HEAD_BYTES) return "its head is too long";
-  if (h->step == BEHIND_CR) return c == '\n' ? NULL : "a line ends in the middle";
+  if (h->step == BEHIND_CR) return c == '\n' ? NULL : "a CR has no LF behind it";
   return c == '\r' ? wrong_at_end(h, at) : wrong_in_line(h, at, c);
 }
 
-/* The white space around the value of the field whose line ends here. */
+/* Records the field whose line ends here, without the white space around its value. */
 static void trim(xm_head *h, size_t end) {
   size_t at = h->value;
   while (at < end && is_blank(h->text.data[at])) at++;
@@ -110,7 +110,7 @@ static void end_line(xm_head *h) {
   h->value = 0;
 }
 
-/* A byte that isn't wrong; there is room for it. */
+/* Appends a byte that isn't wrong; there is room for it. */
 static void put(xm_head *h, char c) {
   bool is_colon = c == ':' && h->lines > 0 && !h->value;
   h->text.data[h->text.last++] = is_colon || c == '\r' ? '\0' : c;

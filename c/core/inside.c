@@ -16,7 +16,7 @@
 
 /* What is offered. */
 
-/* Does the list of what may ride inside of bind have this one? */
+/* Does the list of what may be carried in bind have this one? */
 static bool has_feature(const xm_tape *t, uint32_t bind, const char *var) {
   uint32_t list = xm_tape_child(t, bind, NS_BIND2, "inline"), i;
   for (i = list ? xm_tape_child(t, list, NS_BIND2, "feature") : 0; i; i = xm_tape_sibling(t, i, NS_BIND2, "feature")) {
@@ -124,7 +124,7 @@ int xm_inside_put(const xm_inside_wish *w, unsigned offered, xm_buf *out) {
 
 /* What is answered. */
 
-/* The one child like that, 0: none. XM_EFAIL: several. */
+/* The only such child, 0: none. XM_EFAIL: there are several. */
 static int find_only(const xm_tape *t, uint32_t in, const char *ns, const char *name, uint32_t *at, xm_err *e) {
   *at = xm_tape_child(t, in, ns, name);
   if (!*at || !xm_tape_sibling(t, *at, ns, name)) return XM_OK;
@@ -153,9 +153,9 @@ int xm_inside_read(const xm_tape *t, const xm_inside_wish *w, unsigned offered, 
   return XM_OK;
 }
 
-/* Of tokens. */
+/* Tokens. */
 
-/* Two digits at `s`, at most `most`; -1: they aren't that. */
+/* The number of two digits at `s`, at most `most`; -1: there isn't one. */
 static int two(const char *s, int most) {
   int n = s[0] >= '0' && s[0] <= '9' && s[1] >= '0' && s[1] <= '9' ? 10 * (s[0] - '0') + s[1] - '0' : -1;
   return n > most ? -1 : n;
@@ -186,7 +186,7 @@ static bool read_zone(const char *s, int64_t *offset) {
   return true;
 }
 
-/* XEP-0082's DateTime; 0: it is none. */
+/* XEP-0082's DateTime in seconds since 1970; 0: it isn't one. */
 static int64_t read_time(const char *s) {
   int century, year, month, day, hour, minute, second;
   int64_t offset;

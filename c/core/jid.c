@@ -43,7 +43,7 @@ static int refuse_part(const char **reason, part p, int fault) {
   return refuse(reason, sentences[fault][p]);
 }
 
-/* What one of precis's functions returned, as this room says it. */
+/* Translates the result of one of precis's functions. */
 static int explain(int rc, part p, xm_precis_fault fault, const char **reason) {
   if (rc == XM_EINVAL) return refuse_part(reason, p, (int)fault);
   if (rc == XM_ELIMIT && p != PASSWORD) return refuse_part(reason, p, TOO_LONG);
@@ -71,7 +71,7 @@ static void put_lower(char *to, const char *s, size_t n) {
   for (i = 0; i < n; i++) to[i] = xm_ascii_lower(s[i]);
 }
 
-/* Where the parts lie. Refuses those that are announced and empty, and judges nothing else. */
+/* Finds the parts. Refuses those that are announced but empty, and checks nothing else. */
 static int cut(xm_jid_parts *p, const char *s, size_t n, const char **reason) {
   const char *slash = n ? memchr(s, '/', n) : NULL;
   size_t bare = slash ? (size_t)(slash - s) : n;
@@ -117,7 +117,7 @@ static bool has_alabel(const char *s, size_t n) {
   return false;
 }
 
-/* An LDH label (RFC 5890 2.3.1) other than the reserved ones. */
+/* An LDH label (RFC 5890 2.3.1); of the reserved ones only A-labels are allowed. */
 static int check_label(const char *s, size_t n, const char **reason) {
   size_t i;
   if (n == 0) return refuse(reason, "the domainpart has an empty label");
@@ -151,7 +151,7 @@ static bool is_address(int family, const char *s, size_t n) {
   return inet_pton(family, text, bytes) == 1;
 }
 
-/* A domain name in ASCII, its trailing dot taken off. */
+/* A domain name in ASCII, without its trailing dot. */
 static int check_name(const char *s, size_t n, const char **reason) {
   size_t at = 0;
   if (n == 0) return refuse_part(reason, DOMAIN, XM_PRECIS_EMPTY);
@@ -165,7 +165,7 @@ static int check_name(const char *s, size_t n, const char **reason) {
     at += len + 1;
   }
   if (is_dotted_decimal(s, n) && !is_address(AF_INET, s, n))
-    return refuse(reason, "the domainpart looks like an IPv4 address and is none");
+    return refuse(reason, "the domainpart looks like an IPv4 address, but is not one");
   return XM_OK;
 }
 
@@ -190,7 +190,7 @@ static int to_alabels(const char *name, int flags, char out[NAME + 2], const cha
   return rc;
 }
 
-/* U-labels for every A-label. Only what leads back to the same A-labels, without further mapping, is taken. */
+/* U-labels for every A-label. Only what leads back to the same A-labels, without further mapping, is accepted. */
 static int to_ulabels(const char *ascii, char *to, size_t *len, const char **reason) {
   char again[NAME + 2], *made = NULL;
   int rc = explain_idn(idn2_to_unicode_8z8z(ascii, &made, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT), reason);
@@ -231,13 +231,13 @@ static int prepare_ascii(const char *s, size_t n, char *to, size_t *len, const c
 
 static int prepare_ipv6(const char *s, size_t n, char *to, size_t *len, const char **reason) {
   if (n < 3 || s[n - 1] != ']' || !is_address(AF_INET6, s + 1, n - 2))
-    return refuse(reason, "the domainpart begins with a bracket and is no IPv6 address");
+    return refuse(reason, "the domainpart begins with a bracket, but is no IPv6 address");
   *len = n;
   put_lower(to, s, n);
   return XM_OK;
 }
 
-/* `to` has room for XM_JID_PART bytes, as in the other two. */
+/* `to` has room for XM_JID_PART bytes, as in the functions that this one calls. */
 static int prepare_domain(const char *s, size_t n, char *to, size_t *len, const char **reason) {
   if (s[0] == '[') return prepare_ipv6(s, n, to, len, reason);
   if (is_ascii(s, n) && !has_alabel(s, n)) return prepare_ascii(s, n, to, len, reason);
@@ -270,7 +270,7 @@ int xm_jid_set_resource(xm_jid *jid, const char *resource, size_t n, const char 
 }
 
 int xm_jid_parse(xm_jid *jid, const char *s, size_t n, const char **reason) {
-  xm_jid made; /* apart, since `s` may be a piece of `jid` */
+  xm_jid made; /* separate, since `s` may be a piece of `jid` */
   xm_jid_parts p;
   size_t local = 0, domain = 0;
   int rc = cut(&p, s, n, reason);
@@ -287,7 +287,7 @@ int xm_jid_parse(xm_jid *jid, const char *s, size_t n, const char **reason) {
   return XM_OK;
 }
 
-/* A part that is there, behind what *at bytes have written already. */
+/* Writes one part, at offset `at`. */
 static int write_part(xm_jid *jid, size_t at, xm_stringprep_profile p, const char *s, size_t n, unsigned short *len) {
   size_t made;
   int rc = xm_stringprep(p, s, n, jid->str + at, XM_JID_PART, &made);

@@ -1,7 +1,9 @@
-/* jid: addresses (RFC 7622): split, prepare, compare. Rank 1: knows err, precis and stringprep. The one door to libidn2.
+/* jid: addresses (RFC 7622): split, prepare, compare. Rank 1: uses err, precis and stringprep. The only module that
+ * uses libidn2.
  *
- * Two ways in. xm_jid_parse enforces everything: for addresses that we create. xm_jid_split looks only at the structure:
- * for addresses that arrive, since servers prepare by older rules (stringprep) and nothing may be dropped for it. */
+ * An address can be read in two ways. xm_jid_parse enforces everything: for addresses that we create. xm_jid_split
+ * looks only at the structure: for addresses that arrive, since servers may prepare by older rules (stringprep), and
+ * nothing may be dropped because of that. */
 #ifndef XM_JID_H
 #define XM_JID_H
 
@@ -17,8 +19,8 @@ enum {
   XM_JID_MAX = 3 * XM_JID_PART + 2,     /* of a whole address */
 };
 
-/* A prepared address, as "local@domain/resource" with no part that is absent. One that is kept may end at its NUL (xm_jid_copy),
- * so what is pointed to is never copied by =. */
+/* A prepared address, as "local@domain/resource" without the parts that are absent. The memory of a copy (xm_jid_copy)
+ * may end at its NUL, so what a pointer points to is never copied by =. */
 typedef struct xm_jid {
   unsigned short local_len;    /* 0: no localpart */
   unsigned short domain_len;   /* never 0 */
@@ -26,22 +28,23 @@ typedef struct xm_jid {
   char str[XM_JID_MAX + 1];    /* NUL at its end */
 } xm_jid;
 
-/* Where the parts of an address lie in somebody else's bytes. Absent: NULL and 0. */
+/* Where the parts of an address lie in the caller's bytes. Absent: NULL and 0. */
 typedef struct xm_jid_parts {
   const char *local, *domain, *resource;
   size_t local_len, domain_len, resource_len;
 } xm_jid_parts;
 
-/* Splits at the first '/', then at the first '@' before it (RFC 7622 3.1). Nothing is prepared; every part that is there
- * must be 1 to 1023 bytes of valid UTF-8. 0, or XM_EINVAL with the reason (a sentence's rest: "the localpart is empty"). */
+/* Splits at the first '/', then at the first '@' before it (RFC 7622 3.1). Nothing is prepared; every part that is
+ * there must be 1 to 1023 bytes of valid UTF-8. 0, or XM_EINVAL with the reason, a static string like "the localpart is
+ * empty". */
 int xm_jid_split(xm_jid_parts *parts, const char *s, size_t n, const char **reason);
 
-/* Splits and prepares: localpart by UsernameCaseMapped (RFC 8265 3.3) less `"&'/:<>@`, domainpart by IDNA2008 or as an IP
- * literal (one trailing dot taken off), resourcepart by OpaqueString (RFC 8265 4.2). Idempotent.
+/* Splits and prepares: localpart by UsernameCaseMapped (RFC 8265 3.3) without any of `"&'/:<>@`, domainpart by IDNA2008
+ * or as an IP literal (one trailing dot is removed), resourcepart by OpaqueString (RFC 8265 4.2). Idempotent.
  * 0; XM_EINVAL with the reason; XM_ENOMEM. */
 int xm_jid_parse(xm_jid *jid, const char *s, size_t n, const char **reason);
 
-/* Puts another resourcepart (prepared here) on a prepared address; n = 0 takes it off. As xm_jid_parse. */
+/* Replaces the resourcepart of a prepared address (by one prepared here); n = 0 removes it. As xm_jid_parse. */
 int xm_jid_set_resource(xm_jid *jid, const char *resource, size_t n, const char **reason);
 
 static inline const char *xm_jid_local(const xm_jid *j) { return j->str; }
@@ -55,7 +58,7 @@ static inline size_t xm_jid_len(const xm_jid *j) {
   return xm_jid_bare_len(j) + (j->resource_len ? j->resource_len + 1u : 0u);
 }
 
-/* A copy with room for no more than itself. To be freed; NULL: no memory. */
+/* A copy with no more memory than it needs. The caller frees it; NULL: no memory. */
 static inline xm_jid *xm_jid_copy(const xm_jid *jid) {
   size_t n = offsetof(xm_jid, str) + xm_jid_len(jid) + 1;
   xm_jid *copy = malloc(n);
@@ -63,14 +66,15 @@ static inline xm_jid *xm_jid_copy(const xm_jid *jid) {
   return copy;
 }
 
-/* How a server that prepares by RFC 6122 writes an address in what it sends: the localpart by Nodeprep ("fußball" becomes
- * "fussball"), the resourcepart by Resourceprep. The domainpart stays as xm_jid_parse makes it: names that such a server
- * would fold together too have different owners. 0; XM_EINVAL: it takes no such address; XM_ENOMEM. */
+/* How a server that prepares by RFC 6122 writes an address in what it sends: the localpart by Nodeprep ("fußball"
+ * becomes "fussball"), the resourcepart by Resourceprep. The domainpart stays as xm_jid_parse makes it: domains that
+ * such a server would take for the same have different owners. 0; XM_EINVAL: such a server doesn't accept the address;
+ * XM_ENOMEM. */
 int xm_jid_written(xm_jid *jid, const char *s, size_t n);
 
-/* Is what arrived (`s`, as the peer spelled it) the address `jid`: the same bytes, the same after preparation, or what a
- * server of RFC 6122 makes of it? Not the other way round: nobody who is asked for "fussball" answers as "fußball". No
- * memory: false. */
+/* Is what arrived (`s`, as the peer spelled it) the address `jid`: the same bytes, the same after preparation, or what
+ * a server of RFC 6122 makes of it? Not the other way round: nobody who is addressed as "fussball" answers as
+ * "fußball". No memory: false. */
 bool xm_jid_is(const xm_jid *jid, const char *s, size_t n);
 
 /* The domainpart as it goes into DNS and certificates: A-labels (RFC 5890), no brackets round an IPv6 address. Writes at

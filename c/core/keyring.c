@@ -13,10 +13,10 @@
 typedef struct entry {
   xm_keyring_name name;
   unsigned char keys[XM_KEYRING_SIZE];
-  uint64_t used; /* when, by `clock`; 0: never, it is free */
+  uint64_t used; /* when last, by `clock`; 0: never, so it is free */
 } entry;
 
-/* All zero after a fork, and then no longer locked: made ready anew. */
+/* After a fork it is all zero, and no longer locked: then it is made ready anew. */
 typedef struct ring {
   bool ready;
   unsigned char secret[XM_KEYRING_NAME];
@@ -60,7 +60,7 @@ static bool wipe_on_fork(void *p, size_t n) {
 
 #endif
 
-/* Not to be read by anybody else, be it in swap space, in a core dump or in a child. */
+/* Keeps it from being read elsewhere: in swap space, in a core dump or in a child. */
 static bool hide(void *p, size_t n) {
 #if XM_HAS_HIDDEN_MEMORY
   return mlock(p, n) == 0 && madvise(p, n, NOT_DUMPED) == 0 && wipe_on_fork(p, n);
@@ -85,7 +85,7 @@ static void forget_tokens(void) {
   tokens = NULL;
 }
 
-/* A token's name is worth nothing without the secret that it was made by. */
+/* The tokens go, too: their names are worth nothing without the secret with which these were made. */
 static void forget(void) {
   unmap(the, sizeof *the);
   the = NULL;
@@ -118,7 +118,7 @@ static entry *find(const xm_keyring_name *name) {
   return NULL;
 }
 
-/* Free, or used longest ago. */
+/* One that is free, or the one used longest ago. */
 static entry *make_room(void) {
   entry *least = the->entries;
   int i;

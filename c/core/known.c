@@ -5,7 +5,7 @@
 #include <string.h>
 
 typedef struct entry {
-  uint64_t met; /* 0: nobody's */
+  uint64_t met; /* 0: free */
   size_t key_len;
   unsigned char key[XM_KNOWN_KEY];
   xm_known is;
@@ -30,7 +30,7 @@ static entry *longest_ago(void) {
   return e;
 }
 
-/* Its own entry, made if there is none. NULL: the key is too long. */
+/* The server's entry, made if there is none. NULL: the key is too long. */
 static entry *meet(const void *key, size_t n) {
   entry *e = find(key, n);
   if (n > XM_KNOWN_KEY) return NULL;

@@ -8,10 +8,10 @@
 #include "ns.h"
 
 enum {
-  UNTIL_BOUND = 64 * 1024, /* bytes of an element, and of a tag */
+  UNTIL_BOUND = 64 * 1024, /* most bytes of an element, and of a tag, until a session is bound */
   READS_A_TURN = 64, /* then others have their turn */
-  TLS_PIECE = 2048,  /* bytes: OpenSSL keeps the rest, and expat's buffer stays small */
-  MUCH = 64 * 1024,  /* bytes of a tape, of which nothing is kept when all is read */
+  TLS_PIECE = 2048,  /* bytes read at a time: OpenSSL keeps the rest, and expat's buffer stays small */
+  MUCH = 64 * 1024,  /* bytes of a tape; a larger one is freed once everything has been read */
 };
 
 void xk_wake(void *arg) {
@@ -53,26 +53,26 @@ static unsigned targets_left(const xm_targets *t) {
   return n;
 }
 
-/* What each of those that have their turn yet, this one among them, may take of the time that is left. */
+/* How much of the time that is left each target may take whose turn is still to come, this one included. */
 static uint64_t share_of(const xm_link *k) {
   uint64_t now = xm_loop_now(k->loop), left = k->due > now ? k->due - now : 0;
   return left / (targets_left(k->targets) + 1);
 }
 
-/* Once for each target: one that is slow in every phase must not live on the time of the next. */
+/* Once for each target: one that is slow in every phase must not use up the time of the next. */
 void xk_take_share(xm_link *k) {
   k->share = xm_loop_now(k->loop) + share_of(k);
 }
 
-/* Half of it all, or less where others must have their share. */
+/* Half of the whole time, or less where other targets must have their share. */
 static unsigned time_for_phase(const xm_link *k) {
   uint64_t now = xm_loop_now(k->loop), left = k->share > now ? k->share - now : 0;
   uint64_t most = k->share ? left : share_of(k);
   return (unsigned)(most < k->o->timeout / 2 ? most : k->o->timeout / 2);
 }
 
-/* The states come in their order, each with its deadline; CLOSED may follow any, and DIALLING a SECURING that failed for the
- * session it offered. */
+/* The states come in their order, each with its deadline; CLOSED may follow any, and DIALLING may follow a SECURING
+ * that failed because of the TLS session offered. */
 xm_link_event xk_enter(xm_link *k, xm_link_state state) {
   uint64_t now = xm_loop_now(k->loop);
   if (k->entered && k->state < XM_LINK_OPEN) k->took.ms[k->state] += (unsigned)(now - k->entered);
@@ -86,7 +86,7 @@ xm_link_event xk_enter(xm_link *k, xm_link_state state) {
   return xk_end(k, XM_LINK_CUT);
 }
 
-/* What was said ahead and isn't answered may be why the peer has gone, or is silent. */
+/* What was sent ahead and isn't answered may be the reason why the peer has gone, or is silent. */
 static void suspect(xm_link *k, unsigned perhaps) {
   unsigned ahead = k->nego ? xm_nego_is_ahead(k->nego) : 0;
   if (ahead) k->objected = ahead | perhaps;
@@ -146,7 +146,7 @@ static bool can_write(const xm_link *k) {
   return k->state == XM_LINK_NEGOTIATING || k->state == XM_LINK_OPEN;
 }
 
-/* Nothing can be written any more. Why, is best told by what has come, so that is read first: a server's last words often
+/* Nothing can be written any more. What has come may say best why, so that is read first: a server's last words often
  * cross with ours. */
 static bool is_mute(const xm_link *k) {
   return xm_err_is_set(&k->unsaid);
@@ -207,7 +207,7 @@ bool xm_link_is_half(const xm_link *k) {
 
 /* Ending. */
 
-/* Lets go of everything that is not needed to tell the tale. */
+/* Frees everything that isn't needed to report what has happened. */
 static void tear_down(xm_link *k) {
   xm_dns_free(k->dns);
   if (k->tunnel) k->met = xm_tunnel_is_of_target(k->tunnel);
@@ -225,7 +225,7 @@ static void tear_down(xm_link *k) {
 
 enum { SAY_BYE = 1, SAY_ERROR = 2, END_WEB = 4, END_TLS = 8, END_TCP = 16, UNDER = END_TLS | END_TCP, PART = END_WEB | UNDER };
 
-/* What is done at an end, in this order: only what the state before has made possible. */
+/* What is done at an end, in this order: only what is possible in the state. */
 static const unsigned endings[XM_LINK_CLOSED + 1][XM_LINK_REFUSE + 1] = {
     /*                        CUT  PART      BYE             REFUSE */
     [XM_LINK_RESOLVING]   = { 0,   0,        0,              0 },
@@ -260,7 +260,7 @@ void xm_link_end(xm_link *k, xm_link_how how, const char *detail) {
   if (how == XM_LINK_CUT || how == XM_LINK_REFUSE) xm_err_nomem(&k->why); /* unless it is set */
   if (todo & SAY_BYE) say_last(k, "</stream:stream>");
   if (todo & SAY_ERROR) say_error(k, detail);
-  k->sink = &k->unsaid; /* what comes of a goodbye is no reason */
+  k->sink = &k->unsaid; /* an error during the goodbye isn't the reason */
   if ((todo & END_WEB) && k->web) xk_web_finish(k);
   if ((todo & END_TLS) && k->tls) xm_tls_finish(k->tls);
   if ((todo & END_TCP) && k->sock) xm_sock_finish(k->sock);
@@ -298,7 +298,7 @@ ssize_t xk_read(xm_link *k, char *to, size_t room) {
                                                   : "the server cut the connection without ending the stream");
 }
 
-/* Bytes to where they are parsed. 1: some came; 0: none now; XM_TLS_MORE; XM_EFAIL. */
+/* Reads bytes to where they are parsed. 1: some came; 0: none now; XM_TLS_MORE; XM_EFAIL. */
 static int read_some(xm_link *k) {
   size_t room;
   char *to = xm_xml_space(k->xml, &room);
@@ -312,7 +312,7 @@ static int read_some(xm_link *k) {
   return 1;
 }
 
-/* The next event of the stream: from what is parsed, else from what can be read. */
+/* The next event of the stream: from what has come already, otherwise from what can be read. */
 static int pull(xm_link *k) {
   int ev, got = 1;
   if (k->web) return xk_web_pull(k);
@@ -343,7 +343,7 @@ static xm_link_event on_element(xm_link *k, bool skipped) {
   return skipped ? XM_LINK_SKIPPED : XM_LINK_ELEMENT;
 }
 
-/* While it is negotiated an end is a failure. */
+/* During negotiation an end is a failure. */
 static xm_link_event on_close(xm_link *k) {
   static const char bye[] = "</stream:stream>";
   if (!k->web) xm_wirelog_text(k->log, '<', bye, sizeof bye - 1);
@@ -354,24 +354,24 @@ static xm_link_event on_close(xm_link *k) {
   return xk_end(k, XM_LINK_BYE);
 }
 
-/* What is on the tape may not be told yet. */
+/* What is on the tape may not have been reported yet. */
 static size_t spare_of_xml(const xm_link *k) {
   return k->web && xk_web_is_holding(k) ? 0 : xm_xml_spare(k->xml);
 }
 
-/* All that has come is read. */
+/* All that has come has been read. */
 static xm_link_event be_quiet(xm_link *k) {
   if (spare_of_xml(k) > MUCH) xm_xml_rest(k->xml);
   return is_mute(k) && !k->dry ? fail_mute(k) : XM_LINK_NOTHING;
 }
 
-/* When the link has ended, what had come is read all the same: it is no more than the kernel holds, and the reason may be
- * among it. */
+/* When the link has ended, what had come is read all the same: it is no more than the kernel holds, and the reason may
+ * be among it. */
 static bool is_paused(const xm_link *k) {
   return k->paused && !k->dry && k->state == XM_LINK_OPEN && !is_mute(k) && !k->is_cut && !(k->sock && xm_sock_is_over(k->sock));
 }
 
-/* An event is out: where it ends. */
+/* An event is given out: notes where it ends. */
 static void note_place(xm_link *k) {
   uint64_t at = k->got - xm_xml_unread(k->xml);
   k->size = (size_t)(at - k->told);
@@ -406,11 +406,12 @@ static xm_link_event read_stream(xm_link *k) {
   if (k->why.layer == XM_LAYER_TCP || is_over(k)) suspect(k, k->refused ? 0 : XM_LINK_PERHAPS);
   if (is_over(k)) return xk_end(k, XM_LINK_PART);
   if (k->why.layer != XM_LAYER_STREAM && k->why.layer != XM_LAYER_WEBSOCKET) return xk_end(k, XM_LINK_CUT);
-  if (k->mechanism && strcmp(k->why.condition, "policy-violation") == 0) k->why.retry = true; /* for somebody's stanza: see early */
+  /* What was too large may have been anybody's stanza that came early, and need not come again. */
+  if (k->mechanism && strcmp(k->why.condition, "policy-violation") == 0) k->why.retry = true;
   return k->nego ? xk_end(k, XM_LINK_REFUSE) : XM_LINK_BROKEN;
 }
 
-static xm_link_event crank(xm_link *k) {
+static xm_link_event advance(xm_link *k) {
   if (k->late) return fail_late(k);
   switch (k->state) {
     case XM_LINK_RESOLVING: return xk_resolve(k);
@@ -428,7 +429,7 @@ xm_link_event xm_link_next(xm_link *k) {
   const char *phase = xm_link_phase(k);
   k->reads_left = READS_A_TURN;
   if (k->state == XM_LINK_NEGOTIATING) xm_link_flush(k);
-  while (ev == XM_LINK_AGAIN && k->reads_left > 0 && xm_link_phase(k) == phase) ev = crank(k);
+  while (ev == XM_LINK_AGAIN && k->reads_left > 0 && xm_link_phase(k) == phase) ev = advance(k);
   return ev;
 }
 
@@ -485,12 +486,12 @@ static int start_fed(xm_link *k, xm_err *e) {
   static const char header[] = "<stream:stream xmlns:stream='" XM_NS_STREAM "' xmlns='%s' version='1.0'>";
   char text[256];
   int n = snprintf(text, sizeof text, header, k->o->component ? XM_NS_COMPONENT : XM_NS_CLIENT);
-  k->has_sm = true; /* by an <enabled/> that is fed */
+  k->has_sm = true; /* an <enabled/> may be fed */
   xk_open_up(k);
   return xm_buf_put(&k->in, text, (size_t)n) == XM_OK ? XM_OK : xm_err_nomem(e);
 }
 
-/* There is no way on which somebody could listen. */
+/* A fed connection has no network on which somebody could listen. */
 static int start_login(xm_link *k) {
   xm_nego_secured(k->nego, true);
   return xk_begin_stream(k) == XM_LINK_AGAIN ? XM_OK : XM_EFAIL;
@@ -513,7 +514,7 @@ static int dial_targets(xm_link *k, xm_err *e) {
   return k->sock && xk_enter(k, XM_LINK_DIALLING) == XM_LINK_AGAIN ? XM_OK : XM_EFAIL;
 }
 
-/* What is on the machine that a proxy runs on isn't on this one, and the way to the proxy is the network's. */
+/* What is on the proxy's machine isn't on this one, and the way to the proxy leads through the network. */
 static bool is_in_clear_behind_a_proxy(const xm_link *k, xm_err *e) {
   if (!xm_conn_has_proxy(k->o) || k->o->tls != XM_TLS_NONE || k->o->component) return false;
   xm_err_set(e, XM_LAYER_TLS, "tls-required", false, "%s is only for a server on this machine, never through a proxy: use %s",
@@ -521,7 +522,7 @@ static bool is_in_clear_behind_a_proxy(const xm_link *k, xm_err *e) {
   return true;
 }
 
-/* What is to be looked up. A URL says it all. */
+/* What is to be looked up. A URL says all of it. */
 static xm_dns_query query(const xm_link *k, const xm_link_start *start) {
   const xm_url *url = k->web ? xk_web_url(k) : NULL;
   const char *host = url ? url->host : start->host ? start->host : k->o->host;
@@ -589,16 +590,16 @@ void xm_link_free(xm_link *k) {
   free(k);
 }
 
-/* The rest. */
+/* Everything else. */
 
-/* The wish is remembered in any state, and kept when it is OPEN: a negotiation is always read. */
+/* The wish is remembered in any state, and takes effect in OPEN: during negotiation everything is read. */
 void xm_link_pause(xm_link *k, bool paused) {
   if (k->paused == paused && !k->dry) return;
   k->paused = paused;
   k->dry = false;
   if (k->state != XM_LINK_OPEN) return;
   if (k->sock) xm_sock_pause(k->sock, paused);
-  if (!paused) xk_wake(k); /* there may be more in the parser, of which no descriptor tells */
+  if (!paused) xk_wake(k); /* there may be more in the parser, which no descriptor tells */
 }
 
 bool xm_link_run_dry(xm_link *k) {
@@ -735,7 +736,8 @@ bool xm_link_is_proven(const xm_link *k) {
   return k->tls_version || k->o->tls == XM_TLS_NONE;
 }
 
-/* Whoever shows a certificate that is wrong, or meddles, must not be able to choose where we go. */
+/* Is it a failure of this target's? Whoever shows a wrong certificate, or tampers, must not be able to choose where we
+ * go. */
 static bool is_of_the_target(const xm_link *k) {
   const xm_err *e = &k->why;
   if (xm_conn_has_proxy(k->o) && !k->met) return false;

@@ -1,3 +1,4 @@
+/* link_setup: from the name to an open stream. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@ static socklen_t length_of(const struct sockaddr_storage *sa) {
   return sa->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 }
 
-/* The list from behind the target that is to be avoided, around to it. */
+/* The list, rotated so that the target to be avoided comes last. */
 static void rotate(const xm_link *k, const xm_dns_address *from, int n, xm_dns_address *to) {
   const xm_link_peer *avoid = k->avoid;
   int i, first = 0;
@@ -22,7 +23,7 @@ static void rotate(const xm_link *k, const xm_dns_address *from, int n, xm_dns_a
   for (i = 0; i < n; i++) to[i] = from[(first + i) % n];
 }
 
-/* Where there are several targets they are kept: the one that answers may be none of ours. So is what a proxy is asked for. */
+/* Several targets are kept, since the one that answers may not be the right server; so is what a proxy is asked for. */
 static int keep_targets(xm_link *k, const xm_dns_address *list, int n) {
   if (!k->names && list[0].target == list[n - 1].target) return XM_OK;
   k->targets = malloc(sizeof *k->targets + (size_t)n * sizeof *list);
@@ -34,7 +35,7 @@ static int keep_targets(xm_link *k, const xm_dns_address *list, int n) {
   return XM_OK;
 }
 
-/* One has answered: the next target is the one behind it. */
+/* A target has answered: the next one is the one behind it. */
 static void pass_target(xm_targets *t, const xm_dns_address *won) {
   int i;
   for (i = 0; t && i < t->n; i++)
@@ -50,7 +51,7 @@ static int ask_for_proxy(xm_link *k, unsigned budget, xm_err *e) {
   return k->dns ? XM_OK : XM_EFAIL;
 }
 
-/* The one to be avoided last. */
+/* The one to be avoided comes last. */
 static int note_names(xm_link *k, const xm_dns_name *from, int n, xm_err *e) {
   int i, first = 0;
   k->names = calloc(1, sizeof *k->names);
@@ -62,7 +63,7 @@ static int note_names(xm_link *k, const xm_dns_name *from, int n, xm_err *e) {
   return XM_OK;
 }
 
-/* SRV is asked for here, unless the proxy is to do all looking up, which can't. */
+/* SRV records are looked up here, unless the proxy is to look up everything: it can't look up SRV. */
 int xk_ask(xm_link *k, const xm_dns_query *query, xm_err *e) {
   xm_dns_query q = *query;
   xm_dns_name name = {.port = (uint16_t)q.port, .direct_tls = q.direct_tls};
@@ -87,7 +88,7 @@ static xm_link_event resolve_names(xm_link *k) {
   return XM_LINK_NOTHING;
 }
 
-/* Whose fault it is. */
+/* Names the proxy in the error, if there is one: the failure is the proxy's. */
 static xm_link_event fail_before_the_proxy(xm_link *k) {
   char text[400];
   if (xm_conn_has_proxy(k->o) && k->why.layer != XM_LAYER_LIMIT) {
@@ -143,7 +144,7 @@ static xm_link_event begin_tls(xm_link *k) {
   return xk_enter(k, XM_LINK_SECURING);
 }
 
-/* What isn't said in the same flight as the header costs a round trip. */
+/* What isn't sent in the same flight as the header costs a round trip. */
 xm_link_event xk_begin_stream(xm_link *k) {
   size_t mark = xm_buf_mark(&k->wire), behind;
   int secret;
@@ -161,10 +162,10 @@ xm_link_event xk_begin_stream(xm_link *k) {
   return XM_LINK_AGAIN;
 }
 
-/* Beside XM_NEGO_AHEAD_*, of what servers have objected to. */
+/* Beside XM_NEGO_AHEAD_*, a bit of what servers have objected to. */
 enum { KNOWN_SASL2 = 8 };
 
-/* Who it is that was dialled, for who remembers: by its address, or by the proxy and what that was asked for. */
+/* Identifies in `known` the server that was dialled: by its address, or by the proxy and what that was asked for. */
 typedef struct server_key {
   struct sockaddr_storage address;
   xm_keyring_name via;
@@ -189,8 +190,8 @@ static void name_server(const xm_link *k, server_key *key) {
   strcpy(key->domain, k->domain);
 }
 
-/* What was learnt from this server at earlier logins tells what may be said ahead, and what need not be tried again. Who
- * doesn't want to be remembered hasn't met anybody. */
+/* What was learnt about this server at earlier logins says what may be sent ahead, and what need not be tried again.
+ * Where nothing may be remembered, every server is a new one. */
 static int look_up(xm_link *k) {
   xm_known known = {0};
   server_key key;
@@ -204,8 +205,8 @@ static int look_up(xm_link *k) {
                            known.offer_is_sasl2 ? XM_LOGIN_SASL2 : XM_LOGIN_SASL, known.inside);
 }
 
-/* Once is the network's, twice the server's: one whose module is broken never ends a login, or never answers. From then on
- * it is spoken to by the older profile. */
+/* Once it may be the network, twice it is the server: one whose module is broken never ends a login, or never answers.
+ * From then on the older profile is used with it. */
 void xk_suspect_sasl2(const xm_link *k) {
   server_key key;
   if (!xm_conn_may_remember(k->o)) return;
@@ -213,7 +214,7 @@ void xk_suspect_sasl2(const xm_link *k) {
   xm_known_objection(&key, sizeof key, KNOWN_SASL2, false);
 }
 
-/* Where SASL2 has worked it isn't broken, and the links were: after one login by the older profile it is tried again. */
+/* Where SASL2 has worked it isn't broken, the links were: after one login by the older profile it is tried again. */
 static void remember(const xm_link *k) {
   size_t n;
   const char *offer = xm_nego_offer(k->nego, &n);
@@ -230,18 +231,18 @@ static void remember(const xm_link *k) {
     xm_known_objection(&key, sizeof key, k->blamed & XM_NEGO_AHEAD_ALL, !(k->blamed & XM_LINK_PERHAPS));
 }
 
-/* Behind the transport: HTTP, or XMPP itself. */
+/* What comes above the transport: HTTP, or XMPP itself. */
 static xm_link_event begin_above(xm_link *k) {
   return k->web ? xk_web_upgrade(k) : xk_begin_stream(k);
 }
 
-/* The way to the server stands. */
+/* The connection to the server is there. */
 static xm_link_event meet(xm_link *k) {
   if (look_up(k) < 0) return xk_end(k, XM_LINK_CUT);
   return k->direct ? begin_tls(k) : begin_above(k);
 }
 
-/* The proxy has answered. One target is its turn, and the next one another link's. */
+/* The proxy has answered. This link tries one target; the next one is left to another link. */
 static xm_link_event begin_tunnel(xm_link *k) {
   if (!k->again) k->target = k->targets->names->list[k->targets->names->next++];
   if (!k->share) xk_take_share(k);
@@ -257,8 +258,8 @@ static xm_link_event fail_in_the_proxy(xm_link *k, int errnum) {
   return errnum == 0 ? xk_end(k, XM_LINK_CUT) : fail_before_the_proxy(k);
 }
 
-/* What is behind the proxy's answer is the server's, so what has come is looked at before it is received. A proxy that answers
- * before it is asked is asked all the same. */
+/* What follows the proxy's answer is the server's, so what has come is looked at before it is received. A proxy that
+ * answers before it is asked is asked all the same. */
 xm_link_event xk_tunnel(xm_link *k) {
   char bytes[512];
   size_t used;
@@ -298,7 +299,7 @@ xm_link_event xk_dial(xm_link *k) {
   return meet(k);
 }
 
-/* What TLS is worth to a login. */
+/* Tells nego what TLS provides for the login. */
 static void tell_channel(xm_link *k) {
   xm_mech_channel channel = {.version = xm_tls_version_number(k->tls)};
   int i;
@@ -308,7 +309,7 @@ static void tell_channel(xm_link *k) {
   xm_nego_set_channel(k->nego, &channel);
 }
 
-/* The same address once more, where no TLS session will be offered. */
+/* Dials the same address once more, and will offer no TLS session there. */
 static xm_link_event dial_again(xm_link *k) {
   const xm_dns_address same = {.sa = k->address, .direct_tls = k->direct};
   xm_err_clear(&k->why);
@@ -359,7 +360,7 @@ void xk_open_up(xm_link *k) {
   if (k->paused && k->sock) xm_sock_pause(k->sock, true);
 }
 
-/* Without memory for it there is no token; the login stands all the same. */
+/* Without memory for it there is no token; the login is good all the same. */
 static xm_token *copy_token(const xm_token *token) {
   xm_token *copy = token->n ? malloc(sizeof *copy) : NULL;
   if (copy) memcpy(copy, token, sizeof *copy);
@@ -381,25 +382,25 @@ xm_link_event xk_become_open(xm_link *k) {
   return XM_LINK_OPENED;
 }
 
-/* The peer has said why, or has done nothing wrong. */
-static bool ends_in_peace(const xm_link *k, const xm_tape *t) {
+/* The peer has said why, or has done nothing wrong, so it isn't sent an error. */
+static bool is_orderly_end(const xm_link *k, const xm_tape *t) {
   return xm_nego_is_stream_error(t) || k->why.layer == XM_LAYER_CLOSED;
 }
 
-/* The session stands; what features the server has come in the same breath, or not at all. */
+/* The session is there; the server's features come at the same time, or not at all. */
 static xm_link_event wait_for_last(xm_link *k) {
   if (xm_timer_start(k->loop, &k->phase, LAST_FEATURES, xk_on_late, k) == XM_OK) return XM_LINK_AGAIN;
   xm_err_nomem(&k->why);
   return xk_end(k, XM_LINK_CUT);
 }
 
-/* What doesn't fit ends the link: its sender isn't told of it, and may not be to blame. */
+/* What doesn't fit ends the link: the stanza's sender wouldn't be told of a loss, and may not be to blame. */
 static xm_link_event keep_early(xm_link *k, const xm_tape *t) {
   int rc = xm_early_put(&k->early, t);
   if (rc == XM_OK) return XM_LINK_AGAIN;
   if (rc == XM_ELIMIT)
     xm_err_set(&k->why, XM_LAYER_STREAM, "policy-violation", true,
-               "before it has bound the session the server has sent more than %d stanzas, or more than %d bytes of them take",
+               "before it bound the session, the server sent more than %d stanzas, or stanzas that take more than %d bytes",
                XM_EARLY_STANZAS, XM_EARLY_BYTES);
   return xk_end(k, XM_LINK_REFUSE);
 }
@@ -413,11 +414,11 @@ xm_link_event xk_negotiate(xm_link *k, bool header) {
   xm_wirelog_tape(k->log, t, secret);
   xk_note_error(k, t);
   k->objected = xm_nego_objected(k->nego);
-  if (k->blamed) k->objected &= ~(unsigned)XM_LINK_TOKEN; /* once */
+  if (k->blamed) k->objected &= ~(unsigned)XM_LINK_TOKEN; /* only once */
   k->outcome = xm_nego_outcome_of(k->nego, &k->h);
   k->token = xm_nego_token(k->nego);
   k->answered = k->answered || header;
-  if (verdict < 0) return xk_end(k, ends_in_peace(k, t) ? XM_LINK_BYE : XM_LINK_REFUSE);
+  if (verdict < 0) return xk_end(k, is_orderly_end(k, t) ? XM_LINK_BYE : XM_LINK_REFUSE);
   xm_wirelog_masked(k->log, '>', xm_buf_at(&k->wire) + mark, xm_buf_len(&k->wire) - mark,
                     xm_nego_is_secret(k->nego));
   xm_link_flush(k);

@@ -1,5 +1,5 @@
-/* link_web: a link over WebSocket: the upgrade (RFC 6455 4), then frames between the transport and what the rooms above know: of
- * messages the stream that xml reads, of the wire messages (RFC 7395 3). */
+/* link_web: a link over WebSocket: the upgrade (RFC 6455 4), then frames between the transport and the modules above:
+ * messages become the stream that xml reads, and what is on the wire becomes messages (RFC 7395 3). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 #include "ws.h"
 
 enum {
-  READ = 16 * 1024,  /* bytes at a time */
+  READ = 16 * 1024,  /* bytes read at a time */
   BATCH = 16 * 1024, /* bytes of frames that are made at a time: as much as a TLS record holds */
 };
 
@@ -20,21 +20,21 @@ struct xm_link_web {
   xm_url url;
   xm_upgrade *upgrade; /* until UPGRADING is over */
   xm_ws *ws;
-  xm_buf in;           /* what has come and wasn't looked at; secret until OPEN, as all of these; */
+  xm_buf in;           /* what has come and wasn't looked at; secret until OPEN, as all of these are; */
   xm_buf out;          /* what the kernel hasn't taken: the request, then frames */
   xm_buf marks;        /* for each frame with something of the wire in it, a mark */
-  uint64_t made, gone; /* bytes that were put into `out`, and that were taken out of it */
-  xm_framing framing;  /* of the wire's next piece */
-  bool is_half;        /* its end isn't on the wire */
-  bool bye;            /* the end of our stream is in `out`, or gone */
-  bool opened;         /* the peer's <open/> has come, on this stream */
-  bool begun;          /* of the message at hand something has come */
-  int held;            /* the xm_xml_event that it has come to, not told before its end; XM_XML_MORE: none */
+  uint64_t made, gone; /* bytes that were put into `out`, and that were taken from it */
+  xm_framing framing;  /* scans the wire's next piece */
+  bool is_half;        /* the wire ends before the end of a piece */
+  bool bye;            /* the end of our stream is in `out`, or has been sent */
+  bool opened;         /* the peer's <open/> has come on this stream */
+  bool begun;          /* something of the current message has come */
+  int held;            /* the xm_xml_event that the message has led to, to be reported at its end; XM_XML_MORE: none */
   bool over;           /* the peer has closed the WebSocket */
   char text[];         /* the URL */
 };
 
-/* A frame's end, by `made`, and how much of the wire is in it. */
+/* Where a frame ends, counted like `made`, and how many bytes of the wire are in it. */
 typedef struct mark {
   uint64_t end;
   size_t wire;
@@ -105,10 +105,10 @@ bool xk_web_is_over(const xm_link *k) {
 
 /* Out. */
 
-/* Whatever can't be written is told by is_mute, in its place. */
+/* Notes why nothing can be written any more; link reports it when all that has come was read (is_mute). */
 static int cannot(xm_link *k, int rc) {
   if (rc == XM_ENOMEM) return xm_err_nomem(&k->unsaid);
-  return xm_err_set(&k->unsaid, XM_LAYER_WEBSOCKET, "no-randomness", true, "the system has no random bytes to give, for a frame's mask");
+  return xm_err_set(&k->unsaid, XM_LAYER_WEBSOCKET, "no-randomness", true, "the system provides no random bytes for a frame's mask");
 }
 
 static int put_mark(xm_link_web *w, size_t before, size_t wire) {
@@ -116,7 +116,7 @@ static int put_mark(xm_link_web *w, size_t before, size_t wire) {
   return xm_buf_put(&w->marks, &m, sizeof m);
 }
 
-/* The piece as a frame. It leaves the wire when it is one. White space keeps the way open: here a ping does. */
+/* Makes a frame of the piece, which leaves the wire. White space keeps the connection open: here a ping does that. */
 static int put_piece(xm_link *k, xm_piece_kind kind, const xm_piece *p) {
   xm_link_web *w = k->web;
   size_t before = xm_buf_mark(&w->out);
@@ -132,7 +132,7 @@ static int put_piece(xm_link *k, xm_piece_kind kind, const xm_piece *p) {
   return XM_OK;
 }
 
-/* Frames for what is on the wire, as many as are worth one write. */
+/* Makes frames of what is on the wire, as many as are worth one write. */
 static int make_frames(xm_link *k) {
   xm_link_web *w = k->web;
   size_t before = xm_buf_mark(&w->out);
@@ -149,7 +149,7 @@ static int make_frames(xm_link *k) {
   return rc == XM_OK ? XM_OK : cannot(k, rc);
 }
 
-/* The kernel has `n` bytes more: of the wire, it has what is in frames that are gone whole. */
+/* The kernel has taken `n` more bytes: of the wire, it has what is in frames that it has taken whole. */
 static void count(xm_link *k, size_t n) {
   xm_link_web *w = k->web;
   mark m;
@@ -174,7 +174,7 @@ ssize_t xk_web_write(xm_link *k) {
   return n;
 }
 
-/* Our close frame (RFC 6455 5.5.1): an answer to the peer's, or what its fault is called. */
+/* Our close frame (RFC 6455 5.5.1): an answer to the peer's, or with the code for its fault. */
 void xk_web_finish(xm_link *k) {
   xm_link_web *w = k->web;
   bool breach = k->why.layer == XM_LAYER_WEBSOCKET && !w->over;
@@ -200,10 +200,11 @@ static int read_some(xm_link *k) {
 xm_link_event xk_web_upgrade(xm_link *k) {
   xm_link_web *w = k->web;
   if (xm_upgrade_ask(w->upgrade, &w->url, &w->out, &k->why) < 0) return xk_end(k, XM_LINK_CUT);
+  w->made += xm_buf_len(&w->out);
   return xk_enter(k, XM_LINK_UPGRADING);
 }
 
-/* What has come of the answer. 1: all of it; as xm_upgrade_take. */
+/* Takes what has come of the answer. 1: all of it has; otherwise as xm_upgrade_take. */
 static int take_answer(xm_link *k) {
   xm_link_web *w = k->web;
   size_t used;
@@ -218,7 +219,7 @@ static xm_link_event start_stream(xm_link *k) {
   return xk_begin_stream(k);
 }
 
-/* When nothing more can be written, the answer may tell why. */
+/* When nothing more can be written, the answer may say why. */
 xm_link_event xk_await_upgrade(xm_link *k) {
   int rc = 0, got = 1;
   if (!xm_err_is_set(&k->unsaid)) xk_web_write(k);
@@ -237,7 +238,8 @@ xm_link_event xk_await_upgrade(xm_link *k) {
 
 /* Messages. */
 
-/* The root that all messages are in: a server may use what its header would have declared (Prosody 13 does in <stream:error>). */
+/* The root in which all messages are parsed: a server may use prefixes that a stream header would have declared
+ * (Prosody 13 does in <stream:error>). */
 int xk_web_begin(xm_link *k) {
   static const char root[] = "<stream:stream xmlns='" XM_NS_CLIENT "' xmlns:stream='" XM_NS_STREAM "' version='1.0'>";
   size_t room;
@@ -255,16 +257,16 @@ static int bad_format(xm_link *k, const char *what) {
   return xm_err_set(&k->why, XM_LAYER_STREAM, "bad-format", false, "the stream was refused: %s (RFC 7395 3.3)", what);
 }
 
-/* What xml has come to, kept until its message is over. 0 or XM_EFAIL. */
+/* Keeps what xml has returned until the end of its message. 0 or XM_EFAIL. */
 static int hold(xm_link *k, int ev) {
   if (ev < 0) return ev;
-  if (ev == XM_XML_CLOSE) return bad_format(k, "a message ends what it is in");
+  if (ev == XM_XML_CLOSE) return bad_format(k, "a message has an end tag too many");
   if (ev == XM_XML_MORE) return XM_OK;
   k->web->held = ev;
   return xm_xml_unread(k->xml) ? bad_format(k, "a message has more than one element") : XM_OK;
 }
 
-/* More of a message, straight to where it is parsed. */
+/* Reads more of a message, straight to where it is parsed. */
 static int next_of_message(xm_link *k, size_t *n) {
   char spill, *to = &spill;
   size_t room = 1;
@@ -292,7 +294,7 @@ static int other_place(xm_link *k, const char *uri) {
   return XM_XML_CLOSE;
 }
 
-/* What a message is to the rooms above. */
+/* What a complete message means to the modules above. */
 static int came_to(xm_link *k, int ev) {
   const xm_tape *t = xm_xml_tape(k->xml);
   const char *uri;
@@ -309,7 +311,7 @@ static int came_to(xm_link *k, int ev) {
   return ev;
 }
 
-/* A message is over: it must have been one element (3.3). expat may have put off a look at its last bytes. */
+/* A message has ended: it must have been one element (3.3). expat may have put off parsing its last bytes. */
 static int on_end(xm_link *k) {
   int ev = k->web->held;
   if (ev == XM_XML_MORE && k->web->begun) {
@@ -322,12 +324,12 @@ static int on_end(xm_link *k) {
   return came_to(k, ev);
 }
 
-/* Codes that say that there is something wrong with what we have sent (RFC 6455 7.4.1). */
+/* Close codes that say that something is wrong with what we have sent (RFC 6455 7.4.1). */
 static bool is_blame(unsigned code) {
   return code == 1002 || code == 1003 || (code >= 1007 && code <= 1010);
 }
 
-/* The peer has closed the WebSocket: after our stream's end that is the end of its own, else a cut. */
+/* The peer has closed the WebSocket: if our stream has ended, its own has now, too; otherwise it was cut. */
 static int on_closed(xm_link *k) {
   unsigned code = xm_ws_code(k->web->ws);
   const char *reason = xm_ws_reason(k->web->ws);
@@ -340,10 +342,10 @@ static int on_closed(xm_link *k) {
                     code, *reason ? ": " : "", reason);
 }
 
-/* An xm_xml_event, or XM_EFAIL. MORE: there is nothing more of what has come, or others should have their turn. */
+/* An xm_xml_event, or XM_EFAIL. MORE: all that has come was looked at, or others should have their turn. */
 static int next_event(xm_link *k) {
   size_t n;
-  int rc = xk_web_is_holding(k) ? XM_OK : hold(k, xm_xml_next(k->xml, &k->why)); /* behind what was told last there is nothing */
+  int rc = xk_web_is_holding(k) ? XM_OK : hold(k, xm_xml_next(k->xml, &k->why)); /* nothing follows what was reported */
   while (rc == XM_OK) {
     int ev = next_of_message(k, &n);
     switch (ev) {
@@ -360,12 +362,12 @@ static int next_event(xm_link *k) {
   return rc;
 }
 
-/* What is owed to a ping. */
+/* Answers a ping. */
 static void answer(xm_link *k) {
   if (xm_ws_owes_pong(k->web->ws)) xm_link_flush(k);
 }
 
-/* All that has come is read, and there is room that nothing is in. */
+/* All that has come has been read, and unused memory is given back. */
 static int be_dry(xm_link *k) {
   xm_buf_rest(&k->web->in);
   return xk_web_is_holding(k) || hold(k, xm_xml_drained(k->xml, &k->why)) == XM_OK ? XM_XML_MORE : XM_EFAIL;

@@ -8,7 +8,7 @@
 
 #define NS_BINDINGS "urn:xmpp:sasl-cb:0"
 
-enum { SPREAD = 11 }; /* what SASLprep makes of a byte at most: 33 of the three of U+FDFA */
+enum { SPREAD = 11 }; /* the most bytes that SASLprep makes of one: 33 of the three of U+FDFA */
 
 void xm_login_clear(xm_login *l) {
   xm_sasl_free(l->sasl);
@@ -39,7 +39,7 @@ static int send_response(const xm_login *l, const xm_buf *payload, xm_buf *out, 
   return rc == XM_OK ? XM_OK : xm_err_nomem(e);
 }
 
-/* An empty one is "=" (RFC 6120 6.4.2): all of our mechanisms have a first message. */
+/* An empty message is written as "=" (RFC 6120 6.4.2): all of our mechanisms have an initial one. */
 static int send_auth(const char *mechanism, const xm_buf *payload, xm_buf *out) {
   xm_out o = xm_out_begin(out);
   int rc = xm_out_start(&o, "auth", "xmlns", XM_LOGIN_NS, "mechanism", mechanism, NULL);
@@ -47,7 +47,7 @@ static int send_auth(const char *mechanism, const xm_buf *payload, xm_buf *out) 
   return rc == XM_OK ? xm_out_end(&o, "auth") : rc;
 }
 
-/* An empty one is empty (XEP-0388 2.6.1). */
+/* An empty message is written as nothing (XEP-0388 2.6.1). */
 static int send_authenticate(const char *mechanism, const xm_buf *payload, const xm_buf *inside, xm_buf *out) {
   xm_out o = xm_out_begin(out);
   int rc = xm_out_start(&o, "authenticate", "xmlns", XM_LOGIN_NS2, "mechanism", mechanism, NULL);
@@ -58,7 +58,7 @@ static int send_authenticate(const char *mechanism, const xm_buf *payload, const
   return rc == XM_OK ? xm_out_end(&o, "authenticate") : rc;
 }
 
-/* The first form of the password, or, when there is that, the other one: see xm_login_again. 0; XM_EINVAL: it has none;
+/* The first form of the password, or with `other` the other one: see xm_login_again. 0; XM_EINVAL: it has none;
  * XM_ENOMEM. */
 static int put_form(const xm_buf *password, bool other, xm_buf *to, const char **reason) {
   size_t n = xm_buf_len(password), cap = SPREAD * n + 64, len = 0;
@@ -78,7 +78,7 @@ static bool is_same(const xm_buf *a, const xm_buf *b) {
   return xm_buf_len(b) == n && memcmp(xm_buf_at(a), xm_buf_at(b), n) == 0;
 }
 
-/* Where both forms are the same, there is nothing to choose. */
+/* Where both forms are the same, there is no other one to try. */
 static int prepare_password(xm_login *l, const xm_buf *password, xm_buf *prepared, xm_err *e) {
   const char *reason = "", *unsaid;
   xm_buf other = XM_BUF_SECRET;
@@ -98,8 +98,8 @@ static int prepare_password(xm_login *l, const xm_buf *password, xm_buf *prepare
   return xm_err_set(e, XM_LAYER_SASL, "malformed-request", false, "the password cannot be used: %s", reason);
 }
 
-/* What one of the two profiles offers: the direct children of its element (0: it isn't there), and the types of channel binding,
- * which are for both. Names that are further down, those for tokens, are others. */
+/* Reads what one of the two profiles offers: the direct children of its element (0: it isn't there), and the types of
+ * channel binding, which are for both. Names further down are those for tokens, and don't count here. */
 static void read_offer(const xm_tape *t, uint32_t at, xm_login_profile profile, xm_mech_offer *offer) {
   uint32_t list = xm_tape_child(t, 0, NS_BINDINGS, "sasl-channel-binding"), i;
   const char *s;
@@ -117,8 +117,8 @@ static void read_offer(const xm_tape *t, uint32_t at, xm_login_profile profile, 
   }
 }
 
-/* The record of a profile's element in the features; 0: it isn't offered, or may not be used. Outside of TLS SASL2 is nobody's
- * offer. */
+/* The record of a profile's element in the features; 0: it isn't offered, or may not be used, as SASL2 may not without
+ * TLS. */
 static uint32_t find_profile(const xm_login_account *a, const xm_tape *t, xm_login_profile profile) {
   if (profile == XM_LOGIN_SASL) return xm_tape_child(t, 0, XM_LOGIN_NS, "mechanisms");
   return a->sasl2 && a->tls ? xm_tape_child(t, 0, XM_LOGIN_NS2, "authentication") : 0;
@@ -142,7 +142,7 @@ static xm_mech_policy policy_of(const xm_login *l, const xm_login_account *a) {
                           .channel = a->channel};
 }
 
-/* By anything but a token. */
+/* Anything but a token. */
 static int choose(xm_login *l, const xm_login_account *a, const xm_mech_offer *offer, xm_err *e) {
   const xm_mech_policy policy = policy_of(l, a);
   return xm_mech_choose(offer, &policy, &l->choice, e);
@@ -157,7 +157,8 @@ static bool is_by_token(const xm_login *l) {
   return l->choice.mech && l->choice.mech->kind == XM_MECH_TOKEN;
 }
 
-/* What was offered is what the server has to prove, if it proves anything. Too long a list can't be proved. */
+/* What was offered is what the server has to prove, if it proves anything (XEP-0474); too long a list can't be
+ * proved. */
 static int make_sasl(xm_login *l, const xm_login_account *a, xm_err *e) {
   xm_mech_kind kind = l->choice.mech->kind;
   bool by_password = kind == XM_MECH_SCRAM || kind == XM_MECH_PLAIN, by_token = kind == XM_MECH_TOKEN;
@@ -189,8 +190,8 @@ static int refuse_nothing(xm_err *e) {
   return xm_err_set(e, XM_LAYER_SASL, "no-mechanisms", false, "the server offers no way to log in here");
 }
 
-/* Without a token. `offers` are of the two profiles. What SASL2 refuses for its own rules, the other doesn't allow; nor is it there
- * to choose from what SASL2 has none of, if it has nothing itself. */
+/* Without a token. `offers` are those of the two profiles. Where SASL2 has no mechanism for us, the other profile is
+ * used if it offers any; what SASL2 refuses by its own rules, the other doesn't make good. */
 static int choose_profile(xm_login *l, const xm_login_account *a, const bool has[2], const xm_mech_offer offers[2], xm_err *e) {
   const xm_mech_offer *old = &offers[XM_LOGIN_SASL], *new = &offers[XM_LOGIN_SASL2];
   xm_login other = {.detours = l->detours, .profile = XM_LOGIN_SASL};
@@ -210,8 +211,8 @@ static int choose_profile(xm_login *l, const xm_login_account *a, const bool has
   return choose(l, &strict, old, e);
 }
 
-/* A token is of SASL2, and what follows its refusal, too. So it isn't shown where the other profile would be chosen without it:
- * its refusal must not lead to something weaker than that. */
+/* A token belongs to SASL2, and so does what follows its refusal. So it isn't used where the other profile would be
+ * chosen without it: its refusal must not lead to something weaker than that. */
 static bool may_show_token(const xm_login *l, const xm_login_account *a, const bool has[2], const xm_mech_offer offers[2]) {
   xm_login without = {.detours = l->detours};
   return has[XM_LOGIN_SASL2] &&
@@ -267,7 +268,7 @@ int xm_login_say(xm_login *l, const xm_login_account *account, const xm_buf *ins
   return rc;
 }
 
-/* The profile that would be chosen now is the same as long as nothing better is offered than what it was chosen from. */
+/* The same profile would be chosen now as long as nothing better is offered than what the choice was made from. */
 int xm_login_is_offered(const xm_login *l, const xm_login_account *account, const xm_tape *t, xm_err *e) {
   xm_mech_offer offer = {0};
   xm_buf text = XM_BUF_INIT;
@@ -285,7 +286,10 @@ int xm_login_is_offered(const xm_login *l, const xm_login_account *account, cons
 
 const char *xm_login_token_to_ask_for(const xm_login *l, const xm_login_account *account) {
   const xm_mech_policy policy = policy_of(l, account);
-  const xm_mech *mech = xm_mech_for_token(account->listed, &policy);
+  const xm_mech *mech;
+  xm_mech_offer offer;
+  xm_mech_offer_read(&offer, xm_buf_at(&l->offered), xm_buf_len(&l->offered));
+  mech = xm_mech_for_token(account->listed, &policy, &offer);
   return mech ? mech->name : NULL;
 }
 
@@ -293,7 +297,7 @@ bool xm_login_is(const xm_login *l, const xm_tape *t, const char *name) {
   return xm_tape_is(t, 0, ns_of(l->profile), name);
 }
 
-/* The text of record `i`; "=" is an empty one in RFC 6120 6.4.2's profile. */
+/* Decodes the text of record `i`; in RFC 6120's profile "=" is an empty one (6.4.2). */
 static int decode_text(const xm_login *l, const xm_tape *t, uint32_t i, xm_buf *to, xm_err *e) {
   size_t len;
   const char *text = xm_tape_content(t, i, &len);
@@ -305,7 +309,7 @@ static int decode_text(const xm_login *l, const xm_tape *t, uint32_t i, xm_buf *
   return XM_OK;
 }
 
-/* Of <success/>, or <continue/>. SASL2 has it in a child of its own. */
+/* The data of <success/> or <continue/>, for which SASL2 has a child element. */
 static int decode_last(const xm_login *l, const xm_tape *t, xm_buf *to, xm_err *e) {
   uint32_t data;
   if (l->profile == XM_LOGIN_SASL) return decode_text(l, t, 0, to, e);
@@ -348,8 +352,9 @@ const char *xm_login_condition(const xm_login *l, const xm_tape *t, const char *
   return "undefined-condition";
 }
 
-/* What the server may have refused, and can be changed. A type of binding that it doesn't take, it refuses at once (seen:
- * Prosody with <malformed-request/>, ejabberd with <not-authorized/>); a wrong proof, only when it has come. */
+/* What the server may have refused, and can be changed. A type of channel binding that it doesn't accept is refused at
+ * once (seen: Prosody with <malformed-request/>, ejabberd with <not-authorized/>); a wrong proof, only after it was
+ * sent. */
 static unsigned to_blame(const xm_login *l, const char *condition) {
   bool denied = strcmp(condition, "not-authorized") == 0;
   bool shown = l->challenged || l->choice.mech->kind == XM_MECH_PLAIN;
@@ -358,7 +363,7 @@ static unsigned to_blame(const xm_login *l, const char *condition) {
   return denied && shown ? l->left & XM_LOGIN_OTHER_FORM : 0;
 }
 
-/* Where there is no other choice the first one stays: it is the one that was refused, which is to be told. */
+/* Where there is no other choice, the refused one stays, since the error names it. */
 static int choose_again(xm_login *l, const xm_login_account *account) {
   const xm_mech_choice refused = l->choice;
   xm_mech_offer offer;
@@ -369,8 +374,8 @@ static int choose_again(xm_login *l, const xm_login_account *account) {
   return XM_EFAIL;
 }
 
-/* A token that isn't good any more is dropped; where it is the server that can't take one, it is kept (XEP-0484 3). In both cases
- * there may be another way. */
+/* A token that isn't good any more is dropped; where it is the server that can't accept one, it is kept (XEP-0484 3).
+ * In both cases there may be another way to log in. */
 static unsigned blame_token(xm_login *l, const char *condition) {
   static const char *const bad[] = {"not-authorized", "credentials-expired", "account-disabled"};
   size_t i;
@@ -380,7 +385,7 @@ static unsigned blame_token(xm_login *l, const char *condition) {
   return strcmp(condition, "account-disabled") == 0 ? 0 : XM_LOGIN_NO_TOKEN;
 }
 
-/* Only where it is the server that takes none is that to be remembered. */
+/* Remembered only where it is the server that accepts no token. */
 static void go_without_token(xm_login *l) {
   l->detours &= ~(unsigned)XM_LOGIN_NO_TOKEN;
   if (l->token != XM_LOGIN_TOKEN_REFUSED) l->detours |= XM_LOGIN_NO_TOKEN;

@@ -1,3 +1,4 @@
+#include "has.h"
 #include "loop.h"
 
 #include <assert.h>
@@ -12,13 +13,13 @@
 
 enum {
   FIRST_ROOM = 16, USUAL_ROOM = 4096,
-  JUMP_MS = 5000, /* by so much the wall's clock and ours may drift apart between two turns, no more */
+  JUMP_MS = 5000, /* how far the wall clock and ours may drift apart between two turns; more is a jump */
 };
 
 /* Timers that are due in the same millisecond fire in the order they were armed in. */
 typedef struct entry {
   uint64_t due;
-  uint64_t number; /* counts every arming */
+  uint64_t number; /* all armings are numbered */
   xm_timer *timer;
 } entry;
 
@@ -37,14 +38,14 @@ struct xm_loop {
   uint64_t armings; /* so far */
   unsigned holders;
   xm_jump *jumps;   /* who wants to know of jumps of the clock */
-  int64_t apart;    /* the wall's clock, less ours */
+  int64_t apart;    /* the wall clock minus ours */
   own_clock own;
-  uint64_t ahead;   /* by so much our clock is before the system's, since one of its own went faster */
-  struct clock_alarm *alarm; /* while somebody does; NULL: there is none */
+  uint64_t ahead;   /* how far our clock is ahead of the system's, because a clock of its own went faster */
+  struct clock_alarm *alarm; /* while somebody watches for jumps; NULL: there is none */
   bool touched; /* libuv knows of a watcher that the kernel may not know of */
-  bool has_host;    /* one has asked: there is `call` */
+  bool has_host;    /* a host has asked, so there is `call` */
   uv_async_t call;  /* makes the descriptor readable */
-  uint64_t told;    /* when the host was told that it must make a turn; 0: since then one was made, or it was called */
+  uint64_t told;    /* when the host was told to make a turn; 0: one was made since then, or it was called */
   bool called;      /* the descriptor is to be readable until the next turn */
 };
 
@@ -67,14 +68,14 @@ static void look_at_clock(xm_loop *l) {
 
 #if XM_HAS_TIMERFD
 
-/* A sleeper is woken by the kernel: it cancels a timer that is set by the wall's clock when that clock is set. (Elsewhere the
- * next turn notices.) */
+/* Wakes a host that sleeps: a timer that is set by the wall clock is cancelled by the kernel when that clock is set.
+ * (Elsewhere the next turn notices.) */
 typedef struct clock_alarm {
   uv_poll_t poll;
   int fd;
 } clock_alarm;
 
-/* It is to be cancelled, never to be due: the end of time, which is 2038-01-19 where time_t has 32 bits. */
+/* It is there to be cancelled, never to expire: at the end of time, which is 2038-01-19 where time_t has 32 bits. */
 static void set_alarm(const clock_alarm *a) {
   const struct itimerspec never = {.it_value.tv_sec = (time_t)(sizeof(time_t) < 8 ? INT32_MAX : INT64_MAX)};
   timerfd_settime(a->fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL);
@@ -97,7 +98,7 @@ static void on_alarm_closed(uv_handle_t *h) {
   free_alarm((clock_alarm *)h);
 }
 
-/* NULL when there can't be one. */
+/* NULL: there can't be one. */
 static clock_alarm *new_alarm(xm_loop *l) {
   clock_alarm *a = calloc(1, sizeof *a);
   if (!a) return NULL;
@@ -253,7 +254,7 @@ int64_t xm_loop_ticks(const xm_loop *l) {
 void xm_loop_own_clock(xm_loop *l, int64_t wall) {
   own_clock own = {.is_on = true, .now = xm_loop_now(l), .wall = wall, .ticks = xm_loop_ticks(l)};
   l->own = own;
-  l->apart = read_apart(l); /* nobody has slept */
+  l->apart = read_apart(l); /* this is no jump */
 }
 
 bool xm_loop_has_own_clock(const xm_loop *l) {
@@ -291,8 +292,8 @@ static void put(xm_loop *l, unsigned at, entry e) {
   e.timer->at = at;
 }
 
-/* The earliest of the four below `at`; 0: there is none. Four, since every place on the way costs a look at a timer that
- * lies anywhere. */
+/* The earliest of the four children of `at`; 0: it has none. Four, because each level costs a look at a timer that may
+ * be anywhere in memory. */
 static unsigned first_below(const xm_loop *l, unsigned at) {
   unsigned first = 4 * at - 2, last = 4 * at + 1, i;
   if (first > l->count) return 0;
@@ -322,7 +323,7 @@ static int make_room(xm_loop *l) {
   return XM_OK;
 }
 
-/* A wave of timers has passed: most of its room is given back. */
+/* A burst of timers has passed: most of the memory for it is given back. */
 static void give_room_back(xm_loop *l) {
   entry *smaller;
   if (l->room <= USUAL_ROOM || l->count > l->room / 8) return;
@@ -360,7 +361,7 @@ int xm_loop_fire_some(xm_loop *l, int most) {
   uint64_t now = xm_loop_now(l), armings = l->armings;
   int fired = 0;
   xm_timer *t;
-  /* What a fn arms is due at `now` at the earliest, and has a higher number: it sorts behind all that were due. */
+  /* What fn arms is due at `now` at the earliest and has a higher number, so it comes after all that were due. */
   while (fired < most && l->count && l->heap[1].due <= now && l->heap[1].number < armings) {
     t = l->heap[1].timer;
     xm_timer_stop(l, t);
@@ -383,7 +384,7 @@ static int until_first(const xm_loop *l) {
   return wait < INT_MAX ? (int)wait : INT_MAX;
 }
 
-/* Milliseconds until the loop wants a turn if no watcher has news before; -1: never. */
+/* Milliseconds until the loop needs a turn if no watcher has news before that; -1: it needs none. */
 static int until_wanted(const xm_loop *l) {
   bool loose_ends = uv_loop_alive(&l->uv) && uv_backend_timeout(&l->uv) == 0;
   return l->touched || loose_ends ? 0 : until_first(l);
@@ -394,8 +395,8 @@ static int shorter(int a, int b) {
   return b < 0 || a < b ? a : b;
 }
 
-/* What keeps no loop alive has news, too: with nothing else to wait for libuv would not look at it, and the descriptor would
- * stay readable. */
+/* Handles that keep no loop alive have news, too: with nothing else to wait for, libuv would not look at them, and the
+ * descriptor would stay readable. */
 static void count_quiet_ones(xm_loop *l, bool yes) {
   uv_handle_t *call = (uv_handle_t *)&l->call;
   if (l->has_host && yes) uv_ref(call);
@@ -414,8 +415,8 @@ void xm_loop_turn(xm_loop *l, int ms) {
   struct pollfd news = {.fd = uv_backend_fd(&l->uv), .events = POLLIN};
   int wait = l->own.is_on ? 0 : shorter(ms, until_wanted(l));
   l->told = 0;
-  if (wait < 0 && !uv_loop_alive(&l->uv)) wait = 0; /* nothing could ever end it */
-  /* libuv's own wait needs a timer of ours among its watchers, and goes to sleep again after a signal. */
+  if (wait < 0 && !uv_loop_alive(&l->uv)) wait = 0; /* nothing could ever end the wait */
+  /* To wait in libuv itself would take a libuv timer as well, and libuv goes back to sleep after a signal. */
   if (wait != 0) (void)poll(&news, 1, wait);
   l->called = false;
   run(l);
@@ -425,12 +426,12 @@ void xm_loop_turn(xm_loop *l, int ms) {
 void xm_loop_sync(xm_loop *l) {
   if (!l->touched) return;
   run(l);
-  if (l->called) call_host(l); /* which may just have been taken for heard */
+  if (l->called) call_host(l); /* running may have consumed the last call */
 }
 
 static void meet_host(xm_loop *l) {
   if (l->has_host) return;
-  (void)uv_async_init(&l->uv, &l->call, NULL); /* can't fail: uv_loop_init has made what it takes */
+  (void)uv_async_init(&l->uv, &l->call, NULL); /* can't fail: uv_loop_init has set up what it needs */
   uv_unref((uv_handle_t *)&l->call);
   l->has_host = l->touched = true;
 }

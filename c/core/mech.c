@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Strongest first: the place is the bit. */
+/* Strongest first: the index is the number of the bit. */
 static const xm_mech mechs[] = {
     {"EXTERNAL", XM_MECH_EXTERNAL, 0, 0},
     {"SCRAM-SHA-512-PLUS", XM_MECH_SCRAM, XM_SCRAM_SHA512, 0},
@@ -26,7 +26,8 @@ enum {
   PLAIN = 1 << 7,
   ANONYMOUS = 1 << 8,
   TOKEN = 15 << 9,
-  REPLAYABLE = 3 << 11, /* of these; what they say is the same each time */
+  UNBOUND = 1 << 12,    /* the one of them that isn't bound to the channel */
+  REPLAYABLE = 3 << 11, /* those of them whose proof is the same each time */
   MECHS = sizeof mechs / sizeof mechs[0],
 };
 
@@ -40,7 +41,7 @@ static bool is_same(const char *name, const char *s, size_t n) {
   return strlen(name) == n && memcmp(name, s, n) == 0;
 }
 
-/* The bit of a name; 0: not one of ours. */
+/* The bit of a name; 0: we don't know it. */
 static unsigned bit_of(const char *name, size_t n) {
   unsigned i;
   for (i = 0; i < MECHS; i++)
@@ -58,8 +59,8 @@ static void list(xm_mech_list *l, const char *s, size_t n) {
   if (l->n <= XM_MECH_NAMES) l->n++;
 }
 
-/* Adds a peer's name to the list for error texts, what is not printable ASCII as '?'. The first that does not fit ends
- * the list with "...", for which there is always room. */
+/* Adds a peer's name to the list for error texts, with '?' for what isn't printable ASCII. The first name that doesn't
+ * fit ends the list with "...", for which there is always room. */
 static void show_name(xm_mech_offer *offer, const char *name, size_t n) {
   static const char comma[] = ", ", dots[] = "...";
   const size_t most = sizeof offer->names - strlen(comma) - sizeof dots;
@@ -182,8 +183,8 @@ static int refuse(const xm_mech_offer *offer, const xm_mech_policy *p, xm_err *e
   const char *why = "this library has none of these";
   if (both & PLAIN && p->pinned && p->username && p->password)
     why =
-        "this account has logged in by something better before, so PLAIN, which shows the password, is out of the "
-        "question: somebody in between may have changed the offer. If the server itself has nothing better any more, call "
+        "this account has logged in by something better before, so PLAIN, which shows the password, is not used "
+        "any more: somebody in between may have changed the offer. If the server itself has nothing better any more, call "
         "xmpp.forget()";
   else if (both & PLAIN && p->username && p->password)
     why = "PLAIN shows the password, so it needs TLS with a verified certificate, and the option plain not false";
@@ -208,7 +209,7 @@ static int no_binding(const xm_mech_offer *offer, xm_err *e) {
 
 static int less_than_before(const xm_mech_offer *offer, xm_err *e) {
   return xm_err_set(e, XM_LAYER_SASL, "no-channel-binding", false,
-                    "this account has logged in bound to the TLS channel before, and by what the server offers now it can't: "
+                    "this account has logged in bound to the TLS channel before, which the server's offer doesn't allow now: "
                     "somebody in between may have changed the offer. If the server itself has changed, call xmpp.forget(), "
                     "or name mechanisms without -PLUS in the option mechanisms. The offer: %s",
                     offer->names);
@@ -248,8 +249,8 @@ static int bind_by(xm_mech_choice *choice, unsigned bindings, unsigned plus) {
   return take(choice, plus);
 }
 
-/* Is this a list of bindings that XEP-0440 lets no honest server send: none of ours though it has to have
- * tls-server-end-point (rule 6), or no mechanism of ours to use one with (rule 5)? */
+/* Is this an offer that XEP-0440 lets no honest server make: a list of types without tls-server-end-point (rule 6), or
+ * without a mechanism to use one with (rule 5)? */
 static bool is_doubtful(const xm_mech_offer *offer, unsigned plus) {
   return offer->lists && !(plus && offer->bindings & 1u << XM_MECH_END_POINT);
 }
@@ -301,9 +302,10 @@ static unsigned usable_for_token(unsigned listed, const xm_mech_policy *p) {
   return bits;
 }
 
-const xm_mech *xm_mech_for_token(unsigned listed, const xm_mech_policy *policy) {
+const xm_mech *xm_mech_for_token(unsigned listed, const xm_mech_policy *policy, const xm_mech_offer *offer) {
   unsigned bits = usable_for_token(listed, policy);
   xm_mech_choice choice;
+  if (policy->fronted && offers_nothing_to_bind_by(offer)) bits &= UNBOUND;
   return bits ? (take(&choice, bits), choice.mech) : NULL;
 }
 

@@ -23,11 +23,11 @@ struct xm_nego {
   bool secure, verified;  /* TLS is there; with the right certificate */
   bool authenticated;
   bool has_password;
-  bool proved;            /* a component's handshake is out */
+  bool proved;            /* a component's handshake was sent */
   bool has_sm, has_bind;  /* as offered after the login */
   xm_buf offers;          /* see xm_nego_take_offers */
-  bool has_session;       /* and that one asks for it to be begun (RFC 3921 3), as older servers do */
-  unsigned may, ahead, went, objected; /* XM_NEGO_AHEAD_*: see there, xm_nego_is_ahead and the two behind it */
+  bool has_session;       /* and that the server asks for one to be begun (RFC 3921 3), as older servers do */
+  unsigned may, ahead, went, objected; /* XM_NEGO_AHEAD_*: see there, and xm_nego_is_ahead and the next two */
   xm_buf expected;                     /* the offer of an earlier login */
   xm_nego_outcome outcome;
   uint32_t h;             /* the server's, of the session that was to be resumed */
@@ -38,13 +38,13 @@ struct xm_nego {
   bool strict, broken;    /* see xm_nego_set_sasl2 */
   xm_login_profile profile_expected;
   unsigned inside_expected, inside; /* see xm_inside_offered: at an earlier login, and now */
-  size_t most;            /* bytes that the server takes before the login (XEP-0478); 0: it hasn't said */
-  bool bare;              /* nothing rides inside: it takes no more */
+  size_t most;            /* bytes that the server accepts before the login (XEP-0478); 0: it hasn't said */
+  bool bare;              /* nothing is carried inside, as the server accepts too few bytes */
   xm_inside_wish wish;    /* what has been asked for there */
   bool bound_inside;
   xm_enabled enabled;
   xm_token token, fresh;  /* secret */
-  char id[XM_RND_ID + 1]; /* of the iq that is out */
+  char id[XM_RND_ID + 1]; /* of the last iq sent */
   xm_jid jid;             /* what was bound */
 };
 
@@ -224,13 +224,14 @@ static int wrote(int rc, xm_err *e) {
   return rc == XM_OK ? XM_OK : xm_err_nomem(e);
 }
 
-/* `next`, the verdict when all is well, or XM_EFAIL. */
+/* `next`, the verdict if all went well, or XM_EFAIL. */
 static int came_to(int rc, int next) {
   return rc == XM_OK ? next : XM_EFAIL;
 }
 
-/* RFC 6120 4.7. Our address is not told in the clear (4.7.1); ejabberd offers some features only to those who tell it. Who
- * may log in by ANONYMOUS alone will have another, and ejabberd refuses a login by SASL2 as anybody but who was told. */
+/* RFC 6120 4.7. Our address is not sent in the clear (4.7.1); ejabberd offers some features only to those who send it.
+ * One who may log in by ANONYMOUS alone will get another address, and ejabberd accepts a SASL2 login only for the one
+ * sent. */
 int xm_nego_begin(xm_nego *n, xm_buf *out, xm_err *e) {
   const char *ns = n->o.component ? XM_NS_COMPONENT : XM_NS_CLIENT;
   bool tell = n->secure && n->o.jid->local_len && !xm_mech_is_anonymous(n->o.mechanisms);
@@ -298,7 +299,7 @@ static int send_handshake(xm_nego *n, const char *id, xm_buf *out, xm_err *e) {
   xm_out o = xm_out_begin(out);
   int rc;
   n->state = XM_NEGO_HANDSHAKE;
-  if (!id || !*id) return XM_NEGO_WAIT; /* Prosody, before it tells by a stream error that it doesn't know the host */
+  if (!id || !*id) return XM_NEGO_WAIT; /* Prosody sends none before its stream error for an unknown host */
   rc = xm_sasl_handshake(id, xm_buf_at(&n->password), xm_buf_len(&n->password), hex);
   if (rc == XM_OK) rc = xm_out_start(&o, "handshake", NULL);
   if (rc == XM_OK) rc = xm_out_text(&o, hex, XM_SASL_HANDSHAKE);
@@ -323,7 +324,7 @@ int xm_nego_opened(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   return XM_NEGO_WAIT;
 }
 
-/* What was said ahead was counted on in vain. */
+/* What was sent ahead relied on something that has changed. */
 static int changed(xm_nego *n, const char *what, xm_err *e) {
   n->objected = n->ahead | XM_NEGO_CHANGED;
   return xm_err_set(e, XM_LAYER_STREAM, "undefined-condition", true, "the server's %s at the last login", what);
@@ -374,12 +375,12 @@ static xm_login_account account_of(const xm_nego *n) {
                             .listed = n->inside};
 }
 
-/* As soon as nothing more will be made of it. */
+/* Wipes the password as soon as it won't be needed any more. */
 static void drop_password(xm_nego *n) {
   if (!xm_login_needs_password(&n->login)) xm_buf_free(&n->password);
 }
 
-/* The login is out: it stands only if the choice, and what rides inside, would be the same now. */
+/* The login was sent ahead: it stands only if the choice, and what is carried inside, would be the same now. */
 static int confirm_sasl(xm_nego *n, const xm_tape *t, unsigned inside, xm_err *e) {
   xm_login_account account = account_of(n);
   int rc = xm_login_is_offered(&n->login, &account, t, e);
@@ -388,7 +389,7 @@ static int confirm_sasl(xm_nego *n, const xm_tape *t, unsigned inside, xm_err *e
   return changed(n, "SASL mechanisms are not what they were", e);
 }
 
-/* A session that is to be resumed and isn't is followed by another one in the same breath, where that is wanted. */
+/* If the session to be resumed is lost, another one follows in the same exchange, where that is wanted. */
 static xm_inside_wish wish_of(const xm_nego *n, const xm_login_account *account) {
   xm_inside_wish w = {.agent = n->o.agent, .by_token = n->login.choice.mech->kind == XM_MECH_TOKEN};
   w.invalidate = w.by_token && n->o.invalidate;
@@ -419,7 +420,7 @@ static int say_login(xm_nego *n, xm_buf *out, xm_err *e) {
   return rc;
 }
 
-/* The same for a server that takes no more than so many bytes: then it is said with nothing inside. */
+/* The same, for a server that may accept only so many bytes: if there are more, it is sent with nothing inside. */
 static int say_login_within(xm_nego *n, xm_buf *out, xm_err *e) {
   size_t mark = xm_buf_mark(out), most = n->most;
   if (say_login(n, out, e) < 0) return XM_EFAIL;
@@ -452,7 +453,7 @@ static int start_sasl(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   return rc;
 }
 
-/* For a person: what a refusal mostly means, by what was shown. */
+/* For a person: what a refusal usually means, by what was sent. */
 static const char *what_it_means(const xm_nego *n, const char *condition) {
   bool denied = strcmp(condition, "not-authorized") == 0;
   xm_mech_kind kind = n->login.choice.mech->kind;
@@ -463,11 +464,11 @@ static const char *what_it_means(const xm_nego *n, const char *condition) {
   return denied && kind == XM_MECH_EXTERNAL ? "the certificate is not good for this account: " : "";
 }
 
-/* What is behind it if the password is right. */
+/* The likely reason, if the password is right. */
 static const char *hint_at_binding(const xm_nego *n) {
   if (n->login.choice.flag == 'y')
-    return ". (It was told that the login can't be bound to the channel. If it offers what it takes for that, somebody in "
-           "between has changed its offer; mechanisms without -PLUS in the option mechanisms make do without)";
+    return ". (It was told that the login isn't bound to the channel. If the server does offer that, somebody in between has "
+           "changed its offer. To log in without, name only mechanisms without -PLUS in the option mechanisms)";
   if (n->login.choice.flag == 'p' && n->o.bound && !n->login.challenged)
     return ". (This account has logged in bound to the channel before, so it isn't tried without. If the server can't do "
            "that any more, call xmpp.forget(), or name mechanisms without -PLUS in the option mechanisms)";
@@ -493,7 +494,7 @@ static int on_failure(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   return came_to(rc, XM_NEGO_WAIT);
 }
 
-/* The session, if it is in <success/>, is below. */
+/* For the session that SASL2's <success/> may have inside, see below. */
 static int on_success2(xm_nego *n, const xm_tape *t, xm_err *e);
 
 static int on_success(xm_nego *n, const xm_tape *t, xm_err *e) {
@@ -504,7 +505,8 @@ static int on_success(xm_nego *n, const xm_tape *t, xm_err *e) {
   return came_to(rc, XM_NEGO_RESTART);
 }
 
-/* The mechanism is done with, and more is wanted (XEP-0388 2.6.3): a second factor, a new hash. There is none of that here. */
+/* The mechanism is done, and the server wants more (XEP-0388 2.6.3): a second factor, a new hash. We have none of
+ * that. */
 static int on_continue(xm_nego *n, const xm_tape *t, xm_err *e) {
   uint32_t tasks = xm_tape_child(t, 0, XM_LOGIN_NS2, "tasks"), i;
   char names[200] = "";
@@ -527,7 +529,7 @@ static int on_sasl(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
 
 /* Resource binding (RFC 6120 7). */
 
-/* <iq><NAME xmlns=NS>, with an id of its own. What xm_out says, or XM_EFAIL. */
+/* Begins <iq><NAME xmlns=NS>, with a new id. What xm_out returns, or XM_EFAIL. */
 static int start_iq(xm_nego *n, xm_out *o, const char *name, const char *ns, xm_err *e) {
   int rc;
   if (xm_rnd_id(n->id) < 0)
@@ -549,7 +551,7 @@ static int send_bind(xm_nego *n, xm_buf *out, xm_err *e) {
   return wrote(rc, e);
 }
 
-/* RFC 3921 3, which RFC 6121 has done away with: a server that asks for it gives nobody a stanza before. */
+/* RFC 3921 3, which RFC 6121 has abolished: a server that asks for it delivers no stanza before. */
 static int send_session(xm_nego *n, xm_buf *out, xm_err *e) {
   xm_out o = xm_out_begin(out);
   int rc = start_iq(n, &o, "session", NS_SESSION, e);
@@ -559,7 +561,7 @@ static int send_session(xm_nego *n, xm_buf *out, xm_err *e) {
   return wrote(rc, e);
 }
 
-/* The server's spelling, as it is: it may prepare by older rules than ours. */
+/* Takes over the server's spelling as it is, since it may prepare by older rules than ours. */
 static void adopt(xm_jid *jid, const xm_jid_parts *p) {
   char *to = jid->str;
   jid->local_len = (unsigned short)p->local_len;
@@ -576,8 +578,8 @@ static void adopt(xm_jid *jid, const xm_jid_parts *p) {
   to[p->domain_len + 1 + p->resource_len] = '\0';
 }
 
-/* Same localpart and domainpart as asked for; the resourcepart is the server's to choose (RFC 6120 7.6, 7.7), and the
- * localpart, too, of who has logged in without a name. A server may write it as RFC 6122 does. */
+/* The same localpart and domainpart as asked for; the resourcepart is the server's to choose (RFC 6120 7.6, 7.7), and
+ * after an anonymous login the localpart, too. A server may write it as RFC 6122 does. */
 static bool is_ours(const xm_nego *n, const xm_jid_parts *p) {
   const xm_jid *jid = n->o.jid;
   bool anonymous = n->login.choice.mech->kind == XM_MECH_ANONYMOUS;
@@ -588,7 +590,7 @@ static bool is_ours(const xm_nego *n, const xm_jid_parts *p) {
          xm_jid_is(&bare, got, (size_t)(p->domain + p->domain_len - got));
 }
 
-/* The address that record `i` says, which must be ours; in full, if that is wanted. 0 or XM_EFAIL. */
+/* Reads the address in record `i`, which must be ours; `full`: with a resourcepart. 0 or XM_EFAIL. */
 static int read_own_jid(const xm_nego *n, const xm_tape *t, uint32_t i, bool full, xm_jid_parts *p, xm_err *e) {
   size_t len = 0;
   const char *s = i ? xm_tape_content(t, i, &len) : "", *reason = "";
@@ -658,7 +660,7 @@ static int bind_anew(xm_nego *n, xm_buf *out, xm_err *e) {
   return xm_err_set(e, XM_LAYER_BIND, "not-offered", false, "the server offers no resource binding after the login");
 }
 
-/* What else may come of stream management on a stream that is about to be resumed means nothing yet. */
+/* Other elements of stream management mean nothing yet on a stream that is about to be resumed. */
 static int on_resume(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   if (xm_tape_is(t, 0, NS_SM, "resumed")) return on_resumed(n, t, 0, e);
   if (xm_tape_is(t, 0, NS_SM, "r") || xm_tape_is(t, 0, NS_SM, "a")) return XM_NEGO_WAIT;
@@ -667,13 +669,13 @@ static int on_resume(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   return came_to(bind_anew(n, out, e), XM_NEGO_WAIT);
 }
 
-/* One that only has it for older clients says so. */
+/* A server that has it only for older clients marks it as optional. */
 static bool asks_for_session(const xm_tape *t) {
   uint32_t session = xm_tape_child(t, 0, NS_SESSION, "session");
   return session && !xm_tape_child(t, session, NULL, "optional");
 }
 
-/* The namespaces of what is offered: a server says what it likes, so not without end. */
+/* The namespaces of what is offered; not without limit, as a server may send what it likes. */
 int xm_nego_read_offers(const xm_tape *t, xm_buf *to) {
   uint32_t at = xm_tape_child(t, 0, NULL, NULL);
   unsigned left = XM_NEGO_OFFERS;
@@ -687,7 +689,7 @@ int xm_nego_read_offers(const xm_tape *t, xm_buf *to) {
   return XM_OK;
 }
 
-/* After the login, unless that had it inside: the old session, or a new one. */
+/* After a login that had no session inside: the old session, or a new one. */
 static int start_session(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
   bool resumes = n->o.previd && n->outcome == XM_NEGO_ANEW;
   if (xm_nego_read_offers(t, &n->offers) < 0) return xm_err_nomem(e);
@@ -708,7 +710,7 @@ static int iq_refused(const xm_tape *t, const char *what, xm_err *e) {
                     colon(text), text);
 }
 
-/* 1: the response to our iq, and it is a result; XM_EFAIL: something else. */
+/* 1: it is the response to our iq, and a result; XM_EFAIL: it is something else. */
 static int is_result(const xm_nego *n, const xm_tape *t, const char *what, xm_err *e) {
   const char *id = xm_tape_get(t, 0, "id", NULL), *type = xm_tape_get(t, 0, "type", NULL);
   if (!xm_tape_is(t, 0, XM_NS_CLIENT, "iq") || !id || strcmp(id, n->id) != 0 || !type) return unexpected(n, t, e);
@@ -728,7 +730,7 @@ static int on_session(xm_nego *n, const xm_tape *t, xm_err *e) {
 
 /* Inside of SASL2's <success/>. */
 
-/* A string of the server's; without memory it is as if there were none, and the session can't be resumed. */
+/* Copies a string of the server's; without memory it counts as absent, and the session can't be resumed. */
 static char *copy_of(const char *s) {
   return s ? strdup(s) : NULL;
 }
@@ -746,7 +748,7 @@ static int bind2_refused(const xm_tape *t, uint32_t i, xm_err *e) {
                     "the server refused to bind a resource with <%s/>%s%s", condition, colon(text), text);
 }
 
-/* What was not asked for is none: nobody knows which mechanism it is for. */
+/* A token that wasn't requested is ignored: it isn't known which mechanism it is for. */
 static void note_token(xm_nego *n, const xm_tape *t) {
   const char *mechanism = n->wish.by_token ? n->token.mechanism : n->wish.ask;
   if (!mechanism || n->wish.invalidate) return;
@@ -772,7 +774,7 @@ static int on_success2(xm_nego *n, const xm_tape *t, xm_err *e) {
   return XM_NEGO_WAIT;
 }
 
-/* Features follow, of which nothing is needed; a server that sends none has not done wrong. */
+/* The features that follow aren't needed; a server that sends none has done nothing wrong. */
 static int on_last(xm_nego *n, const xm_tape *t, xm_err *e) {
   n->state = XM_NEGO_DONE;
   if (!xm_tape_is(t, 0, XM_NS_STREAM, "features")) return XM_NEGO_READY_BEFORE;
@@ -801,12 +803,12 @@ static int on_features(xm_nego *n, const xm_tape *t, xm_buf *out, xm_err *e) {
 
 static int on_handshake(xm_nego *n, const xm_tape *t, xm_err *e) {
   if (!xm_tape_is(t, 0, XM_NS_COMPONENT, "handshake") || !n->proved) return unexpected(n, t, e);
-  memcpy(&n->jid, n->o.jid, offsetof(xm_jid, str) + xm_jid_len(n->o.jid) + 1); /* it may end at its NUL */
+  memcpy(&n->jid, n->o.jid, offsetof(xm_jid, str) + xm_jid_len(n->o.jid) + 1); /* its memory may end at its NUL */
   n->state = XM_NEGO_DONE;
   return XM_NEGO_READY;
 }
 
-/* Ahead (XEP-0305). */
+/* Sending ahead (XEP-0305). */
 
 static int log_in_ahead(xm_nego *n, xm_buf *out, xm_err *e) {
   xm_login_account account;
@@ -820,7 +822,7 @@ static int log_in_ahead(xm_nego *n, xm_buf *out, xm_err *e) {
   return rc < 0 ? rc : 1;
 }
 
-/* What would be said next, whatever the features say. 0: that isn't known. */
+/* What would be sent next, whatever the features say. 0: that isn't known. */
 static unsigned next_flight(const xm_nego *n) {
   if (n->o.component) return 0;
   if (n->authenticated) return XM_NEGO_AHEAD_SESSION;
@@ -840,7 +842,7 @@ int xm_nego_go_ahead(xm_nego *n, xm_buf *out, xm_err *e) {
   return rc;
 }
 
-/* Conditions of those who were told something too soon (RFC 6120 4.9.3), whatever name they have for it. */
+/* The conditions with which servers object to what was sent too early (RFC 6120 4.9.3): there is no agreed one. */
 static bool is_objection(const char *condition) {
   static const char *const conditions[] = {"bad-format",          "connection-timeout",  "internal-server-error",
                                            "invalid-namespace",   "invalid-xml",         "not-authorized",
@@ -866,14 +868,14 @@ static bool is_stanza(const xm_tape *t) {
   return strcmp(name, "message") == 0 || strcmp(name, "presence") == 0 || strcmp(name, "iq") == 0;
 }
 
-/* To an iq of ours, good or not. (A request may have the same id: theirs are theirs.) */
+/* Is it the response to an iq of ours, good or bad? (A request of the server's may have the same id.) */
 static bool is_answer(const xm_nego *n, const xm_tape *t) {
   const char *id = xm_tape_get(t, 0, "id", NULL), *type = xm_tape_get(t, 0, "type", NULL);
   if (!*n->id || !id || strcmp(id, n->id) != 0 || !xm_tape_is(t, 0, NULL, "iq")) return false;
   return !type || (strcmp(type, "get") != 0 && strcmp(type, "set") != 0);
 }
 
-/* To who has proved who it is, a server may give out what is for the session that it is about to have. */
+/* To a client that has logged in, a server may deliver what is for the session that it is about to have. */
 static bool is_early(const xm_nego *n, const xm_tape *t) {
   if (!n->authenticated || n->state == XM_NEGO_HEADER || n->state == XM_NEGO_LAST || n->state == XM_NEGO_DONE) return false;
   return is_stanza(t) && !is_answer(n, t);

@@ -1,4 +1,4 @@
-/* ns: the namespaces that more than one room speaks of. Rank 0. */
+/* ns: the namespaces that more than one module uses. Rank 0. */
 #ifndef XM_NS_H
 #define XM_NS_H
 

@@ -9,10 +9,10 @@
 #include "span.h"
 #include "utf8.h"
 
-/* What every name and every value goes through. */
+/* For the functions through which every name and every value passes. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* What a byte is, to text, to an attribute's value and to a name. */
+/* How a byte is treated in text, in an attribute's value and in a name. */
 enum { PLAIN = 0, MULTI = 1, FORBIDDEN = 2, IN_TEXT = 4, IN_VALUE = 8, NO_NAME = 16, NO_START = 32 };
 
 static unsigned char class_of[256];
@@ -41,7 +41,7 @@ static int refuse_character(xm_out *o, unsigned code) {
   return refuse(o, o->fault_room);
 }
 
-/* Bounds, each counted as xml counts it. */
+/* Bounds, each counted in the same way as the room xml does. */
 
 static int refuse_bound(xm_out *o, xm_bound which) {
   snprintf(o->fault_room, sizeof o->fault_room, "%s over the limit of %zu (the option %s)", xm_bounds_what(which),
@@ -89,12 +89,12 @@ static const char *entity(char c) {
   }
 }
 
-/* Copies up to the first byte that may want more than that, by its class; how many. */
+/* Copies up to the first byte that may need more than copying, by its class. Returns how many bytes were copied. */
 ALWAYS_INLINE size_t copy_plain(char *to, const char *s, size_t n) {
   return xm_span_copy(to, s, n, '&', '\'', '<', '>');
 }
 
-/* The character at `s` beyond ASCII; its bytes are counted in *used. */
+/* Checks the non-ASCII character at `s`; *used is its length in bytes. */
 static int check_multi(xm_out *o, const char *s, size_t n, size_t *used) {
   int len = xm_utf8_length(s, n);
   *used = len > 0 ? (size_t)len : 0;
@@ -102,7 +102,7 @@ static int check_multi(xm_out *o, const char *s, size_t n, size_t *used) {
   return xm_utf8_is_forbidden(s) ? refuse_character(o, 0xFFFEu + ((unsigned char)s[2] & 1)) : XM_OK;
 }
 
-/* The characters beyond ASCII that `s` begins with, in one piece. */
+/* Puts the non-ASCII characters with which `s` begins, all at once. */
 static int put_multi(xm_out *o, const char *s, size_t n, size_t *used) {
   size_t one;
   int rc = XM_OK;
@@ -111,7 +111,7 @@ static int put_multi(xm_out *o, const char *s, size_t n, size_t *used) {
   return rc == XM_OK ? xm_buf_put(o->buf, s, *used) : rc;
 }
 
-/* What copy_plain has stopped at. */
+/* Puts the character at which copy_plain has stopped. */
 static int put_special(xm_out *o, const char *s, size_t n, unsigned stop, size_t *used) {
   unsigned class = class_of[(unsigned char)*s];
   if (class & MULTI) return put_multi(o, s, n, used);
@@ -136,7 +136,7 @@ static int put_escaped(xm_out *o, const char *s, size_t n, unsigned stop) {
   return rc;
 }
 
-/* In a name: only whether it is UTF-8. */
+/* For names: checks only that it is UTF-8. */
 static int check_wide(xm_out *o, const char *s, size_t n) {
   size_t i, used = 1;
   int rc = XM_OK;
@@ -148,7 +148,7 @@ static int check_wide(xm_out *o, const char *s, size_t n) {
   return rc;
 }
 
-/* Any name, and what is none. */
+/* The full check of a name. */
 static __attribute__((noinline)) int check_name(xm_out *o, const char *name, size_t n) {
   unsigned any = 0;
   size_t i;
@@ -158,15 +158,15 @@ static __attribute__((noinline)) int check_name(xm_out *o, const char *name, siz
   return any & MULTI ? check_wide(o, name, n) : XM_OK;
 }
 
-/* Eight bytes at once: are they all from a to z? (One beyond ASCII is none, and then it doesn't matter what is carried from it
- * to its neighbour.) */
+/* Are these eight bytes all letters from a to z? (A byte beyond ASCII makes the answer no, so it doesn't matter what is
+ * carried from it to the next one.) */
 static inline bool are_letters(uint64_t eight) {
   const uint64_t ones = UINT64_MAX / 255, highs = ones << 7;
   return ((eight + ones * (0x80 - 'a')) & ~(eight + ones * (0x7F - 'z')) & highs) == highs;
 }
 
-/* Most names are short. Of four to eight bytes the first four and the last four are all; of one to three the first, the middle
- * one and the last. */
+/* Most names are short. A name of four to eight bytes is covered by its first four and its last four bytes, which may
+ * overlap; one of one to three bytes by its first, its middle and its last one. */
 enum { HALF = 4 };
 
 static inline void copy_short(char *to, const char *name, size_t n) {
@@ -180,7 +180,7 @@ static inline void copy_short(char *to, const char *name, size_t n) {
   }
 }
 
-/* What is told at a glance: only true if it is one. */
+/* A quick check. True: it is a valid name in ASCII. False: check_name has to decide. */
 static inline bool is_plain_name(const char *name, size_t n) {
   const unsigned char *u = (const unsigned char *)name;
   uint32_t first, last;
@@ -190,7 +190,7 @@ static inline bool is_plain_name(const char *name, size_t n) {
   return are_letters(first | (uint64_t)last << 32);
 }
 
-/* The name goes to `to`, where there is room for it. */
+/* Copies the name to `to`, where there is room for it, and checks it. */
 ALWAYS_INLINE int copy_name(xm_out *o, char *to, const char *name, size_t n) {
   if (n - 1 >= 2 * HALF) {
     memcpy(to, name, n);
@@ -207,7 +207,7 @@ static int put_name(xm_out *o, const char *name, size_t n) {
   return rc;
 }
 
-/* The '>' of a start tag goes to the end of the buffer, where there is room for it. */
+/* Ends the start tag by a '>' at the end of the buffer, which must have room for it. */
 static inline int end_tag_here(xm_out *o) {
   o->buf->data[o->buf->last++] = '>';
   o->in_tag = false;
@@ -249,7 +249,7 @@ static int put_value(xm_out *o, const char *value, size_t n) {
   return rc == XM_OK ? xm_buf_putc(o->buf, '\'') : rc;
 }
 
-/* ` name='value'` in one piece, as far as the value can be copied as it is. */
+/* Puts ` name='value'` at once, as far as the value needs no escaping. */
 static inline int put_plain_attr(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
   char *to = xm_buf_reserve(o->buf, n + value_len + sizeof " =''");
   size_t plain;
@@ -271,7 +271,8 @@ static bool equals(const char *s, size_t n, const char *what) {
   return strlen(what) == n && memcmp(s, what, n) == 0;
 }
 
-/* {uri}local: xmlns:nsN='uri' nsN:local='value'. The namespace of xml: has its prefix by birth. */
+/* {uri}local becomes xmlns:nsN='uri' nsN:local='value'. The XML namespace needs no declaration: its prefix is always
+ * xml. */
 static int put_clark(xm_out *o, const char *name, size_t n, const char *value, size_t value_len) {
   const char *brace = xm_memrchr(name, '}', n), *uri = name + 1, *local;
   char prefix[16] = "xml";
@@ -367,7 +368,7 @@ int xm_out_end(xm_out *o, const char *name) {
   return xm_out_close(o, name, strlen(name));
 }
 
-/* Such an element came with the prefix it has by birth: no declaration leads to that namespace. */
+/* The XML namespace can't be declared as the default, so an element in it must be written with the prefix xml. */
 static bool has_xml_prefix(const xm_tape *t, const xm_tape_rec *r) {
   return equals(xm_tape_str(t, r->text), r->text_len, XM_NS_XML);
 }

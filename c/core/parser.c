@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where expat has reparse deferral it also has this. Distributions have brought it to versions that had none (Debian to its
- * 2.5.0, from deb12u2 on), so no version macro can tell. */
+/* Every expat with reparse deferral has this function. Distributions have backported it (Debian to its 2.5.0, from
+ * deb12u2 on), so no version macro can tell. */
 extern XML_Bool XML_SetReparseDeferralEnabled(XML_Parser, XML_Bool) __attribute__((weak));
 
-/* The positions of 2.9 and later have 64 bits everywhere; the older ones have a long's. */
+/* Positions have 64 bits everywhere in expat 2.9 and later, and are a long in older versions. */
 #if XML_MAJOR_VERSION > 2 || XML_MINOR_VERSION >= 9
 #define token_begin XML_GetCurrentByteIndex64
 #define token_length XML_GetCurrentByteCount64
@@ -24,16 +24,17 @@ typedef int offset_type, size_type;
 
 enum {
   READ = 16 * 1024,
-  SHORT = 4 * 1024, /* bytes of a tag that may be parsed again with each byte that comes */
-  CONTEXT = 1024,   /* bytes behind it that expat keeps in its buffer */
+  SHORT = 4 * 1024, /* up to so many bytes of a tag may be parsed again with each byte that comes */
+  CONTEXT = 1024,   /* bytes already parsed that expat keeps in its buffer */
 };
 
-/* expat's memory. It is counted by the parser at work: the functions that expat takes know no other way to tell which. What it takes
- * while it is `secret` is wiped before it is given back, and so is what that is moved to. */
+/* expat's memory. It is counted for the parser in `at_work`: the allocation functions that expat takes get no argument
+ * that would tell which parser calls. What is allocated while the parser is `secret` is wiped before it is freed, also
+ * when it was moved since. */
 
 static _Thread_local xm_parser *at_work;
 
-/* In front of each piece; as large as what malloc aligns for. */
+/* A header in front of each block, padded to malloc's alignment. */
 typedef union head {
   struct {
     size_t n;
@@ -47,7 +48,7 @@ static void let_go(head *h) {
   free(h);
 }
 
-/* As realloc; of a secret nothing stays behind. */
+/* As realloc, but wipes the old place of a secret. */
 static head *move(head *h, size_t all) {
   head *moved;
   if (!h->is.secret) return realloc(h, all);
@@ -86,7 +87,8 @@ static void on_free(void *p) {
   let_go(h);
 }
 
-/* With the header read, if there is one, so silently. NULL: no memory. */
+/* A new expat that has read the header, if there is one: no handlers are set yet, so none is called. NULL: no
+ * memory. */
 static XML_Parser make(const xm_buf *header) {
   static const XML_Memory_Handling_Suite suite = {on_malloc, on_realloc, on_free};
   static const char sep[] = {XM_PARSER_SEP, '\0'};
@@ -97,7 +99,7 @@ static XML_Parser make(const xm_buf *header) {
   return NULL;
 }
 
-/* Making a new one while the old one is there. The memory of both is counted apart. */
+/* Makes a new expat while the old one still exists. Their memory is counted separately. */
 static XML_Parser make_another(xm_parser *p, const xm_buf *header, size_t *memory) {
   size_t before = p->memory;
   XML_Parser expat;
@@ -139,7 +141,7 @@ size_t xm_parser_spare(const xm_parser *p) {
   return p->memory > needed ? p->memory - needed : 0;
 }
 
-/* Bytes. */
+/* Input. */
 
 static char *room_for(xm_parser *p, size_t n) {
   char *room;
@@ -169,7 +171,7 @@ void xm_parser_trim(xm_parser *p) {
   memmove(room, room + i, p->filled);
 }
 
-/* The end of what was filled in last, and before it, in one piece, whatever expat hasn't done with. */
+/* The last `n` bytes in the buffer: what was filled in last, and right before it whatever expat hasn't consumed. */
 static const char *last_bytes(const xm_parser *p, size_t n) {
   return p->room + p->last - n;
 }
@@ -183,7 +185,7 @@ static int fill_unread(xm_parser *p, const xm_buf *from) {
   return XM_OK;
 }
 
-/* The old parser's unread bytes are told to the new one. */
+/* Frees the old parser; its unread bytes count as not yet given, since the new one gets them. */
 static void replace(xm_parser *p, XML_Parser expat, size_t memory, size_t unread, const xm_buf *header) {
   xm_parser_free(p);
   put_to_work(p, expat, memory);
@@ -208,8 +210,8 @@ int xm_parser_renew(xm_parser *p, const xm_buf *header) {
   return rc;
 }
 
-/* A tag that goes on for long, byte by byte as it grows: has it come to its end? A '>' between quotes isn't one. What is no tag
- * is left to expat, which has no reason to wait for much of it. */
+/* Searches a long unfinished tag or reference for its end, each byte once as it comes. A '>' between quotes isn't an
+ * end. Any other token is left to expat, which doesn't wait long for the end of one. */
 static bool look_on(xm_parser *p, const char *s, size_t n) {
   if (*s != '<' && *s != '&') return true;
   for (; !p->look.closed && p->look.seen < n; p->look.seen++) {
@@ -221,7 +223,7 @@ static bool look_on(xm_parser *p, const char *s, size_t n) {
   return p->look.closed;
 }
 
-/* Only what expat has seen and left is sure to be the beginning of one token. */
+/* The bytes that expat was given and didn't consume are certainly the beginning of one token. */
 static bool is_long(const xm_parser *p) {
   return p->fed - p->used > SHORT;
 }
@@ -248,7 +250,8 @@ bool xm_parser_is_idle(xm_parser *p) {
   return !p->filled || (p->filled < p->piece && !may_be_complete(p));
 }
 
-/* Where expat is. -1: it doesn't know. A step is within its buffer, which has less than 2 GiB. */
+/* Advances `used` to expat's position. -1: expat doesn't know it. A step stays within expat's buffer, which is smaller
+ * than 2 GiB, so 32 bits are enough. */
 static void note_position(xm_parser *p) {
   int64_t at = token_begin(p->expat);
   uint32_t step = (uint32_t)at - p->index;

@@ -1,15 +1,16 @@
-/* parser: expat, with what it lacks: positions that don't wrap, a bound on its memory, names that are forgotten again, and a
- * price for bytes that drip which doesn't grow with what has come before. Rank 1: knows err, buf. Called by xml alone, which
- * sets the handlers and knows what the bytes mean.
+/* parser: expat, with what it lacks: positions that don't wrap, a bound on its memory, names that are forgotten again,
+ * and a cost for bytes that arrive one by one which doesn't grow with the number of those that came before. Rank 1:
+ * knows err, buf. Called by xml alone, which sets the handlers and knows what the bytes mean.
  *
- * expat starts over with a token that isn't complete each time it is given more of it. The newer ones put such tries off by
- * themselves (reparse deferral), which makes stanzas late; xm_parser_try overrules that. So that neither costs a peer's victim
- * the square of what it drips, an unfinished tag of more than a few KiB is looked through here, each byte once, for its end,
- * and expat is given the bytes when that has come, or when there is no more room for them. */
+ * expat starts over with an incomplete token each time it is given more of it. Newer versions put such attempts off by
+ * themselves (reparse deferral), which makes stanzas late; xm_parser_try overrules that. In neither case may a peer
+ * that sends byte by byte cause work that grows with the square of what it sends: so an unfinished tag of more than a
+ * few KiB is searched for its end here, looking at each byte once, and expat is given the bytes when the end has come,
+ * or when there is no room for more of them. */
 #ifndef XM_PARSER_H
 #define XM_PARSER_H
 
-#include <expat.h> /* for xml as well, whose handlers speak its language */
+#include <expat.h> /* for xml as well, whose handlers have expat's signatures */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,73 +22,75 @@ typedef struct xm_parser {
   XML_Parser expat;
   void (*set_handlers)(XML_Parser expat, void *arg);
   void *arg;
-  size_t memory;    /* bytes that expat has allocated; of these, what a fresh one needs */
+  size_t memory;    /* bytes that expat has allocated; `base`: what it had allocated when it was new */
   size_t base;
-  size_t most;      /* that it may allocate */
-  bool full;        /* it wanted more, and was given none: that is its XML_ERROR_NO_MEMORY */
-  bool secret;      /* what it allocates is wiped when it is given back */
+  size_t most;      /* and the most that it may allocate */
+  bool full;        /* it asked for more than that and was refused, which it reports as XML_ERROR_NO_MEMORY */
+  bool secret;      /* what it allocates from now on is wiped when it is freed */
   size_t piece;     /* how many bytes the caller is given room for */
-  size_t token;     /* bytes of an unfinished tag that may be held back for its end */
-  const char *room; /* where the caller puts bytes: expat's own buffer. What it hasn't taken in yet lies before them */
-  size_t last;      /* how many are there */
-  size_t filled;    /* of these, how many expat hasn't been told of */
-  uint64_t fed;     /* told, since the stream began */
-  uint64_t used;    /* of these, the ones before the token at hand */
-  uint32_t index;   /* where expat said that it was, the lower half: a long wraps on some machines, so only steps count */
-  bool paused;      /* at an event, inside the bytes that were told */
-  bool untried;     /* bytes came since deferral was last overruled */
+  size_t token;     /* bytes of an unfinished tag that may be held back until its end has come */
+  const char *room; /* where the caller puts bytes: expat's own buffer. Bytes that expat has not consumed yet lie in
+                       front of it */
+  size_t last;      /* bytes that are in it; */
+  size_t filled;    /* of these, the ones that expat hasn't been given yet */
+  uint64_t fed;     /* bytes given to expat since the stream began; */
+  uint64_t used;    /* of these, the ones before the current token */
+  uint32_t index;   /* expat's last position, its lower 32 bits: a long may wrap, so only differences are used */
+  bool paused;      /* expat is suspended at an event; bytes that it was given may lie behind it */
+  bool untried;     /* bytes were given since deferral was last overruled */
   struct {
-    uint64_t token; /* which: where it begins */
-    size_t seen;    /* bytes of it that have been looked at */
-    char quote;     /* the one that is open there; 0: none */
+    uint64_t token; /* the token that is searched: where it begins */
+    size_t seen;    /* bytes of it that were searched */
+    char quote;     /* the quote that is open at that point; 0: none */
     bool closed;
   } look;
 } xm_parser;
 
-/* XM_OK or XM_ENOMEM. The handlers are set by a function, as there is a new expat now and then. */
+/* XM_OK or XM_ENOMEM. The handlers are set by a function, as the expat parser is replaced now and then. */
 int xm_parser_init(xm_parser *p, void (*set_handlers)(XML_Parser expat, void *arg), void *arg);
 void xm_parser_free(xm_parser *p);
-/* A new expat in place of the old one, which is given back with every name and namespace that it has kept. What is unread is
- * kept. `header`: the start tag that the new one has already read; NULL: a new stream begins. XM_OK; XM_ENOMEM: nothing has
- * changed. */
+/* Replaces the expat parser by a new one; the old one is freed with every name and namespace that it has stored. Unread
+ * bytes are kept. `header`: the start tag of the stream, which the new one reads first, without calling handlers; NULL:
+ * a new stream begins. XM_OK; XM_ENOMEM: nothing has changed. */
 int xm_parser_renew(xm_parser *p, const xm_buf *header);
-/* Bytes of memory beyond a fresh one's. */
+/* Bytes of memory that a new parser would not need. */
 size_t xm_parser_spare(const xm_parser *p);
 
-/* Room for at least 1 byte, at most `piece`. NULL: no memory. */
+/* Where to put bytes: room for at least 1, at most `piece`. NULL: no memory. */
 char *xm_parser_space(xm_parser *p, size_t *n);
 void xm_parser_fill(xm_parser *p, size_t n);
-/* Between stanzas: `n` bytes of the stream that somebody else has read. */
+/* Between stanzas: notes that `n` bytes of the stream were read without expat. */
 static inline void xm_parser_pass(xm_parser *p, size_t n) {
   p->fed += n;
   p->used += n;
 }
-/* Before expat has been told anything: white space in front of what was filled in is gone. */
+/* Before expat was given anything: drops white space from the front of what was filled in. */
 void xm_parser_trim(xm_parser *p);
-/* Is there nothing to parse, or nothing that could come to anything? */
+/* Is there nothing to parse, or nothing that could complete a token? */
 bool xm_parser_is_idle(xm_parser *p);
-/* Parses what was filled in, or goes on behind the event. The handlers are called. */
+/* Parses what was filled in, or resumes behind the event at which it paused. Calls the handlers. */
 enum XML_Status xm_parser_go(xm_parser *p);
-/* Makes expat look at what it has put off, if that can be complete. */
+/* Has expat put off an attempt which may succeed now? Then xm_parser_try makes it try. */
 bool xm_parser_has_untried(xm_parser *p);
 enum XML_Status xm_parser_try(xm_parser *p);
 
-/* In a handler: where the token begins, and how long it is. */
+/* To be called in a handler: where the token begins, and how long it is. */
 uint64_t xm_parser_begin(xm_parser *p);
 size_t xm_parser_length(const xm_parser *p);
-/* Bytes told of the token that isn't complete, and filled in. */
+/* Bytes of the incomplete token that expat was given, and bytes that were filled in behind them. */
 static inline size_t xm_parser_pending(const xm_parser *p) { return (size_t)(p->fed - p->used) + p->filled; }
-/* Is that a comment, a processing instruction or a declaration, too long to be waited for? */
+/* Is the incomplete token a comment, a processing instruction or a declaration, and too long to wait for its end? */
 bool xm_parser_is_declaration(const xm_parser *p);
-/* Bytes that were filled in and lie behind the event that is out. */
+/* Bytes that were filled in and lie behind the current event. */
 size_t xm_parser_unread(const xm_parser *p);
-/* The text of the token, in a handler: 0, or XM_ENOMEM; nothing where this expat can't tell. */
+/* To be called in a handler: appends the token's own text. 0, or XM_ENOMEM; appends nothing if this expat doesn't keep
+ * it. */
 int xm_parser_copy_token(const xm_parser *p, xm_buf *to);
 
-/* Would a parser take it as a name without a colon (NCName)? XM_OK, XM_EINVAL, XM_ENOMEM. */
+/* Would a parser accept it as a name without a colon (NCName)? XM_OK, XM_EINVAL, XM_ENOMEM. */
 int xm_parser_check_name(const char *s, size_t n);
 
-/* Between namespace and local name in what expat hands out: a byte that UTF-8 doesn't have. */
+/* Separates namespace and local name in the names that expat reports: a byte that never occurs in UTF-8. */
 #define XM_PARSER_SEP '\xFF'
 
 #endif

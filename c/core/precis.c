@@ -17,31 +17,33 @@ enum {
                   UC_CATEGORY_MASK_Lm | UC_CATEGORY_MASK_Mn | UC_CATEGORY_MASK_Mc,
   FREE_ONLY = UC_CATEGORY_MASK_Lt | UC_CATEGORY_MASK_Nl | UC_CATEGORY_MASK_No | UC_CATEGORY_MASK_Me |
               UC_CATEGORY_MASK_Zs | UC_CATEGORY_MASK_S | UC_CATEGORY_MASK_P,
-  SHRINK = 4, /* no profile makes four bytes one: the worst is seven to two, a fullwidth letter and two accents */
-  SPREAD = 3, /* how many code points NFC makes of one at most, U+FB2C being one of them */
-  ROUNDS = 4, /* of applying the rules until nothing changes (RFC 8264 7) */
+  SHRINK = 4, /* no profile shrinks four bytes to one: the worst case is seven to two, a fullwidth letter and two
+                 accents */
+  SPREAD = 3, /* the most code points that NFC makes of one, as of U+FB2C */
+  ROUNDS = 4, /* the rules are applied at most so often until nothing changes any more (RFC 8264 7) */
   NFKC_OF_ONE = 32,
   STACK_DEPTH = 4096, /* more than libunistring's frames need */
 };
 
-/* What a code point is worth (RFC 8264 8): nothing, good for free text only, up to its neighbours, good for both. */
+/* What a code point is (RFC 8264 8): disallowed, allowed in FreeformClass only, allowed depending on its neighbours,
+ * allowed in both classes. */
 typedef enum property { DISALLOWED, FREE, CONTEXT, VALID } property;
 
 typedef struct profile {
   uint32_t (*map)(uint32_t c); /* width or additional mapping */
-  bool lower;                  /* then the case mapping */
+  bool lower;                  /* whether case is mapped after that */
   bool identifier;             /* IdentifierClass, else FreeformClass */
   bool bidi;
-  unsigned char lowest; /* what is ASCII from here to '~' is allowed and stays, but for its case */
+  unsigned char lowest; /* ASCII from this character to '~' is allowed and stays as it is, except for case */
 } profile;
 
-/* A string between its rounds. The three arrays are pieces of one block. */
+/* A string between two rounds. The three arrays are parts of one block. */
 typedef struct work {
   uint32_t *was, *mapped, *now;
   size_t was_len, mapped_len, now_len, cap;
 } work;
 
-/* Which characters occur somewhere: asked by the rules that look at the whole string. */
+/* Which characters occur anywhere, for the contextual rules that look at the whole string. */
 typedef struct survey {
   bool kana_or_han, arabic_digit, extended_digit;
 } survey;
@@ -94,7 +96,8 @@ static property derive(uint32_t c) {
   if (is_old_jamo(c) || uc_is_property_default_ignorable_code_point(c)) return DISALLOWED;
   if (has_compat(c)) return FREE;
   if (category & LETTER_DIGITS) return VALID;
-  return category & FREE_ONLY ? FREE : DISALLOWED; /* so are controls, noncharacters and what is not assigned */
+  return category & FREE_ONLY ? FREE : DISALLOWED; /* controls, noncharacters and unassigned characters are
+                                                      disallowed, too */
 }
 
 static bool is_script(uint32_t c, const char *name) {
@@ -113,7 +116,7 @@ static survey look_over(const uint32_t *s, size_t n) {
   return seen;
 }
 
-/* Does the non-joiner at `i` part two letters that would else be joined (RFC 5892 A.1)? */
+/* Does the non-joiner at `i` separate two letters that would otherwise be joined (RFC 5892 A.1)? */
 static bool parts_joined(const uint32_t *s, size_t n, size_t i) {
   size_t left = i, right = i + 1;
   int before, after;
@@ -152,8 +155,8 @@ static int check_class(const uint32_t *s, size_t n, bool identifier, xm_precis_f
   return XM_OK;
 }
 
-/* RFC 5893 2, which asks nothing of a string without right-to-left characters. One that has them must begin with one:
- * conditions 5 and 6 let no left-to-right label have any. */
+/* RFC 5893 2, which requires nothing of a string without right-to-left characters. One that has any must begin with
+ * one, since conditions 5 and 6 allow none in a left-to-right label. */
 static bool obeys_bidi(const uint32_t *s, size_t n) {
   enum {
     RTL = 1 << UC_BIDI_R | 1 << UC_BIDI_AL,
@@ -184,13 +187,13 @@ static uint32_t map_space(uint32_t c) {
   return uc_is_general_category_withtable(c, UC_CATEGORY_MASK_Zs) ? ' ' : c;
 }
 
-/* Maps was -> mapped. Lower case is taken by the code point, so that a sigma's place in its word does not matter. */
+/* Maps was -> mapped. Lower case is mapped code point by code point, so a sigma's place in its word does not matter. */
 static int map_all(work *w, const profile *p) {
   size_t i;
   w->mapped_len = 0;
   for (i = 0; i < w->was_len; i++) {
     uint32_t c = p->map(w->was[i]);
-    bool longer = p->lower && c == 0x0130; /* SpecialCasing's one lower case of two code points */
+    bool longer = p->lower && c == 0x0130; /* the only character whose lower case has two code points (SpecialCasing) */
     if (w->cap - w->mapped_len < 2) return XM_ELIMIT;
     w->mapped[w->mapped_len++] = longer ? 'i' : p->lower ? uc_tolower(c) : c;
     if (longer) w->mapped[w->mapped_len++] = 0x0307;
@@ -198,13 +201,13 @@ static int map_all(work *w, const profile *p) {
   return XM_OK;
 }
 
-/* mapped -> now. The library answers with another block than ours only if ours were too small, which it is not. */
+/* mapped -> now. The library would return a block of its own only if ours were too small, which it is not. */
 static int compose(work *w) {
   w->now_len = w->cap;
   return u32_normalize(UNINORM_NFC, w->mapped, w->mapped_len, w->now, &w->now_len) == w->now ? XM_OK : XM_ENOMEM;
 }
 
-/* Applies the mappings until `now` is what they make of itself. */
+/* Applies the mappings until they change nothing more; the result is in `now`. */
 static int settle(work *w, const profile *p, xm_precis_fault *fault) {
   int round, rc;
   for (round = 0; round < ROUNDS; round++) {
@@ -237,7 +240,7 @@ static int judge(const work *w, const profile *p, xm_precis_fault *fault) {
   return rc;
 }
 
-/* The library's frames, just left, have held characters of what may be a password. */
+/* Wipes the stack below: libunistring's frames there have held characters of what may be a password. */
 __attribute__((noinline)) static void scrub_stack(void) {
   char frames[STACK_DEPTH];
   xm_wipe(frames, sizeof frames);

@@ -12,8 +12,8 @@ static unsigned lasting(const xm_retry_policy *p) {
   return p->max < XM_RETRY_LASTS ? XM_RETRY_LASTS : p->max > XM_RETRY_LASTED ? XM_RETRY_LASTED : p->max;
 }
 
-/* A session is over: had it lasted? One that has lets everything begin anew: a login alone proves nothing, since a server may
- * log us in and end it, again and again. */
+/* A session is over: was it stable? A stable one resets all counters. A login alone doesn't, since a server may log us
+ * in and end the session again and again. */
 static bool note_session(xm_retry *r, const xm_retry_policy *p, const xm_retry_end *e) {
   bool alike = e->why->layer == XM_LAYER_STREAM && strcmp(r->condition, e->why->condition) == 0;
   bool lasted = e->now - r->ready_at >= lasting(p);
@@ -29,11 +29,13 @@ static bool note_session(xm_retry *r, const xm_retry_policy *p, const xm_retry_e
 
 static bool is_conflict(const xm_err *e) { return strcmp(e->condition, "conflict") == 0; }
 
-/* May it be otherwise the next time? At the first connect only what says so of itself: somebody is there to read why. Later the
- * machine may be behind a captive portal, or the certificate be renewed tomorrow. */
+/* May it be different the next time? For the first connection only errors that say so themselves count, since somebody
+ * is there to read what went wrong. Later the machine may be behind a captive portal, or the certificate may be renewed
+ * tomorrow. */
 static bool is_passing(const xm_retry *r, const xm_retry_end *e) {
   if (e->why->retry || e->blamed) return true;
-  if (is_conflict(e->why)) return e->stage != XM_RETRY_READY && r->ghost; /* with ourselves: 4.9.3.3 */
+  if (is_conflict(e->why)) return e->stage != XM_RETRY_READY && r->ghost; /* a conflict with our own old session (RFC
+                                                                             6120 4.9.3.3) */
   switch (e->why->layer) {
     case XM_LAYER_DNS:
     case XM_LAYER_TLS: return true;
@@ -51,7 +53,7 @@ static bool may_connect_again(const xm_retry *r, const xm_retry_policy *p, const
   return p->any || (p->resume && e->resumable);
 }
 
-/* Full jitter: a thousand clients of a server that has restarted don't come all at once. */
+/* Full jitter, so that a thousand clients of a server that has restarted don't come back all at once. */
 static unsigned backoff(const xm_retry *r, const xm_retry_policy *p, const xm_retry_end *e) {
   uint64_t most = (uint64_t)p->min << (r->attempts < 20 ? r->attempts : 20);
   if (most > p->max) most = p->max;

@@ -11,9 +11,10 @@
 #include "has.h"
 
 #if XM_HAS_GETENTROPY
-enum { AT_ONCE = 256 }; /* bytes that getentropy gives in a call, all or none of them */
+enum { AT_ONCE = 256 }; /* bytes that one call of getentropy gives at most */
 
-/* Does the kernel give them? Not where it is older than the call, or where a sandbox forbids it. */
+/* Fills the bytes if the kernel can; false where it is older than the system call, or where a sandbox forbids the
+ * call. */
 static bool ask_kernel(unsigned char *p, size_t n) {
   for (; n > AT_ONCE; p += AT_ONCE, n -= AT_ONCE)
     if (getentropy(p, AT_ONCE) != 0) return false;
@@ -26,7 +27,8 @@ static bool ask_kernel(unsigned char *p, size_t n) {
 }
 #endif
 
-/* OpenSSL's generator, which begins by asking the kernel, too, takes eight million instructions for that. */
+/* The kernel is asked first, because OpenSSL's generator, which seeds itself from the kernel too, takes eight million
+ * instructions to start. */
 int xm_rnd_bytes(void *p, size_t n) {
   return ask_kernel(p, n) || RAND_bytes(p, (int)n) == 1 ? XM_OK : XM_EFAIL;
 }
@@ -46,7 +48,7 @@ int xm_rnd_id(char id[XM_RND_ID + 1]) {
   return XM_OK;
 }
 
-/* How often this process has come out of a fork. Until that can be counted, no supply is used. */
+/* How many forks lie between this process and the first one. Where they can't be counted, no supply is used. */
 static volatile unsigned forks;
 static bool counted;
 

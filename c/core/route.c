@@ -5,14 +5,14 @@
 
 #include "rnd.h"
 
-/* Who is found by an id and addresses. Its strings lie behind it in the same piece of memory. */
+/* What is found by an id and addresses. Its strings lie behind it in the same block of memory. */
 typedef struct node {
   xm_node in;
   size_t len;
   const char *id;
 } node;
 
-/* How T, the address that was asked, stands to our own. */
+/* What the address that a request went to is, compared to our own. */
 typedef enum asked { ASKED_NONE, ASKED_BARE, ASKED_FULL, ASKED_DOMAIN, ASKED_OTHER } asked;
 
 struct xm_pending {
@@ -21,17 +21,16 @@ struct xm_pending {
   asked asked;
   const char *name;     /* the element's */
   xm_spelled to;        /* absent: nobody */
-  xm_spelled sent_from; /* not asked for: nobody */
+  xm_spelled sent_from; /* absent: nobody */
 };
 
-/* Equal ones (the same words from the same asker to the same address of ours) are a ring, oldest first; the oldest of
- * them is in the table. */
+/* Questions with equal from, to and id form a ring, oldest first; the oldest of them is in the table. */
 struct xm_question {
   node node;
   xm_question *older, *newer; /* round the ring */
   const char *from, *to;
   unsigned held;
-  bool answered; /* and no longer in the ring */
+  bool answered; /* then it is no longer in the ring or table */
 };
 
 struct xm_route {
@@ -40,7 +39,7 @@ struct xm_route {
   size_t self_len, bare_len, domain_at, domain_len;
   xm_table pending, questions;
   uint64_t seed;
-  size_t from_others; /* of those pending, the ones with a sent_from */
+  size_t from_others; /* how many pending requests have a sent_from */
 };
 
 /* The first node with this hash and id, or the next one after `from`. */
@@ -64,7 +63,7 @@ static uint64_t mix_address(uint64_t h, const char *s) {
   return xm_spelled_mix(h, &a);
 }
 
-/* NULL for an address that has no part in it. */
+/* The hash of an id and two addresses; NULL: leave that address out. */
 static uint64_t hash_of(const xm_route *r, const char *id, size_t n, const char *own, const char *asker) {
   uint64_t h = xm_mix(r->seed, id, n);
   h = mix_address(h, own);
@@ -92,7 +91,7 @@ xm_route *xm_route_new(const char *ns) {
 
 int xm_route_set_self(xm_route *r, const xm_jid *bound) {
   const char *reason;
-  xm_jid prepared; /* the server may spell it otherwise */
+  xm_jid prepared; /* the server may have spelt it differently */
   int rc = xm_jid_parse(&prepared, bound->str, xm_jid_len(bound), &reason);
   const xm_jid *self = rc == XM_OK ? &prepared : bound;
   char *s = rc == XM_ENOMEM ? NULL : copy(self->str, xm_jid_len(self));
@@ -109,7 +108,8 @@ int xm_route_set_self(xm_route *r, const xm_jid *bound) {
 /* Responses. */
 
 static asked classify_as(const xm_route *r, const char *to) {
-  if (is_bare(r, to)) return ASKED_BARE; /* a component's bare, full and domain are one: absent is right for all */
+  if (is_bare(r, to)) return ASKED_BARE; /* for a component, bare JID, full JID and domain are the same: an absent
+                                            `from` is right in each case */
   if (is_full(r, to)) return ASKED_FULL;
   return is_domain(r, to) ? ASKED_DOMAIN : ASKED_OTHER;
 }
@@ -185,7 +185,7 @@ static bool answers(const xm_route *r, const xm_pending *p, const xm_tape *t) {
          (!p->sent_from.s || (to && xm_spelled_is(&p->sent_from, to)));
 }
 
-/* Who waits for that id at that address of ours. */
+/* The request with this id that was sent from this address of ours. */
 static xm_pending *find_pending(const xm_route *r, const char *id, size_t len, const char *own) {
   return (xm_pending *)find(&r->pending, NULL, hash_of(r, id, len, own, NULL), id, len);
 }
@@ -227,7 +227,7 @@ static bool same_or_absent(const char *a, const char *b) {
   return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-/* The oldest of just these words; NULL: there is none. */
+/* The oldest question with exactly this from, to and id; NULL: none. */
 static xm_question *find_equal(const xm_route *r, uint64_t hash, const char *from, const char *to, const char *id) {
   node *n = NULL;
   while ((n = find(&r->questions, n, hash, id, strlen(id)))) {
@@ -237,7 +237,7 @@ static xm_question *find_equal(const xm_route *r, uint64_t hash, const char *fro
   return NULL;
 }
 
-/* Into the ring of its equals, as the newest of them, or into the table. */
+/* Puts it into the ring of its equals, as the newest of them, or else into the table. */
 static int put_question(xm_route *r, xm_question *q) {
   xm_question *oldest = find_equal(r, q->node.in.hash, q->from, q->to, q->node.id);
   q->older = q->newer = q;
@@ -301,7 +301,7 @@ static bool is_or_nobody(const xm_spelled *a, const char *arrived) {
   return a->s && arrived ? xm_spelled_is(a, arrived) : !a->s && !arrived;
 }
 
-/* The oldest that came from `to` to `own` with this id; NULL: none. */
+/* The oldest question that came from `to` to `own` with this id; NULL: none. */
 static xm_question *find_asked(const xm_route *r, uint64_t hash, const xm_route_request *answer) {
   node *n = find(&r->questions, NULL, hash, answer->id, answer->id_len);
   xm_jid room[4];

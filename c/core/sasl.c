@@ -9,7 +9,7 @@
 
 enum { MAX_PASSWORD = 1 << 20 }; /* bytes; no server stores a longer one, and OpenSSL counts in int */
 
-/* What a mechanism does. `state` is its own, made by `make` (NULL: failed, `e` set); the rest as in sasl.h. */
+/* A mechanism's functions. `state` is its own, made by `make` (NULL: failed, `e` set); the others are as in sasl.h. */
 typedef struct ops {
   void *(*make)(const xm_mech_choice *choice, const xm_sasl_login *login, xm_err *e);
   int (*first)(void *state, xm_buf *out, xm_err *e);
@@ -81,8 +81,8 @@ static void drop_scram(void *state) {
 
 static const ops scram_ops = {make_scram, first_scram, step_scram, success_scram, drop_scram};
 
-/* Mechanisms that say all in one message (RFC 4616, RFC 4422 appendix A, RFC 4505): the state is that message, gone as
- * soon as it was said. */
+/* Mechanisms with a single message (RFC 4616, RFC 4422 appendix A, RFC 4505): the state is that message, which is wiped
+ * as soon as it was handed out. */
 typedef struct said {
   const char *name;
   bool done;
@@ -148,8 +148,9 @@ static int success_said(void *state, const char *in, size_t n, xm_err *e) {
 
 static const ops said_ops = {make_said, first_said, step_said, success_said, drop_said};
 
-/* HT (XEP-0484 4, which has it from draft-schmaus-kitten-sasl-ht-09): the client's message is its name, NUL, and an HMAC; the
- * server answers by another. The token keys both, and both are of a word and the channel's binding. */
+/* HT (XEP-0484 4, from draft-schmaus-kitten-sasl-ht-09): the client's message is the username, a NUL and an HMAC; the
+ * server answers with another HMAC. Both have the token as key, and are taken over a fixed word and the channel
+ * binding's bytes. */
 typedef struct ht {
   bool said;
   xm_buf message;

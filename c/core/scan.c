@@ -7,12 +7,13 @@
 #include "utf8.h"
 
 enum {
-  GO_ON = XM_SCAN_LEFT + 1, /* this step is done: the next one */
-  LONGEST = 256,            /* bytes of a name, and of white space in a tag: what of a tag is read again when more comes */
+  GO_ON = XM_SCAN_LEFT + 1, /* this step is done; go on with the next one */
+  LONGEST = 256,            /* bytes of a name or of white space in a tag: so much of a tag may be read again when
+                               more comes */
   REFERENCE = 10,           /* bytes of the longest reference: &#x10FFFF; */
 };
 
-/* What a byte may be in a tag. */
+/* What a byte may be part of in a tag. */
 enum { START = 1, NAME = 2, SPACE = 4 };
 
 static const unsigned char kinds[256] = {
@@ -27,7 +28,7 @@ static inline const char *skip(const char *p, const char *end, unsigned kind) {
   return p;
 }
 
-/* The character beyond ASCII that begins at `p`: its length; 0, -1: as xm_utf8_length. */
+/* The length of the non-ASCII character that begins at `p`; 0, -1: as xm_utf8_length. */
 static int multi(const char *p, const char *end) {
   int len = xm_utf8_length(p, (size_t)(end - p));
   return len == 3 && xm_utf8_is_forbidden(p) ? -1 : len;
@@ -35,7 +36,8 @@ static int multi(const char *p, const char *end) {
 
 /* References. */
 
-/* The number of a character reference, from behind its "&#"; *p is moved to where that ends. UINT32_MAX: there is none. */
+/* Reads the number of a character reference, whose "&#" ends at *p, and moves *p behind the number. UINT32_MAX: there
+ * is none. */
 static uint32_t number(const char **p, const char *end) {
   bool is_hex = *p < end && **p == 'x';
   const char *from = *p += is_hex;
@@ -50,14 +52,14 @@ static uint32_t number(const char **p, const char *end) {
   return *p == from && *p < end ? UINT32_MAX : code;
 }
 
-/* XML 1.0 2.2: what may be said by a reference. */
+/* XML 1.0 2.2: may a reference stand for this character? */
 static bool is_character(uint32_t code) {
   if (code < 0x20) return code == '\t' || code == '\n' || code == '\r';
   return code <= 0x10FFFF && !(code >= 0xD800 && code <= 0xDFFF) && code != 0xFFFE && code != 0xFFFF;
 }
 
-/* The reference at `p`: how many bytes it has, and its character. 0: its beginning is there, not its end. -1: it is none, or
- * not one that is ordinary. */
+/* The length in bytes of the reference at `p`, and its character in *code. 0: its end has not come yet. -1: it is not a
+ * reference, or not an ordinary one. */
 static int reference(const char *p, const char *end, uint32_t *code) {
   static const struct {
     char name[7], n, code;
@@ -79,8 +81,8 @@ static int reference(const char *p, const char *end, uint32_t *code) {
   return -1;
 }
 
-/* A value, where it lies, as it is meant (XML 1.0 3.3.3): references followed, and each white space a space, a line's end
- * (2.11) one of them. How many bytes it has then. All that it has is known to be right. */
+/* Decodes a value in place (XML 1.0 3.3.3): references are replaced, and each white space becomes a space, a line end
+ * (2.11) one of them. Returns the new length. The value must have been checked before. */
 static size_t decode(char *value, size_t n) {
   const char *p = value, *end = value + n;
   char *to = value;
@@ -98,11 +100,11 @@ static size_t decode(char *value, size_t n) {
   return (size_t)(to - value);
 }
 
-/* Start tags. What has been read of one is kept in offsets, as the bytes may lie elsewhere when more has come. */
+/* Start tags. What has been read of one is kept as offsets, since the bytes may have moved when more has come. */
 
 static inline uint32_t at(const char *from, const char *p) { return (uint32_t)(p - from); }
 
-/* The functions that read move *p behind what they have read, which is not read again. */
+/* The read_ functions move *p behind what they have read and need not read again. */
 
 static int read_name(xm_scan *s, const char *from, const char **p, const char *end) {
   const char *name = *p + 1, *q = skip(name, end, NAME);
@@ -115,8 +117,8 @@ static int read_name(xm_scan *s, const char *from, const char **p, const char *e
   return GO_ON;
 }
 
-/* The end of the name that begins at `p`. The only prefix is that of xml:lang; any other ends the name at its colon, where
- * nothing that is ordinary follows. */
+/* The end of the name that begins at `p`. The only prefix accepted is that of xml:lang; a name with any other ends at
+ * its colon, which no ordinary tag has there. */
 static inline const char *end_of_name(const char *p, const char *end) {
   static const char lang[] = "xml:lang";
   const char *q = skip(p, end, NAME), *after;
@@ -126,7 +128,7 @@ static inline const char *end_of_name(const char *p, const char *end) {
   return after - p < (ptrdiff_t)sizeof lang && memcmp(p, lang, (size_t)(after - p)) == 0 ? after : q;
 }
 
-/* Behind a name or a value: the end of the tag, or an attribute up to the quote that opens its value. */
+/* Reads what follows a name or a value: the end of the tag, or an attribute up to the quote that opens its value. */
 static inline int read_attribute(xm_scan *s, const char *from, const char **p, const char *end) {
   const char *name = skip(*p, end, SPACE), *after_name, *q;
   struct xm_scan_attribute *a = &s->attrs[s->n];
@@ -177,7 +179,7 @@ static inline int read_value(xm_scan *s, const char *from, const char **p, const
   return GO_ON;
 }
 
-/* STANZA: the tag is complete. */
+/* XM_SCAN_STANZA: the tag is complete. */
 static int read_start_tag(xm_scan *s, const char *from, const char *end) {
   bool goes_on = s->seen > s->at;
   const char *p = from + (goes_on ? s->seen : s->at);
@@ -206,14 +208,15 @@ static bool is_word(const char *from, xm_scan_span span, const char *word) {
   return span.n == strlen(word) && memcmp(from + span.at, word, span.n) == 0;
 }
 
-/* Namespaces in XML 1.0 3: two that nobody may declare so. RFC 6120 4.8: a stanza is in no stream's namespace. */
+/* Namespaces in XML 1.0 3: two namespaces that may not be declared as the default. RFC 6120 4.8: a stanza isn't in the
+ * namespace of streams. */
 static bool is_plain_ns(const xm_scan *s, const char *from, const struct xm_scan_attribute *ns, const xm_bounds *b) {
   if (ns->is_coded || ns->value.n > b->ns) return false;
   if (is_word(from, ns->value, XM_NS_XML) || is_word(from, ns->value, XM_NS_XMLNS)) return false;
   return s->at > 0 || !is_word(from, ns->value, XM_NS_STREAM);
 }
 
-/* Does it keep to all that is counted? */
+/* Is it within all bounds? */
 static bool is_within(xm_scan *s, unsigned depth, unsigned attributes, const xm_bounds *b) {
   if (depth > 1) s->attributes += attributes;
   return s->seen - s->at <= b->start_tag && depth <= b->depth && s->nodes++ < b->nodes && attributes <= b->attributes &&
@@ -234,13 +237,13 @@ static int put_start(xm_scan *s, xm_tape *t, const char *from, const struct xm_s
   return rc == XM_OK && s->is_empty ? xm_tape_close(t) : rc;
 }
 
-/* What the tape says: one that is full is expat's. */
+/* Maps the result of an append to the tape: what doesn't fit is left to expat. */
 static int took(int rc) {
   if (rc == XM_OK) return GO_ON;
   return rc == XM_ENOMEM ? rc : XM_SCAN_LEFT;
 }
 
-/* The bytes up to `p` are done with. */
+/* Notes that the bytes up to `p` are on the tape. */
 static int go_on(xm_scan *s, const xm_tape *t, const char *from, const char *p) {
   s->at = (uint32_t)(p - from);
   s->seen = 0;
@@ -285,15 +288,15 @@ static int put_text(xm_scan *s, xm_tape *t, const xm_bounds *b, const char *text
   return rc == GO_ON && t->n != before && s->nodes++ >= b->nodes ? XM_SCAN_LEFT : rc;
 }
 
-/* How many bytes the character at `p` has that isn't plain text, and what it stands for if that isn't itself. 0: it isn't all
- * there. -1: it is none. */
+/* The length in bytes of the character at `p`, which isn't plain text; *code is what it stands for, or 0 if it stands
+ * for itself. 0: it has not come completely. -1: it is not allowed. */
 static int read_special(const char *p, const char *end, uint32_t *code) {
   *code = 0;
   switch (*p) {
     case '&': return reference(p, end, code);
     case '\r': *code = '\n'; return p + 1 == end ? 0 : p[1] == '\n' ? 2 : 1;
     case '\t': case '\n': return 1;
-    case ']': /* three that end a CDATA section may not stand in text (XML 1.0 2.4) */
+    case ']': /* the sequence that ends a CDATA section may not occur in text (XML 1.0 2.4) */
       if (p + 1 < end && p[1] != ']') return 1;
       if (p + 2 >= end) return 0;
       return p[2] == '>' ? -1 : 1;
@@ -301,7 +304,7 @@ static int read_special(const char *p, const char *end, uint32_t *code) {
   }
 }
 
-/* From `text` on, up to what isn't itself: a tag, a reference, the end of a line, or the end of what is there. */
+/* Reads text up to what doesn't stand for itself: a tag, a reference, a line end, or the end of the input. */
 static int read_run(xm_scan *s, xm_tape *t, const xm_bounds *b, const char *from, const char *text, const char *end) {
   const char *p = text;
   char character[4];
@@ -332,7 +335,7 @@ static int step(xm_scan *s, xm_tape *t, const xm_bounds *b, const char *around, 
   return s->at ? finish(s, t, b, from, end) : XM_SCAN_LEFT;
 }
 
-/* What isn't complete may be too much already. */
+/* Is an incomplete stanza already over a bound? */
 static bool is_too_long(const xm_scan *s, const xm_bounds *b, const char *from, size_t n) {
   return n > b->stanza || (n - s->at > b->start_tag && from[s->at] == '<');
 }

@@ -15,9 +15,10 @@ enum {
   MIN_ROUNDS = 4096, /* RFC 7677 section 4 */
   MAX_ROUNDS = 2000000,
   MAX_SALT = 1024,     /* bytes */
-  MAX_MESSAGE = 16384, /* bytes of a server's message: all of it is hashed, and its nonce is sent back */
-  SHOWN = 44,          /* what an error text shows of a peer's value, and a NUL */
-  GLIMPSE = 8,         /* characters of what is no attribute: it might be our own proof, sent back */
+  MAX_MESSAGE = 16384, /* bytes of a server's message: all of it is hashed, and its nonce is sent back to the server */
+  SHOWN = 44,          /* the most bytes that an error text shows of a peer's value, including a NUL */
+  GLIMPSE = 8,         /* characters that an error text shows of what is no attribute: it might be our own proof,
+                          sent back to us */
 };
 
 static const struct digest {
@@ -32,35 +33,35 @@ static const struct digest {
 enum { LONGEST = 64 };
 
 typedef enum state {
-  FIRST_DUE,  /* nothing was said; xm_scram_first ends it */
+  FIRST_DUE,  /* nothing has been sent; xm_scram_first is due */
   FIRST_SENT, /* the server owes r=, s=, i= (RFC 5802 section 7, server-first-message) */
-  FINAL_SENT, /* our proof is out; the server owes v=, in a challenge or with success */
-  PROVED,     /* v= was right: the server knows the password's verifier. Success may come, without data */
-  REFUSED,    /* something was wrong; nothing mends it */
+  FINAL_SENT, /* our proof has been sent; the server owes v=, in a challenge or with success */
+  PROVED,     /* v= was right: the server knows the password's verifier. Success may follow, without data */
+  REFUSED,    /* something was wrong; this is final */
 } state;
 
 struct xm_scram {
   state state;
   const struct digest *digest;
   unsigned min_rounds, max_rounds;
-  xm_buf password;  /* given back when the proof is made */
-  xm_buf auth;      /* AuthMessage as far as it was said; until FINAL_SENT it ends with our nonce */
-  size_t nonce_len; /* of ours */
-  xm_buf binding;   /* what c= is of: the GS2 header, then the channel binding's bytes. Until FINAL_SENT */
+  xm_buf password;  /* freed when the proof has been made */
+  xm_buf auth;      /* AuthMessage as far as it is known; until FINAL_SENT it ends with our nonce */
+  size_t nonce_len; /* the length of our nonce */
+  xm_buf binding;   /* what c= encodes: the GS2 header, then the channel binding's bytes. Until FINAL_SENT */
   size_t gs2_len;
   bool knows_offer, need_hash;
   unsigned char offer[LONGEST]; /* what h= should be, if knows_offer */
-  char tls_version[5];          /* what t= should be; empty: nothing can be right */
+  char tls_version[5];          /* what t= should be; empty: any t= is wrong */
   unsigned char server_signature[LONGEST];
   bool remember;
-  bool kept; /* the keys are in the keyring, by this name: until it is known better */
+  bool kept; /* the keys are in the keyring under `name`; they are dropped if the login fails */
   xm_keyring_name name;
 };
 
-/* The attributes of one message of the server, read from left to right. */
+/* A cursor over the attributes of one of the server's messages, from left to right. */
 typedef struct cursor {
   const char *at, *end;
-  bool more;             /* false behind the last attribute (a comma at the end promises one more) */
+  bool more;             /* false after the last attribute (a comma at the end promises one more) */
   const char *malformed; /* the condition to fail with */
 } cursor;
 
@@ -69,13 +70,13 @@ typedef struct slice {
   size_t n;
 } slice;
 
-/* server-first-message, taken apart. `all` is the whole of it, extensions and all, as it came. `hash` (h=, XEP-0474)
- * and `version` (t=, XEP-0515) may be absent. */
+/* server-first-message in its parts. `all` is the whole message as it came, with extensions. `hash` (h=, XEP-0474) and
+ * `version` (t=, XEP-0515) may be absent. */
 typedef struct challenge {
   slice all, nonce, salt, rounds, hash, version;
 } challenge;
 
-/* What is derived from the password: lives in one call, wiped at its end. What is kept of it: as little as will do. */
+/* What is derived from the password. It exists during one call and is wiped at its end; only `kept` may be stored. */
 typedef struct keys {
   unsigned char salted[LONGEST], stored[LONGEST], proof[LONGEST];
   unsigned char kept[XM_KEYRING_SIZE]; /* ClientKey, ServerKey */
@@ -83,7 +84,7 @@ typedef struct keys {
 enum { CLIENT = 0, SERVER = LONGEST }; /* in `kept` */
 _Static_assert(XM_KEYRING_SIZE == 2 * LONGEST, "a keyring has room for two keys");
 
-/* A peer's bytes for an error text: printable ASCII, cut short. */
+/* A peer's bytes for an error text: as printable ASCII, shortened. */
 static const char *show(char to[SHOWN], slice v) {
   size_t i, n = v.n < SHOWN - 4 ? v.n : SHOWN - 4;
   for (i = 0; i < n; i++) to[i] = v.p[i] >= ' ' && v.p[i] <= '~' ? v.p[i] : '?';
@@ -107,7 +108,7 @@ static bool is_letter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* The next attribute, which must be there: its letter, its value in `v`. Or XM_EFAIL. */
+/* The next attribute, which must be there: returns its letter, and its value in `v`; or XM_EFAIL. */
 static int next_attribute(cursor *c, slice *v, xm_err *e) {
   char shown[SHOWN];
   const char *comma = memchr(c->at, ',', (size_t)(c->end - c->at));
@@ -123,7 +124,7 @@ static int next_attribute(cursor *c, slice *v, xm_err *e) {
   return whole.p[0];
 }
 
-/* The next attribute must be `letter`. */
+/* Takes the next attribute, which must be `letter`. */
 static int take(cursor *c, char letter, slice *v, xm_err *e) {
   int got;
   if (!c->more)
@@ -136,8 +137,8 @@ static int take(cursor *c, char letter, slice *v, xm_err *e) {
                     "the server's SCRAM message is malformed: %c= where %c= should come", got, letter);
 }
 
-/* What follows are extensions: those of a challenge (NULL: it is none) that we know are kept, the others passed over,
- * as long as no attribute with a meaning hides there, and none that we know comes twice. */
+/* Reads extensions up to the end. Of a challenge (`ch` not NULL) those that we know are kept and the others ignored, as
+ * long as no attribute with another meaning is among them, and none that we know occurs twice. */
 static int read_extensions(cursor *c, challenge *ch, xm_err *e) {
   slice v;
   while (c->more) {
@@ -146,13 +147,13 @@ static int read_extensions(cursor *c, challenge *ch, xm_err *e) {
     if (got < 0) return got;
     if (v.n == 0 || strchr("aceinprsv", got) || (kept && kept->p))
       return xm_err_set(e, XM_LAYER_SASL, c->malformed, false,
-                        "the server's SCRAM message is malformed: %c= is empty, or has no place where it came", got);
+                        "the server's SCRAM message is malformed: %c= is empty, or isn't allowed where it came", got);
     if (kept) *kept = v;
   }
   return XM_OK;
 }
 
-/* Has the message a length that is taken? 0 or XM_EFAIL. */
+/* Has the message an acceptable length? 0 or XM_EFAIL. */
 static int check_length(const cursor *c, xm_err *e) {
   size_t n = (size_t)(c->end - c->at);
   if (n > 0 && n <= MAX_MESSAGE) return XM_OK;
@@ -184,7 +185,7 @@ static int check_nonce(const xm_scram *s, slice nonce, xm_err *e) {
   return xm_err_set(e, XM_LAYER_SASL, "bad-server-nonce", false, "the server's SCRAM nonce %s", wrong);
 }
 
-/* The count in `v`; 0 when it is no plain decimal number, or has more digits than any that is taken. */
+/* The number in `v`; 0 when it is no plain decimal number, or has more digits than any that is accepted. */
 static unsigned long long read_count(slice v) {
   unsigned long long count = 0;
   size_t i;
@@ -233,7 +234,8 @@ static bool is_hash_right(const xm_scram *s, slice v, int *rc) {
   return right;
 }
 
-/* Both are under the signatures: who changes them can't log in, or can't prove to be the server. */
+/* Checks h= and t=. Both are covered by the signatures: somebody who changes them can't complete the login, or can't
+ * prove to be the server. */
 static int check_downgrade(const xm_scram *s, const challenge *ch, xm_err *e) {
   int rc;
   if (ch->version.p && (ch->version.n != 4 || memcmp(ch->version.p, s->tls_version, 4)))
@@ -252,7 +254,7 @@ static bool hmac(const struct digest *d, const void *key, const void *data, size
   return EVP_Q_mac(NULL, "HMAC", NULL, d->name, NULL, key, d->len, data, n, to, d->len, NULL) != NULL;
 }
 
-/* By so many rounds of hashing. */
+/* Computes the keys by PBKDF2. */
 static bool work_out(const xm_scram *s, const xm_buf *salt, int rounds, keys *k) {
   const struct digest *d = s->digest;
   return PKCS5_PBKDF2_HMAC(xm_buf_at(&s->password), (int)xm_buf_len(&s->password), (unsigned char *)xm_buf_at(salt),
@@ -261,7 +263,7 @@ static bool work_out(const xm_scram *s, const xm_buf *salt, int rounds, keys *k)
          hmac(d, k->salted, "Server Key", 10, k->kept + SERVER);
 }
 
-/* All that the keys are derived from, and whose they are: "n=user", as it was said. */
+/* Everything from which the keys are derived, and whose they are: "n=user", as it was sent. */
 static int put_origin(const xm_scram *s, const xm_buf *salt, int rounds, xm_buf *to) {
   const char *auth = xm_buf_at(&s->auth);
   size_t who = (size_t)((const char *)memchr(auth, ',', xm_buf_len(&s->auth)) - auth);
@@ -280,7 +282,8 @@ static bool find_name(xm_scram *s, const xm_buf *salt, int rounds) {
   return named;
 }
 
-/* What isn't in the keyring yet goes there, and out again if the login fails. */
+/* Gets the keys from the keyring, or computes them and puts them there; xm_scram_free takes them out again if the login
+ * fails. */
 static bool derive(xm_scram *s, const xm_buf *salt, int rounds, keys *k) {
   const struct digest *d = s->digest;
   memset(k, 0, sizeof *k);
@@ -292,7 +295,7 @@ static bool derive(xm_scram *s, const xm_buf *salt, int rounds, keys *k) {
   return EVP_Digest(k->kept + CLIENT, d->len, k->stored, NULL, d->md(), NULL) == 1;
 }
 
-/* Both signatures over the whole AuthMessage: ours becomes the proof, the server's is kept to compare. */
+/* Makes both signatures over the whole AuthMessage: ours becomes the proof, the server's is stored for comparison. */
 static bool sign(xm_scram *s, keys *k) {
   size_t i, n = xm_buf_len(&s->auth);
   if (!hmac(s->digest, k->stored, xm_buf_at(&s->auth), n, k->proof)) return false;
@@ -300,7 +303,7 @@ static bool sign(xm_scram *s, keys *k) {
   return hmac(s->digest, k->kept + SERVER, xm_buf_at(&s->auth), n, s->server_signature);
 }
 
-/* AuthMessage grows by server-first-message and client-final-message-without-proof; the latter goes to `out` too. */
+/* Appends server-first-message and client-final-message-without-proof to AuthMessage; the latter goes to `out`, too. */
 static int say_without_proof(xm_scram *s, const challenge *ch, xm_buf *out) {
   size_t start;
   if (xm_buf_putc(&s->auth, ',') || xm_buf_put(&s->auth, ch->all.p, ch->all.n) || xm_buf_putc(&s->auth, ','))
@@ -324,7 +327,7 @@ static int say_final(xm_scram *s, const challenge *ch, const xm_buf *salt, int r
   return rc;
 }
 
-/* The password has done its work after this, whatever comes out. */
+/* The response to the challenge. The password isn't needed after this, whatever the result, and is freed. */
 static int answer(xm_scram *s, const char *in, size_t n, xm_buf *out, xm_err *e) {
   challenge ch;
   xm_buf salt = XM_BUF_SECRET;
@@ -360,7 +363,8 @@ static int compare_signature(const xm_scram *s, slice v, xm_err *e) {
                     "server that it says it is, or its account data is damaged");
 }
 
-/* server-final-message, v= or e=. What follows v= is outside the signature: read for its form, and forgotten. */
+/* Checks server-final-message, v= or e=. What follows v= is not covered by the signature: its syntax is checked, and it
+ * is ignored. */
 static int check_server(const xm_scram *s, const char *in, size_t n, const char *malformed, xm_err *e) {
   cursor c = {in, in + n, true, malformed};
   slice v;
@@ -381,7 +385,7 @@ static int put_escaped(xm_buf *out, const char *name, size_t n) {
   return rc;
 }
 
-/* What is said first: the GS2 header, and behind it the user and our nonce. */
+/* Prepares the first message: the GS2 header, followed by the username and our nonce. */
 static int prepare(xm_scram *s, const xm_scram_setup *setup, const char *nonce) {
   const char *gs2 = setup->gs2 ? setup->gs2 : "n,,";
   int rc = xm_buf_put(&s->password, setup->password, setup->password_len);

@@ -1,4 +1,5 @@
-#define OPENSSL_SUPPRESS_DEPRECATED /* what has come in its place has to be set up first, which is what we are here to avoid */
+/* The functions that replace the deprecated ones initialise all of OpenSSL first, which is what this file avoids. */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "sha1.h"
 
 #include <openssl/evp.h>
@@ -7,7 +8,7 @@
 #include "buf.h"
 
 int xm_sha1(unsigned char to[XM_SHA1], const void *bytes, size_t n) {
-#ifdef OPENSSL_NO_DEPRECATED_3_0 /* an OpenSSL that was built without it */
+#ifdef OPENSSL_NO_DEPRECATED_3_0 /* this OpenSSL was built without the deprecated functions */
   return EVP_Digest(bytes, n, to, NULL, EVP_sha1(), NULL) == 1 ? XM_OK : XM_ENOMEM;
 #else
   SHA_CTX hash;

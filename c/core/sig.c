@@ -14,7 +14,8 @@ struct xm_sig {
   int slot; /* in the table */
 };
 
-/* What can't be caught isn't here, nor what tells of a fault in the program. SIGINT's own meaning is Lua's "interrupted!". */
+/* Signals that can't be caught aren't here, nor those that report a fault in the program. Unwatched, SIGINT raises
+ * "interrupted!" in Lua's interpreter. */
 static const struct {
   const char *name;
   int number;
@@ -28,7 +29,8 @@ static const struct {
 
 enum { SIGNALS = sizeof table / sizeof *table };
 
-/* Of the process: how many watch each, and what it did before. libuv puts back the default only. */
+/* For the whole process: how many watch each signal, and its action before that. libuv itself would restore only the
+ * default. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned watchers[SIGNALS];
 static struct sigaction before[SIGNALS];

@@ -8,14 +8,14 @@
 typedef struct record {
   uint64_t seq;
   int64_t given; /* by the steady clock */
-  uint64_t end;  /* of the wire, counted in bytes, behind it; once it is all there */
+  uint64_t end;  /* position behind it on the wire, in bytes from the wire's begin; valid once all of it is there */
   size_t len;
   unsigned flags;
-  bool told;     /* that it was written */
+  bool told;     /* its sender was told that it was written */
   xm_sm_reason reason;
 } record;
 
-/* Stanzas in their order: bytes, and a record for each. */
+/* A sequence of stanzas: their bytes, and a record for each. */
 typedef struct series {
   xm_buf bytes, records;
 } series;
@@ -23,31 +23,35 @@ typedef struct series {
 struct xm_sm {
   xm_sm_state state;
   series log;
-  size_t committed;       /* bytes of it that records have; those behind are a stanza that somebody is writing, or was */
-  size_t early;           /* records in front, given while those behind them were held back: their numbers are larger */
+  size_t committed;       /* bytes of the log that belong to records; behind them lies a stanza that is being
+                             written, or was abandoned */
+  size_t early;           /* records at the front that were committed while those behind them were held back: their
+                             numbers are higher */
   size_t withheld;        /* bytes at the end of the log that are held back: see xm_sm_hold_back */
-  size_t ours, our_bytes; /* of the log: the library's own */
-  size_t written, pumped; /* records, from the front */
-  size_t moved;           /* bytes of the log, from the front, that were put on the wire */
-  size_t part;            /* of them, bytes of the record that is being moved */
-  uint64_t taken;         /* bytes of the wire that the kernel has had */
+  size_t ours, our_bytes; /* the library's own stanzas in the log, and their bytes */
+  size_t written, pumped; /* records from the front that the kernel has taken; that were put on the wire */
+  size_t moved;           /* bytes of the log, from the front, that were put on the wire; */
+  size_t part;            /* of these, bytes of a record that is only partly there */
+  uint64_t taken;         /* bytes of the wire that the kernel has taken */
   uint64_t last;          /* the newest stanza's number */
   uint32_t in, acked;     /* our h; the server's */
-  uint32_t left;          /* of the server's, the newest: the kernel has had them, no h has said so yet */
-  unsigned asked;         /* requests that aren't answered */
-  unsigned untold;        /* stanzas handled since the server was told */
+  uint32_t left;          /* stanzas that left without stream management, counted in `acked` since the kernel took
+                             them: no h of the server has confirmed them */
+  unsigned asked;         /* requests (<r/>) that aren't answered */
+  unsigned untold;        /* stanzas handled since our last acknowledgement */
   unsigned since;         /* stanzas since the last request */
-  bool was_asked;         /* <enable/> went out on this stream: an answer may still come */
+  bool was_asked;         /* <enable/> was sent on this stream: an answer may still come */
   bool must_enable, must_ack, must_ask, resume;
-  bool held;              /* stanzas wait for a word of the server's: see xm_sm_is_held */
+  bool held;              /* see xm_sm_is_held */
   xm_buf id, location;    /* with a NUL; empty: none */
   unsigned max;
   xm_buf receipts;
   size_t watched;         /* in the log */
-  series aside;           /* without stream management: what has left, and a server may end the stream for */
-  series back;            /* come back; the first `taken_back` bytes are the caller's */
+  series aside;           /* without stream management: stanzas that have left, and to which the server may still
+                             object */
+  series back;            /* returned; the first `taken_back` bytes belong to the stanza that the caller has */
   size_t taken_back;
-  bool ended;             /* what is in the log is to come back, too */
+  bool ended;             /* what is in the log is to be returned, too */
 };
 
 xm_sm *xm_sm_new(void) {
@@ -80,12 +84,12 @@ static size_t count(const series *s) {
 
 #ifdef XM_DEBUG
 
-/* A long log isn't walked every time: that would make a test of many stanzas quadratic. */
+/* A long log isn't checked every time: that would make a test with many stanzas quadratic. */
 static bool is_spared(const xm_sm *s) {
   return count(&s->log) > 300 && s->last % 61;
 }
 
-/* What is added up while the log is walked. */
+/* Sums over the records of the log. */
 typedef struct sums {
   size_t bytes, moved, behind, watched, ours, our_bytes, receipts;
 } sums;
@@ -107,10 +111,10 @@ static sums add_up(const xm_sm *s) {
   return a;
 }
 
-/* Whatever is called in whatever order, this holds behind it. */
+/* These invariants hold after each call, whatever the order of the calls. */
 static void assert_whole(const xm_sm *s) {
   size_t n = count(&s->log);
-  bool on_wire = s->pumped || s->part; /* after a cut `written` is of the last wire */
+  bool on_wire = s->pumped || s->part; /* after a cut `written` still refers to the last wire */
   sums a;
   assert(s->pumped <= n && s->written <= n && (!on_wire || s->written <= s->pumped));
   assert(s->part == 0 || (s->pumped < n && s->part < record_at(&s->log, s->pumped)->len));
@@ -119,7 +123,7 @@ static void assert_whole(const xm_sm *s) {
   assert(!s->must_enable || s->state == XM_SM_ENABLING);
   assert(!s->held || s->state != XM_SM_OFF);
   assert(s->state != XM_SM_OFF || !s->must_ack);
-  assert(s->state != XM_SM_OFF || s->written == 0 || !on_wire); /* what the kernel has left */
+  assert(s->state != XM_SM_OFF || s->written == 0 || !on_wire); /* what the kernel has taken was removed */
   if (s->ended || is_spared(s)) return;
   a = add_up(s);
   assert(a.bytes == s->committed && a.moved + s->part == s->moved);
@@ -136,7 +140,7 @@ static inline void assert_whole(const xm_sm *s) {
 
 #endif
 
-/* Giving. */
+/* Committing. */
 
 size_t xm_sm_begun(const xm_sm *s) {
   return xm_buf_len(&s->log.bytes) - s->committed;
@@ -151,7 +155,8 @@ xm_buf *xm_sm_out(xm_sm *s) {
   return &s->log.bytes;
 }
 
-/* Receipts are made where nothing may fail, so there is room for both of every watched stanza beforehand. */
+/* Receipts are put where nothing may fail, so there must be room beforehand for both receipts of each watched
+ * stanza. */
 static int expect_receipts(xm_sm *s) {
   return xm_buf_reserve(&s->receipts, 2 * (s->watched + count(&s->aside) + 1) * sizeof(xm_sm_receipt)) ? XM_OK : XM_ENOMEM;
 }
@@ -168,7 +173,7 @@ static void strike_out(xm_sm *s, const record *r) {
   if (r->flags & XM_SM_OURS) s->ours--, s->our_bytes -= r->len;
 }
 
-/* The last of the records, whose bytes are behind the log still, goes before what is held back. */
+/* Moves the last record, and its bytes at the end of the log, in front of what is held back. */
 static void overtake(xm_sm *s) {
   record *first = record_at(&s->log, s->early), r = *record_at(&s->log, count(&s->log) - 1);
   char *to = xm_buf_at(&s->log.bytes) + s->committed - s->withheld;
@@ -179,11 +184,12 @@ static void overtake(xm_sm *s) {
   s->early++;
 }
 
-/* A mark that isn't the log's end is of a stanza that was begun and then overtaken by another: its bytes are gone. */
+/* A mark that isn't the log's end belongs to a stanza that was begun and then dropped by beginning another: its bytes
+ * are gone. */
 int xm_sm_commit(xm_sm *s, size_t mark, int64_t now, unsigned flags, uint64_t *seq) {
   record r = {.seq = s->last + 1, .given = now, .len = xm_sm_begun(s), .flags = flags};
   bool fits = mark == s->committed && (!(flags & XM_SM_WATCHED) || expect_receipts(s) == XM_OK);
-  if (fits && s->withheld) fits = xm_buf_reserve(&s->log.bytes, r.len) != NULL; /* to turn them round */
+  if (fits && s->withheld) fits = xm_buf_reserve(&s->log.bytes, r.len) != NULL; /* overtake needs it as scratch space */
   if (!fits || xm_buf_put(&s->log.records, &r, sizeof r) < 0) {
     xm_sm_drop(s);
     return XM_ENOMEM;
@@ -196,7 +202,7 @@ int xm_sm_commit(xm_sm *s, size_t mark, int64_t now, unsigned flags, uint64_t *s
   return XM_OK;
 }
 
-/* Leaving. */
+/* Removing from the front. */
 
 static void tell(xm_sm *s, const record *r, xm_sm_fate fate) {
   xm_sm_receipt receipt = {.seq = r->seq, .fate = fate};
@@ -205,7 +211,7 @@ static void tell(xm_sm *s, const record *r, xm_sm_fate fate) {
   (void)rc;
 }
 
-/* The first `n` are done with, and the server's h grows by them. */
+/* Removes the first `n` records; `acked` grows by them. */
 static void leave(xm_sm *s, size_t n) {
   size_t i, bytes = 0;
   for (i = 0; i < n; i++) {
@@ -222,7 +228,7 @@ static void leave(xm_sm *s, size_t n) {
   s->acked += (uint32_t)n;
 }
 
-/* One record behind the others of a series. */
+/* Appends one record and its bytes to a series. */
 static int put_behind(series *to, const record *r, const char *xml) {
   size_t mark = xm_buf_mark(&to->bytes);
   if (xm_buf_put(&to->bytes, xml, r->len) < 0) return XM_ENOMEM;
@@ -242,7 +248,7 @@ void xm_sm_acquit(xm_sm *s) {
   while (count(&s->aside)) acquit_first(s);
 }
 
-/* May a server end the stream for it? Few are like that. */
+/* Could a server end the stream because of this stanza? Few are like that. */
 static bool is_doubtful(const record *r) {
   return r->len > XM_SM_LONG || (r->flags & (XM_SM_NO_TO | XM_SM_FROM));
 }
@@ -253,7 +259,7 @@ static bool set_aside(xm_sm *s, const record *r, const char *xml) {
   return put_behind(&s->aside, r, xml) == XM_OK;
 }
 
-/* What the kernel has is all that will ever be known of it, unless the server complains. */
+/* Removes what the kernel has taken: nothing more will be known of it, unless the server objects. */
 static void leave_written(xm_sm *s) {
   const char *xml = xm_buf_at(&s->log.bytes);
   size_t i;
@@ -273,7 +279,8 @@ static void note_taken(xm_sm *s, uint64_t all) {
     if (!r->told) tell(s, r, XM_SM_WRITTEN);
     r->told = true;
   }
-  if (s->state == XM_SM_OFF && s->written <= s->pumped) leave_written(s); /* after a cut it is of the last wire */
+  if (s->state == XM_SM_OFF && s->written <= s->pumped) leave_written(s); /* after a cut `written` refers to the last
+                                                                             wire */
 }
 
 void xm_sm_taken(xm_sm *s, uint64_t all) {
@@ -281,7 +288,7 @@ void xm_sm_taken(xm_sm *s, uint64_t all) {
   assert_whole(s);
 }
 
-/* Moving. */
+/* Pumping. */
 
 static int put_enable(xm_sm *s, xm_buf *wire) {
   const char *resume = s->resume ? " resume='true'" : "";
@@ -290,7 +297,7 @@ static int put_enable(xm_sm *s, xm_buf *wire) {
   if (xm_buf_puts(wire, text) < 0) return XM_ENOMEM;
   s->must_enable = false;
   s->was_asked = true;
-  s->acked = s->left = 0; /* what follows counts (XEP-0198 3) */
+  s->acked = s->left = 0; /* counting begins behind <enable/> (XEP-0198 3) */
   s->since = 0;
   return XM_OK;
 }
@@ -304,7 +311,7 @@ static int put_ack(xm_sm *s, xm_buf *wire) {
   return XM_OK;
 }
 
-/* How many may leave, or have left. */
+/* How many records may be put on the wire, or have been. */
 static size_t movable(const xm_sm *s) {
   return s->withheld ? s->early : count(&s->log);
 }
@@ -315,20 +322,23 @@ static bool is_full(const xm_sm *s) {
 
 static int put_request(xm_sm *s, xm_buf *wire) {
   if (xm_buf_puts(wire, "<r xmlns='" XM_SM_NS "'/>") < 0) return XM_ENOMEM;
-  /* with more to follow this was one of those that are due anyway, or the one that what is sent again waits for */
+  /* if more follows, this request was one that was due anyway, or the one for which the held log waits: so the wanted
+   * one is still to come */
   if (s->pumped == movable(s) || (s->since == 0 && !s->held)) s->must_ask = false;
   s->since = 0;
   s->asked++;
   return XM_OK;
 }
 
-/* Who asked for it to be asked is answered best behind all that leaves; where nothing may leave, there and then. */
+/* Is it time for the request that xm_sm_request wants? Best behind everything that may leave; if nothing may leave, at
+ * once. */
 static bool is_wanted(const xm_sm *s) {
   bool stands = s->held || is_full(s);
   return s->must_ask && (s->pumped == movable(s) || (stands && s->asked == 0));
 }
 
-/* Never for each stanza: it doubles the packets; never much later: the server's memory is bounded. */
+/* Not for each stanza, since that would double the packets; not much later, since the server's memory for it is
+ * bounded. */
 static bool is_time_to_ask(const xm_sm *s) {
   bool last = s->pumped == movable(s) || is_full(s);
   return is_wanted(s) || s->since >= XM_SM_ASK_EVERY || (last && s->since >= XM_SM_ASK_BATCH) ||
@@ -343,7 +353,7 @@ static int put_nonzas(xm_sm *s, xm_buf *wire) {
   return rc;
 }
 
-/* Some of the stanza that is next; of a long one not all at once. */
+/* Puts the next stanza on the wire, or a part of it, until that has `most` more bytes. */
 static int move_piece(xm_sm *s, xm_buf *wire, size_t most) {
   record *r = record_at(&s->log, s->pumped);
   size_t n = r->len - s->part;
@@ -408,18 +418,18 @@ void xm_sm_give_up(xm_sm *s) {
   assert_whole(s);
 }
 
-/* A string of the server's to be kept. Without memory there is none: then the session can't be resumed. */
+/* Stores one of the server's strings. If there is no memory it is left empty: then the session can't be resumed. */
 static void keep(xm_buf *b, const char *text) {
   xm_buf_clear(b);
   if (text && xm_buf_put(b, text, strlen(text) + 1) < 0) xm_buf_clear(b);
 }
 
-/* RFC 6120's and XML Schema's boolean: "true" and "1". */
+/* XML Schema's boolean, as in RFC 6120: "true" and "1". */
 static bool is_true(const char *s) {
   return s && (strcmp(s, "true") == 0 || strcmp(s, "1") == 0);
 }
 
-/* Decimal, at most 2^32 - 1, nothing else; false: it isn't that. */
+/* A decimal number of at most 2^32 - 1; false: it is anything else. */
 static bool read_number(const char *s, uint32_t *to) {
   uint64_t n = 0;
   if (!s || !*s || strlen(s) > 10) return false;
@@ -457,7 +467,7 @@ void xm_sm_enabled(xm_sm *s, const xm_sm_terms *terms) {
   assert_whole(s);
 }
 
-/* It may come late, so late that we have given up: what has left meanwhile counts as handled until an h says less. */
+/* <enabled/> may come after we have given up: what has left meanwhile counts as handled, unless an h says less. */
 static void on_enabled(xm_sm *s, const xm_tape *t) {
   const xm_sm_terms terms = xm_sm_read_terms(t, 0);
   if (s->state == XM_SM_ON || !s->was_asked) return;
@@ -471,8 +481,8 @@ static int refuse_h(const xm_sm *s, const char *h, xm_err *e) {
                     h, (unsigned)s->acked, s->written);
 }
 
-/* What is acknowledged can't be more than what was written, nor less than was acknowledged before (mod 2^32 that is the
- * same thing). */
+/* h can't acknowledge more than was written, nor less than was acknowledged before (modulo 2^32 that is the same
+ * check). */
 static int ack(xm_sm *s, uint32_t h, xm_err *e) {
   uint32_t n = h - s->acked, i;
   char text[16];
@@ -545,7 +555,7 @@ void xm_sm_acknowledge(xm_sm *s) {
   assert_whole(s);
 }
 
-/* Breaking. */
+/* When a link breaks. */
 
 static void begin_wire(xm_sm *s) {
   s->pumped = s->moved = s->part = 0;
@@ -554,10 +564,11 @@ static void begin_wire(xm_sm *s) {
   s->must_enable = s->must_ack = s->must_ask = s->was_asked = s->held = false;
 }
 
-/* With a session `written` stays: it is how far the server's h may go. */
+/* If there is a session, `written` stays: it is the limit for the server's next h. */
 /* Blaming. */
 
-/* The one of the first `n` that the condition is said of: the longest, where it is about length, else the first. -1: none. */
+/* The likeliest cause among the first `n` stanzas: the longest, if the condition is about length, else the first that
+ * fits. -1: none. */
 static ptrdiff_t culprit(const series *of, size_t n, const char *condition) {
   bool is_long = strcmp(condition, "policy-violation") == 0;
   unsigned flag = strcmp(condition, "invalid-from") == 0 ? XM_SM_FROM : 0;
@@ -579,7 +590,7 @@ static size_t bytes_before(const series *of, size_t at) {
   return n;
 }
 
-/* That record comes back. XM_ENOMEM: it stays. */
+/* Returns record `i` to its sender. XM_ENOMEM: it stays. */
 static int give_back_one(xm_sm *s, series *from, size_t i) {
   record *r = record_at(from, i), gone = *r;
   char *xml = xm_buf_at(&from->bytes) + bytes_before(from, i);
@@ -617,20 +628,20 @@ void xm_sm_cut(xm_sm *s, uint64_t all) {
   note_taken(s, all);
   begin_wire(s);
   xm_sm_acquit(s);
-  if (s->state == XM_SM_ENABLING) s->state = XM_SM_OFF; /* they may have arrived: xm_sm_lost looks at `written` */
+  if (s->state == XM_SM_ENABLING) s->state = XM_SM_OFF; /* stanzas may have arrived: xm_sm_lost looks at `written` */
   assert_whole(s);
 }
 
-/* As ack, of what was written on a wire that is no more. */
+/* As ack, for what was written on a wire that no longer exists. */
 static int ack_cut(xm_sm *s, uint32_t h, xm_err *e) {
   int rc;
-  s->pumped = s->written; /* so that leave() can reckon */
+  s->pumped = s->written; /* so that leave() can subtract */
   s->moved = s->committed;
   rc = ack(s, h, e);
   begin_wire(s);
   if (rc < 0) return rc;
   s->written = 0;
-  s->acked = h; /* what had left and didn't arrive will never be counted */
+  s->acked = h; /* what had left and didn't arrive will never be counted by the server */
   s->left = 0;
   return XM_OK;
 }
@@ -646,7 +657,7 @@ static bool is_iq(const char *xml, size_t n) {
   return n > 3 && memcmp(xml, "<iq", 3) == 0 && strchr(" />", xml[3]);
 }
 
-/* One record, with other bytes, at a series' end. */
+/* Appends a record to a series, with `inside` inserted as its last child; `inside` "": unchanged. */
 static int add(series *to, const record *r, const char *xml, const char *inside) {
   record copy = *r;
   bool empty = xml[r->len - 2] == '/'; /* <presence/> */
@@ -666,8 +677,8 @@ static int add(series *to, const record *r, const char *xml, const char *inside)
   return rc == XM_OK ? xm_buf_put(&to->records, &copy, sizeof copy) : rc;
 }
 
-/* Year, month and day of a day since 1970: the calendar of the Gregorian rules, in which a year begins in March, so that the
- * day that not every year has is its last, and 400 of them have as many days every time. */
+/* Year, month and day of a day counted from 1970, in the Gregorian calendar. Years are taken to begin in March here, so
+ * that a leap day is the last day of its year, and every 400 years have the same number of days. */
 static void read_day(int64_t day, int64_t *year, int *month, int *of_month) {
   int64_t since = day + 719468, era = (since >= 0 ? since : since - 146096) / 146097; /* from 0000-03-01 on */
   int64_t in_era = since - era * 146097;
@@ -679,7 +690,7 @@ static void read_day(int64_t day, int64_t *year, int *month, int *of_month) {
   *year = year_of_era + era * 400 + (*month <= 2);
 }
 
-/* XEP-0203, in the form of XEP-0082; without time_t, which ends in 2038 where it has 32 bits. */
+/* A stamp (XEP-0203) in the format of XEP-0082; without time_t, which ends in 2038 where it has 32 bits. */
 static void write_stamp(int64_t at, char *to, size_t n) {
   int64_t ms = (at % 86400000 + 86400000) % 86400000, year;
   int month, day;
@@ -688,14 +699,14 @@ static void write_stamp(int64_t at, char *to, size_t n) {
            day, (int)(ms / 3600000), (int)(ms / 60000 % 60), (int)(ms / 1000 % 60), (int)(ms % 1000));
 }
 
-/* When it is, by both clocks, and what is too old. */
+/* The time by both clocks, and the age at which a stanza is too old. */
 typedef struct moment {
   int64_t now, wall, max_age;
 } moment;
 
-/* Stanza `i` of the log to where it belongs: the new log, or back to its sender; ours is over with its session, and so is what
- * was given for that alone. One that was stamped when an earlier session was lost keeps that stamp. An iq has room for one
- * child only. */
+/* Puts stanza `i` of the log where it belongs: into the new log, or back to its sender. The library's own ends with its
+ * session, and so does one that was meant for that session alone. One that was stamped when an earlier session was lost
+ * keeps that stamp. An iq gets none, as it may have only one child. */
 static int sort(const xm_sm *s, size_t i, const char *xml, const moment *m, series *stay, series *back) {
   record r = *record_at(&s->log, i);
   int64_t age = m->now - r.given;
@@ -717,7 +728,7 @@ static int append(series *to, const series *from) {
   return rc == XM_OK ? xm_buf_put(&to->records, xm_buf_at(&from->records), xm_buf_len(&from->records)) : rc;
 }
 
-/* By their numbers: what was held back had been given before what then left early. */
+/* In the order of their numbers: what was held back had been committed before what then left early. */
 static int sort_all(const xm_sm *s, const moment *m, series *stay, series *back) {
   const char *front = xm_buf_at(&s->log.bytes), *behind = front ? front + bytes_before(&s->log, s->early) : NULL;
   size_t i = 0, j = s->early, n = count(&s->log);
@@ -732,7 +743,7 @@ static int sort_all(const xm_sm *s, const moment *m, series *stay, series *back)
   return rc;
 }
 
-/* The log is another one: what is known of it by numbers, too. */
+/* Replaces the log, and recomputes the counters that belong to it. */
 static void change_log(xm_sm *s, series log) {
   size_t i;
   s->log = log;
@@ -751,7 +762,7 @@ int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t wall, int64_t m
   series stay = {.bytes = XM_BUF_INIT}, back = {.bytes = XM_BUF_INIT};
   moment m = {.now = now, .wall = wall, .max_age = max_age};
   begin_wire(s);
-  if (h && s->state == XM_SM_ON) ack_cut(s, *h, NULL); /* what it leaves open has certainly not arrived */
+  if (h && s->state == XM_SM_ON) ack_cut(s, *h, NULL); /* what h doesn't cover has certainly not arrived */
   if (sort_all(s, &m, &stay, &back) < 0) {
     series_free(&stay);
     series_free(&back);
@@ -768,7 +779,7 @@ int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t wall, int64_t m
   return XM_OK;
 }
 
-/* All of the log, when nothing else is on its way back. */
+/* Returns all of the log; nothing else may be waiting to be returned. */
 static void give_back(xm_sm *s) {
   series_free(&s->back);
   s->back = s->log;
@@ -776,7 +787,8 @@ static void give_back(xm_sm *s) {
   s->taken_back = 0;
 }
 
-/* Without memory to put them behind those that are on their way back already, they wait until these are gone. */
+/* If there is no memory to append the log to the stanzas that are being returned already, it waits until these are
+ * taken. */
 void xm_sm_end(xm_sm *s) {
   size_t i;
   begin_wire(s);
@@ -791,7 +803,7 @@ void xm_sm_end(xm_sm *s) {
   assert_whole(s);
 }
 
-/* Telling. */
+/* Receipts and returned stanzas. */
 
 bool xm_sm_receipt_next(xm_sm *s, xm_sm_receipt *r) {
   if (xm_buf_len(&s->receipts) == 0) return false;
@@ -863,7 +875,7 @@ bool xm_sm_is_asked(const xm_sm *s) {
   return s->asked > 0 && s->since == 0 && s->pumped == movable(s);
 }
 
-/* What an answer didn't cover, since the server was behind, is asked for again. */
+/* Stanzas that an answer didn't cover, since the server hadn't handled them yet, are to be asked for again. */
 unsigned xm_sm_unasked(const xm_sm *s) {
   if (s->state != XM_SM_ON || s->must_ask) return 0;
   return s->since || s->asked ? s->since : (unsigned)s->pumped;
@@ -881,7 +893,7 @@ size_t xm_sm_bytes(const xm_sm *s) {
   return s->committed - s->our_bytes;
 }
 
-/* Of the records from `i` to before `n`, whose numbers grow. */
+/* The number of the program's first record from `i` to before `n`, among which numbers grow. */
 static uint64_t first_of(const xm_sm *s, size_t i, size_t n) {
   while (i < n && (record_at(&s->log, i)->flags & XM_SM_OURS)) i++;
   return i < n ? record_at(&s->log, i)->seq : s->last + 1;
@@ -900,7 +912,7 @@ uint64_t xm_sm_next_seq(const xm_sm *s) {
   return s->last + 1;
 }
 
-/* As first_of. */
+/* Is there a record with this number among those from `low` to before `n`, whose numbers grow? */
 static bool is_between(const xm_sm *s, size_t low, size_t n, uint64_t seq) {
   size_t high = n;
   while (low < high) {

@@ -1,15 +1,17 @@
-/* sm: what has been given to send and isn't known to have arrived; XEP-0198's counters. Rank 1: knows err, buf, tape.
+/* sm: stanzas that were committed for sending and aren't known to have arrived; XEP-0198's counters. Rank 1: knows err,
+ * buf, tape.
  *
  *   bytes   | stanza | stanza | stanza | stanza | stanza |
  *           front    written     pumped          committed
  *
- * One log of bytes, with a record for each stanza. Stanzas are appended (out, commit), moved to the wire (pump), where the
- * nonzas stand between them, taken by the kernel (taken), and leave in front: with stream management when the server has
- * acknowledged them, without it when the kernel has them. When a link breaks, what was moved is moved again. Does no I/O,
- * keeps no time. Called by conn.
+ * One log of bytes, with a record for each stanza. Stanzas are appended (out, commit), copied to the wire (pump), where
+ * the nonzas go between them, taken by the kernel (taken), and removed at the front: with stream management when the
+ * server has acknowledged them, without it when the kernel has them. When a link breaks, what was copied to its wire is
+ * copied again to the next one's. Does no I/O and has no clock. Called by conn.
  *
- * No stanza reaches a wire but through this log, the library's own included (XM_SM_OURS), since XEP-0198 counts every one of
- * them. Built with XM_DEBUG, each function checks at its end that the log is in order (assert_whole). */
+ * "Wire" is the buffer of bytes that the link hands to the kernel. No stanza gets there but through this log, the
+ * library's own included (XM_SM_OURS), since XEP-0198 counts every one of them. If built with XM_DEBUG, each function
+ * checks at its end that the log is consistent (assert_whole). */
 #ifndef XM_SM_H
 #define XM_SM_H
 
@@ -24,61 +26,68 @@
 #define XM_SM_NS "urn:xmpp:sm:3"
 
 enum {
-  XM_SM_LONG = 10000,    /* bytes that every server takes (RFC 6120 13.12) */
-  XM_SM_ASIDE = 8,       /* stanzas that have left without stream management and may be blamed yet: no more are kept */
-  XM_SM_IN_FLIGHT = 150, /* stanzas on the wire that aren't acknowledged: Prosody forgets what is over 500 */
-  XM_SM_ASK_EVERY = 10,  /* stanzas, at most, between two requests */
-  XM_SM_TELL_EVERY = 100, /* stanzas handled, also to who doesn't ask: ejabberd ends a stream with 5,000 unacknowledged */
-  XM_SM_ASK_BATCH = 5,   /* so many at the end of what there is are asked for at once, fewer after a while */
+  XM_SM_LONG = 10000,    /* bytes of a stanza that every server accepts (RFC 6120 13.12) */
+  XM_SM_ASIDE = 8,       /* without stream management: how many stanzas that have left are kept at most, in case the
+                            server objects to one */
+  XM_SM_IN_FLIGHT = 150, /* stanzas that may be on the wire unacknowledged: Prosody forgets those over 500 */
+  XM_SM_ASK_EVERY = 10,  /* at most so many stanzas between two requests for an acknowledgement */
+  /* after so many handled stanzas an acknowledgement is sent even if the server doesn't ask: ejabberd ends a stream
+   * with 5,000 unacknowledged ones */
+  XM_SM_TELL_EVERY = 100,
+  XM_SM_ASK_BATCH = 5,   /* if at least so many stanzas were sent when the log is empty a request follows at once,
+                            else after a while */
 };
 
 typedef enum xm_sm_state {
-  XM_SM_OFF,      /* no stream management: not offered, not asked for, refused, or not answered */
-  XM_SM_ENABLING, /* <enable/> is out or about to be; ends with <enabled/>, <failed/>, or xm_sm_give_up */
+  XM_SM_OFF,      /* no stream management: not offered, not wanted, refused, or not answered */
+  XM_SM_ENABLING, /* <enable/> was sent or is about to be; ends with <enabled/>, <failed/>, or xm_sm_give_up */
   XM_SM_ON,       /* both sides count (XEP-0198 3) */
 } xm_sm_state;
 
 /* Flags of a stanza. */
 enum {
   XM_SM_WATCHED = 1, /* its sender wants receipts */
-  XM_SM_REQUEST = 2, /* somebody waits for its response, and is told by that */
-  XM_SM_OURS = 4,    /* the library's own, a ping: counted with the server and sent like any other, but no business of the
-                        program's, so it is not pending, never comes back, and ends with its session */
-  XM_SM_STAMPED = 8, /* its last child is a stamp (XEP-0203) that it got when an earlier session was lost */
-  XM_SM_ANSWER = 16, /* the library's, to what the program has left unanswered: nobody is told what becomes of it */
-  XM_SM_NO_TO = 32,  /* it has no `to`, which some servers end a component's stream for */
-  XM_SM_FROM = 64,   /* it has a `from` that isn't ours, which servers end a stream for */
-  XM_SM_SESSION = 128, /* it means something in the session that it was given in only: with that it is over */
+  XM_SM_REQUEST = 2, /* somebody waits for its response, who learns from that what became of it */
+  XM_SM_OURS = 4,    /* the library's own, a ping: counted by the server and sent like any other, but of no interest
+                        to the program: it doesn't count as pending, is never returned, and ends with its session */
+  XM_SM_STAMPED = 8, /* its last child is a stamp (XEP-0203) that it was given when an earlier session was lost */
+  XM_SM_ANSWER = 16, /* the library's answer to an iq that the program left unanswered: nobody is told what becomes
+                        of it */
+  XM_SM_NO_TO = 32,  /* it has no `to`, for which some servers end a component's stream */
+  XM_SM_FROM = 64,   /* it has a `from` that isn't ours, for which servers end a stream */
+  XM_SM_SESSION = 128, /* it means something only in the session in which it was committed: when that is lost it
+                          isn't sent any more */
 };
 
 /* What became of a watched stanza. */
 typedef enum xm_sm_fate {
-  XM_SM_WRITTEN, /* the kernel has it all */
+  XM_SM_WRITTEN, /* the kernel has all of its bytes */
   XM_SM_ACKED,   /* the server has handled it */
-  XM_SM_LEFT,    /* without stream management nothing more will be known of it */
+  XM_SM_LEFT,    /* it has left without stream management: nothing more will be known of it */
 } xm_sm_fate;
 typedef struct xm_sm_receipt {
   uint64_t seq;
   xm_sm_fate fate;
 } xm_sm_receipt;
 
-/* Why a stanza comes back to its sender. */
+/* Why a stanza is returned to its sender. */
 typedef enum xm_sm_reason {
-  XM_SM_ENDED,   /* the connection has ended first */
-  XM_SM_UNKNOWN, /* the session is lost and nobody knows whether it had arrived: an iq must not be done twice */
-  XM_SM_OLD,     /* it has waited for too long */
-  XM_SM_BLAMED,  /* the server has ended the stream for it, as far as can be known */
-  XM_SM_OVER,    /* the session is lost that it belonged to (XM_SM_SESSION); only to who wants receipts */
+  XM_SM_ENDED,   /* the connection has ended before */
+  XM_SM_UNKNOWN, /* the session is lost and nobody knows whether the stanza had arrived: an iq must not be carried
+                    out twice */
+  XM_SM_OLD,     /* it has waited too long */
+  XM_SM_BLAMED,  /* the server has ended the stream because of it, as far as can be known */
+  XM_SM_OVER,    /* the session that it belonged to (XM_SM_SESSION) is lost; only for senders who want receipts */
 } xm_sm_reason;
 
-/* A stanza in the log, or come back. `xml` is borrowed until the next call. */
+/* A stanza in the log, or a returned one. `xml` is borrowed until the next call. */
 typedef struct xm_sm_stanza {
   uint64_t seq;
   int64_t given; /* when it was committed, in milliseconds of the caller's steady clock (xm_loop_ticks) */
   const char *xml;
   size_t len;
   unsigned flags;
-  xm_sm_reason reason; /* of one that came back */
+  xm_sm_reason reason; /* of a returned one */
 } xm_sm_stanza;
 
 typedef struct xm_sm xm_sm;
@@ -86,126 +95,134 @@ typedef struct xm_sm xm_sm;
 xm_sm *xm_sm_new(void); /* NULL: no memory */
 void xm_sm_free(xm_sm *s);
 
-/* Giving. A stanza's bytes are appended to `out`, then committed with what xm_buf_mark said before. 0 and its number (they
- * grow); XM_ENOMEM: its bytes are gone again. To ask for `out` is to begin: what somebody has begun and not committed is
- * gone then, so it never leaves, whatever became of who had begun it. `now` is by a steady clock, as is xm_sm_lost's. */
+/* Committing. A stanza's bytes are appended to `out`, then committed with what xm_buf_mark returned before. 0 and its
+ * number, which grows; XM_ENOMEM: its bytes are gone again. xm_sm_out begins a new stanza and drops one that was begun
+ * and not committed, so that such a one never leaves, whatever happened to whoever had begun it. `now` is by a steady
+ * clock, as is xm_sm_lost's. */
 xm_buf *xm_sm_out(xm_sm *s);
 int xm_sm_commit(xm_sm *s, size_t mark, int64_t now, unsigned flags, uint64_t *seq);
 size_t xm_sm_begun(const xm_sm *s); /* bytes of the stanza that is being written */
-void xm_sm_drop(xm_sm *s);          /* it won't be */
+void xm_sm_drop(xm_sm *s);          /* drops the stanza that is being written */
 
-/* Moving. Puts what may leave now on the wire, until that has `most` bytes: nonzas that are due, then stanzas, at most
- * XM_SM_IN_FLIGHT unacknowledged. 0 or XM_ENOMEM (call again). */
+/* Pumping. Puts what may leave now on the wire, until that has `most` bytes: nonzas that are due, then stanzas, at most
+ * XM_SM_IN_FLIGHT unacknowledged ones. 0 or XM_ENOMEM (call again). */
 int xm_sm_pump(xm_sm *s, xm_buf *wire, size_t most);
-/* The kernel has taken so many bytes in all since this wire began, whoever put them there: who hands the wire to the kernel
- * counts them, and says the same number as often as it likes. To be said before each pump. */
+/* The kernel has taken so many bytes in all since this wire began, whoever put them there. They are counted where the
+ * wire is handed to the kernel; the same number may be reported any number of times. To be called before each pump. */
 void xm_sm_taken(xm_sm *s, uint64_t all);
-/* Is the wire at the end of a stanza, so that something else may follow? */
+/* Does the wire end with a whole stanza, so that something else may follow? */
 bool xm_sm_is_between(const xm_sm *s);
 
-/* Bytes of memory that no stanza is in; they are given back. */
+/* Bytes of allocated memory that no stanza uses; xm_sm_rest frees them. */
 size_t xm_sm_spare(const xm_sm *s);
 void xm_sm_rest(xm_sm *s);
 
-/* What <enabled/> says. Strings are borrowed; NULL: there is none. */
+/* The attributes of <enabled/>. Strings are borrowed; NULL: absent. */
 typedef struct xm_sm_terms {
-  const char *id;       /* by which the session can be resumed */
-  const char *location; /* "host:port" that the server prefers then */
-  unsigned max;         /* seconds that it keeps a cut session; 0: it doesn't say */
+  const char *id;       /* by which the session can be resumed; NULL: it can't */
+  const char *location; /* "host:port" to which the server wants us to connect for that */
+  unsigned max;         /* how many seconds the server keeps a session without a link; 0: it doesn't say */
 } xm_sm_terms;
 
-/* Those of the <enabled/> that is record `i`; they are the tape's. */
+/* Those of the <enabled/> at record `i`; the strings are the tape's. */
 xm_sm_terms xm_sm_read_terms(const xm_tape *t, uint32_t i);
 
-/* A new stream on which stream management is asked for: the next thing pumped is <enable/>. */
+/* A new stream begins on which we ask for stream management: the next thing that is pumped is <enable/>. */
 void xm_sm_enable(xm_sm *s, bool resume);
-/* The same, of a stream on which it is on already: it came with the session (XEP-0386). */
+/* The same for a stream on which it is already enabled, together with binding (XEP-0386). */
 void xm_sm_enabled(xm_sm *s, const xm_sm_terms *terms);
-/* Nobody has answered <enable/>: go on without. */
+/* Nobody has answered <enable/>: go on without stream management. */
 void xm_sm_give_up(xm_sm *s);
-/* An element of XM_SM_NS is on the tape. 0, or XM_EFAIL with layer stream: an h that can't be. */
+/* An element in XM_SM_NS has arrived; it is on the tape. 0, or XM_EFAIL with layer stream: an impossible h. */
 int xm_sm_read(xm_sm *s, const xm_tape *t, xm_err *e);
-/* Stanzas are held back at two moments. What leaves before <enabled/> is in no session: were the link cut then, nobody would
- * know whether to send it again. What leaves after <resumed/> may be swallowed by a server whose parser has half a stanza of
- * the last link in it (Prosody), so the answer to an <r/> goes before. <enabled/> isn't waited for any longer after release;
- * the other is always: until then the server's h is exact. */
+/* Is the log held? That is so at two moments. What leaves before <enabled/> belongs to no session: if the link were cut
+ * then, nobody would know whether to send it again. What leaves after <resumed/> may be swallowed by a server whose
+ * parser still has half a stanza of the last link in it (Prosody), so we first wait for the answer to an <r/>.
+ * xm_sm_release ends the wait for <enabled/> only; the other always lasts until the answer has come: until then the
+ * server's h is exact. */
 bool xm_sm_is_held(const xm_sm *s);
 void xm_sm_release(xm_sm *s);
-/* In a new session: what is in the log, of which nothing is on a wire yet, is held back until xm_sm_let_go; what is committed
- * meanwhile goes in front of it, so it leaves first. From then on numbers grow along the log but for one place. The next loss of
- * the session puts them in their order again, and lets go. */
+/* In a new session: what is in the log, none of which may be on a wire yet, is held back until xm_sm_let_go; what is
+ * committed meanwhile is put in front of it, and so leaves first. After that, numbers in the log grow except at one
+ * place. The next loss of the session sorts the log by number again, and nothing is held back any more. */
 void xm_sm_hold_back(xm_sm *s);
 void xm_sm_let_go(xm_sm *s);
 bool xm_sm_holds_back(const xm_sm *s);
-/* A stanza came in, and is handled: what the server is told when it asks, or unasked after so many. */
+/* A stanza has come in and is handled. The count is sent to the server when it asks, and also unasked, see
+ * XM_SM_TELL_EVERY. */
 void xm_sm_handled(xm_sm *s);
-/* Ask for an acknowledgement, of all that may leave by then, behind it: at once where nothing more may. */
+/* Ask for an acknowledgement of everything that may leave at the moment, by an <r/> behind it; at once if nothing more
+ * may leave. */
 void xm_sm_request(xm_sm *s);
-/* Say how much is handled, asked or not: before the stream is ended. */
+/* Send an acknowledgement, asked for or not: to be called before the stream is ended. */
 void xm_sm_acknowledge(xm_sm *s);
 
-/* The server has ended the stream by an error of this condition: "policy-violation" for one that was too long, "invalid-from",
- * "improper-addressing". The stanza of those on the wire that this is likeliest for comes back, and isn't sent again; false: it
- * is for none of them. Before xm_sm_cut. */
+/* The server has ended the stream by an error with this condition: "policy-violation" for a stanza that was too long,
+ * "invalid-from", "improper-addressing". Of the stanzas on the wire, the likeliest cause is returned and isn't sent
+ * again; false: none is a likely cause. To be called before xm_sm_cut. */
 bool xm_sm_blame(xm_sm *s, const char *condition);
-/* Nothing was said against what has left without stream management, for so long that nothing will be. */
+/* The server has not objected for so long to what has left without stream management that it no longer will. */
 void xm_sm_acquit(xm_sm *s);
 
-/* The link is gone, of which the kernel has taken `all` bytes. What was on it is to be moved again; what the server had of it
- * isn't known yet. */
+/* The link has ended; the kernel has taken `all` bytes of its wire. The stanzas that were on the wire are to be pumped
+ * again; how many of them the server has isn't known yet. */
 void xm_sm_cut(xm_sm *s, uint64_t all);
-/* The session goes on on a new link; `h` from <resumed/>. XM_EFAIL as xm_sm_read; XM_ENOMEM never. */
+/* The session was resumed on a new link; `h` is from <resumed/>. XM_EFAIL as xm_sm_read; never XM_ENOMEM. */
 int xm_sm_resumed(xm_sm *s, uint32_t h, xm_err *e);
-/* After a cut: may the server have handled that many? XM_EFAIL: it can't. */
+/* After a cut: can the server have handled that many? XM_EFAIL: it can't. */
 int xm_sm_check_handled(const xm_sm *s, uint32_t h, xm_err *e);
-/* The session is lost: what is left goes to the next one, with a stamp (XEP-0203) that says when it was given, but for what
- * is older than `max_age` milliseconds, iqs that may have arrived, and what belonged to the lost one. `h` (NULL: not known) is the server's last word of
- * what had. Ages are by the steady clock, whose time is `now`; the stamp is by the wall's, which says `wall` (milliseconds
- * since 1970): that may have been set meanwhile, and is right now if it ever is. 0, or XM_ENOMEM: call again. */
+/* The session is lost: the stanzas that are left go to the next one, with a stamp (XEP-0203) that says when they were
+ * committed; returned are those older than `max_age` milliseconds, iqs that may have arrived, and what belonged to the
+ * lost session. `h` (NULL: not known) is the server's last count of stanzas that have arrived. Ages are by the steady
+ * clock, whose time is `now`; the stamp is by the wall clock, whose time is `wall` (milliseconds since 1970): it may
+ * have been set meanwhile, and is most likely to be right now. 0, or XM_ENOMEM: call again. */
 int xm_sm_lost(xm_sm *s, const uint32_t *h, int64_t now, int64_t wall, int64_t max_age);
-/* Over: everything left comes back. */
+/* The connection is over: all stanzas that are left are returned. */
 void xm_sm_end(xm_sm *s);
 
 /* The next receipt; false: none. */
 bool xm_sm_receipt_next(xm_sm *s, xm_sm_receipt *r);
-/* The next stanza that came back; false: none. It is gone with the next call. */
+/* The next returned stanza; false: none. It is freed by the next call. */
 bool xm_sm_returned_next(xm_sm *s, xm_sm_stanza *r);
-/* false: none has come back. */
+/* false: no stanza was returned. */
 bool xm_sm_may_have_returned(const xm_sm *s);
 
 xm_sm_state xm_sm_state_of(const xm_sm *s);
-/* What <resume/> has to say. NULL: there is no session that could be resumed. */
+/* The id for <resume/>. NULL: there is no session that could be resumed. */
 const char *xm_sm_id(const xm_sm *s);
-const char *xm_sm_location(const xm_sm *s); /* "host:port" that the server prefers; NULL: none */
-unsigned xm_sm_max(const xm_sm *s);         /* seconds that the server keeps a cut session; 0: it didn't say */
-uint32_t xm_sm_in(const xm_sm *s);          /* stanzas handled: our h */
+const char *xm_sm_location(const xm_sm *s); /* "host:port" to which the server wants us to connect for resuming;
+                                               NULL: none */
+unsigned xm_sm_max(const xm_sm *s);         /* how many seconds the server keeps a session without a link; 0: it
+                                               didn't say */
+uint32_t xm_sm_in(const xm_sm *s);          /* how many stanzas we have handled: our h */
 uint32_t xm_sm_acked(const xm_sm *s);       /* the server's last h */
-/* Requests that are on the wire and not answered. */
+/* Requests (<r/>) that were put on the wire and aren't answered. */
 unsigned xm_sm_awaited(const xm_sm *s);
-/* Will an answer to these tell of all that may leave now? */
+/* Will an answer to these cover everything that may leave now? */
 bool xm_sm_is_asked(const xm_sm *s);
-/* Stanzas on the wire that no request, answered or not, will tell of: ask after a while. */
+/* Stanzas on the wire that no request, answered or not, covers: ask for them after a while. */
 unsigned xm_sm_unasked(const xm_sm *s);
 
-/* Is there nothing left to do before the stream may be ended? */
+/* Is there nothing left to wait for before the stream may be ended? */
 bool xm_sm_is_done(const xm_sm *s);
 
-/* What of the program's is in the log: with stream management what isn't acknowledged, without what the kernel hasn't
- * taken. */
+/* The program's own stanzas in the log: with stream management those that aren't acknowledged, without it those that
+ * the kernel hasn't taken. */
 size_t xm_sm_stanzas(const xm_sm *s);
 size_t xm_sm_bytes(const xm_sm *s);
 bool xm_sm_has(const xm_sm *s, uint64_t seq);
-/* The least number among them; that of the next stanza, when there is none. */
+/* The lowest number among them; if there is none, that of the next stanza. */
 uint64_t xm_sm_first(const xm_sm *s);
 /* The number that the next stanza will have. */
 uint64_t xm_sm_next_seq(const xm_sm *s);
-/* The log's i-th, ours included, from 0, when `st` is the one before; false: there is none. */
+/* The i-th stanza of the log from 0 on, the library's included; for i > 0 `st` must be the one before. false: there is
+ * none. */
 bool xm_sm_each(const xm_sm *s, size_t i, xm_sm_stanza *st);
-/* How many of the log may have arrived, ours included: all in front of that one. */
+/* How many stanzas of the log may have arrived, the library's included: so many from the front on. */
 size_t xm_sm_written(const xm_sm *s);
 
-/* Another process's session: as if it had been cut here. `written` of the stanzas that are in the log may have arrived.
- * 0 or XM_ENOMEM. */
+/* Restores a session of another process, as if its link had been cut here. The stanzas are in the log already; the
+ * first `written` of them may have arrived. 0 or XM_ENOMEM. */
 typedef struct xm_sm_session {
   const char *id, *location;
   unsigned max;

@@ -14,19 +14,19 @@
 
 #include "has.h"
 
-/* So long the kernel may be without a word from the peer's, when it has sent something. */
+/* For so long data that was sent may stay without an acknowledgement from the peer's kernel. */
 #define UNACKNOWLEDGED_MS 30000
 
-/* One descriptor under libuv's eye. Its memory outlives the sock until libuv has let go of it. */
+/* One descriptor that libuv watches. Its memory outlives the sock until libuv has closed its handle. */
 typedef struct watch {
   uv_poll_t poll;
-  xm_sock *sock; /* NULL: closed, waiting for libuv */
+  xm_sock *sock; /* NULL: closed, waiting for libuv's close callback */
   int fd;        /* -1: none */
   int events;    /* what libuv watches for */
-  bool over;     /* the peer's end was seen while nobody read */
+  bool over;     /* the end of the connection was seen while it was paused */
 } watch;
 
-/* What is only needed until one has answered. */
+/* What is only needed until an address has answered. */
 typedef struct dialling {
   xm_dns_address list[XM_DNS_ADDRESSES];
   watch *tries[XM_DNS_ADDRESSES]; /* NULL: not begun, or failed */
@@ -43,7 +43,7 @@ struct xm_sock {
   xm_loop *loop;
   void (*wake)(void *);
   void *arg;
-  dialling *dial;     /* while DIALLING */
+  dialling *dial;     /* only while DIALLING */
   watch *link;        /* from then on: the one that has answered */
   xm_dns_address won; /* its address */
 };
@@ -78,7 +78,8 @@ static void watch_for(watch *w, int events) {
   xm_loop_touch(w->sock->loop);
 }
 
-/* recv and send will tell what it is. An end that nobody reads would be announced for ever. */
+/* recv or send will tell what has happened. While paused, an end would be announced again and again, so watching
+ * stops. */
 static void on_event(uv_poll_t *h, int status, int events) {
   watch *w = h->data;
   if (!w->sock) return;
@@ -93,8 +94,8 @@ static socklen_t length_of(const struct sockaddr_storage *sa) {
   return sa->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 }
 
-/* What the peer's machine doesn't acknowledge for so long breaks the connection (RFC 5482); the kernel would try for a
- * quarter of an hour. */
+/* TCP_USER_TIMEOUT (RFC 5482) ends the connection when the peer's machine has acknowledged nothing for that time; the
+ * kernel by itself would go on trying for a quarter of an hour. */
 static int open_socket(int family) {
   int one = 1, fd = xm_loop_socket(family, SOCK_STREAM, 0);
   if (fd < 0) return -errno;
@@ -145,12 +146,12 @@ static void note_failure(dialling *d, int i, int errnum) {
   d->last_failed = i;
 }
 
-/* Where there is no memory for waiting, the next one is dialled at once. */
+/* Starts the timer for the next address. false: no memory for it, so the next one is dialled at once. */
 static bool is_put_off(xm_sock *s) {
   return xm_timer_start(s->loop, &s->dial->next, XM_SOCK_EYEBALLS_MS, dial_next, s) == XM_OK;
 }
 
-/* Dials on until one is under way, and sees to the one after it. */
+/* Dials the next address, or, when that fails at once, the one after it, and so on; the one after that by a timer. */
 static void dial_next(void *arg) {
   xm_sock *s = arg;
   dialling *d = s->dial;
@@ -160,10 +161,10 @@ static void dial_next(void *arg) {
     if (failed) note_failure(d, d->begun, failed);
     d->begun++;
   }
-  if (d->pending == 0) s->wake(s->arg); /* all have failed already: it must be told from a later call */
+  if (d->pending == 0) s->wake(s->arg); /* all have failed already: xm_sock_connected reports it */
 }
 
-/* RFC 8305 section 4: the order of the list, but families in turn, within each target. */
+/* RFC 8305 section 4: in the order of the list, but alternating between families, within each target. */
 static void interleave(xm_dns_address *to, const xm_dns_address *from, int n) {
   bool taken[XM_DNS_ADDRESSES] = {false};
   int i, k, last_family = 0;
@@ -257,7 +258,7 @@ static int none_answered(const dialling *d, xm_err *e) {
   char address[INET6_ADDRSTRLEN] = "", what[128];
   const void *in = sa->ss_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)sa)->sin6_addr
                                              : (const void *)&((const struct sockaddr_in *)sa)->sin_addr;
-  unsigned port = ntohs(((const struct sockaddr_in *)sa)->sin_port); /* at the same place in both */
+  unsigned port = ntohs(((const struct sockaddr_in *)sa)->sin_port); /* at the same offset in both structures */
   inet_ntop(sa->ss_family, in, address, sizeof address);
   snprintf(what, sizeof what, "could not connect to %s port %u (%d address%s tried)", address, port, d->n,
            d->n == 1 ? "" : "es");
@@ -269,7 +270,8 @@ int xm_sock_connected(xm_sock *s, const xm_dns_address **won, xm_err *e) {
   assert(s->state != XM_SOCK_FINISHED);
   if (s->dial) look_at_tries(s);
   d = s->dial;
-  if (d && !d->tries[d->begun - 1] && d->begun < d->n) dial_next(s); /* the one before has failed */
+  if (d && !d->tries[d->begun - 1] && d->begun < d->n) dial_next(s); /* the one before has failed: don't wait for the
+                                                                        timer */
   if (d) return d->pending ? 0 : none_answered(d, e);
   *won = &s->won;
   return 1;
@@ -321,7 +323,7 @@ void xm_sock_hurry(xm_sock *s) {
 #endif
 }
 
-/* Once its end was seen there is nothing to watch for until it is read. */
+/* Once the end was seen there is nothing to watch for until somebody reads. */
 void xm_sock_pause(xm_sock *s, bool paused) {
   int wanted = paused ? UV_DISCONNECT : UV_READABLE;
   assert(s->state == XM_SOCK_CONNECTED);

@@ -1,11 +1,11 @@
-/* span: how many bytes from here on are plain, sixteen at a time. Rank 0: knows no other room.
+/* span: how many bytes from a place on are plain, checked sixteen at a time. Rank 0: knows no other room.
  *
- * Plain is a byte of printable ASCII (0x20 to 0x7F) that is none of four characters which the caller names, as constants:
- * who has fewer of them names one twice, which costs nothing. Whatever isn't plain (a control character, one of the four, the
- * first byte of a character beyond ASCII) the caller looks at himself.
+ * A byte is plain if it is printable ASCII (0x20 to 0x7F) and none of four characters which the caller names, as
+ * constants (a caller with fewer names one twice, which costs nothing). Whatever isn't plain (a control character, one
+ * of the four, the first byte of a non-ASCII character) is left to the caller.
  *
- * Nothing outside of [s, s + n) is read. SSE2 and NEON do the work where the compiler has them; elsewhere, and with
- * XM_SPAN_PORTABLE, plain C does it, eight bytes at a time. */
+ * Nothing outside of [s, s + n) is read. SSE2 and NEON are used where the compiler has them; elsewhere, and with
+ * XM_SPAN_PORTABLE, plain C checks eight bytes at a time. */
 #ifndef XM_SPAN_H
 #define XM_SPAN_H
 
@@ -24,7 +24,7 @@
 
 #define XM_SPAN_INLINE static inline __attribute__((always_inline))
 
-/* Numbers made of bytes: the first in memory is the lowest. */
+/* Numbers made of bytes: the first byte in memory becomes the lowest. */
 
 XM_SPAN_INLINE uint64_t xm_span_load8(const char *s) {
   uint64_t eight;
@@ -40,8 +40,9 @@ XM_SPAN_INLINE uint64_t xm_span_load4(const char *s) {
   return (uint32_t)u[0] | (uint32_t)u[1] << 8 | (uint32_t)u[2] << 16 | (uint32_t)u[3] << 24;
 }
 
-/* Sixteen bytes: how they are loaded and stored, from one place or as eight from each of two, and where the first of them is
- * that isn't plain (16: there is none). Two characters that differ in one bit cost what one does: xm_span_bit is that bit. */
+/* Sixteen bytes: functions that load and store them (from one place, or as eight from each of two), and find the first
+ * one that isn't plain (16: all are). Two characters that differ in one bit cost as much as one: xm_span_bit is that
+ * bit. */
 
 #define xm_span_bit(a, b) ((((a) ^ (b)) & (((a) ^ (b)) - 1)) == 0 ? (char)((a) ^ (b)) : '\0')
 
@@ -61,7 +62,8 @@ XM_SPAN_INLINE __m128i xm_span_either(__m128i v, char a, char b) {
 }
 
 XM_SPAN_INLINE unsigned xm_span_first(xm_span_16 v, char a, char b, char c, char d) {
-  const __m128i odd = _mm_cmpgt_epi8(_mm_set1_epi8(' '), v); /* with a sign: what is beyond ASCII is less than a space, too */
+  const __m128i odd = _mm_cmpgt_epi8(_mm_set1_epi8(' '), v); /* signed: non-ASCII bytes are negative, so less than a
+                                                                space, too */
   const __m128i hit = _mm_or_si128(odd, _mm_or_si128(xm_span_either(v, a, b), xm_span_either(v, c, d)));
   return (unsigned)__builtin_ctz((unsigned)_mm_movemask_epi8(hit) | 1u << 16);
 }
@@ -84,9 +86,9 @@ XM_SPAN_INLINE uint8x16_t xm_span_either(uint8x16_t v, char a, char b) {
 }
 
 XM_SPAN_INLINE unsigned xm_span_first(xm_span_16 v, char a, char b, char c, char d) {
-  const uint8x16_t odd = vcltq_s8(vreinterpretq_s8_u8(v), vdupq_n_s8(' ')); /* with a sign: beyond ASCII is less, too */
+  const uint8x16_t odd = vcltq_s8(vreinterpretq_s8_u8(v), vdupq_n_s8(' ')); /* signed: non-ASCII bytes are less, too */
   const uint8x16_t hit = vorrq_u8(odd, vorrq_u8(xm_span_either(v, a, b), xm_span_either(v, c, d)));
-  /* four bits for each byte */
+  /* narrow the result to four bits for each byte */
   const uint64_t marks = vget_lane_u64(vreinterpret_u64_u8(vshrn_n_u16(vreinterpretq_u16_u8(hit), 4)), 0);
   return marks ? (unsigned)__builtin_ctzll(marks) / 4 : 16;
 }
@@ -109,8 +111,8 @@ XM_SPAN_INLINE void xm_span_store16(char *to, xm_span_16 v) {
   memcpy(to + 8, &v.high, 8);
 }
 
-/* The highest bit of each byte that is one of the two, or beyond ASCII. A borrow makes false marks only above a true one, so
- * the lowest is right. */
+/* Sets the highest bit of each byte that is one of the two, or non-ASCII. A borrow can set false marks, but only above
+ * a true one, so the lowest mark is right. */
 XM_SPAN_INLINE uint64_t xm_span_either(uint64_t v, char a, char b) {
   const uint64_t ones = UINT64_MAX / 255;
   const unsigned char bit = (unsigned char)xm_span_bit(a, b);
@@ -131,11 +133,11 @@ XM_SPAN_INLINE unsigned xm_span_first(xm_span_16 v, char a, char b, char c, char
 
 #endif
 
-/* Fewer than 16 bytes are looked at all at once, some of them twice; the same for those that are left of more, together with
- * plain ones in front of them. So no single bytes are looked at. */
+/* Fewer than 16 bytes are checked all at once, some of them twice; the last bytes of more, too, together with plain
+ * ones before them. So there is no loop over single bytes. */
 
-/* Four to seven, as their first and their last four; one to three, as the first, the middle one and the last. What isn't
- * there is zero, which is not plain. */
+/* Four to seven bytes, as the first and the last four; one to three, as the first, the middle one and the last. The
+ * rest of the number is zero, which is not plain. */
 XM_SPAN_INLINE size_t xm_span_few(bool copies, char *to, const char *s, size_t n, char a, char b, char c, char d) {
   const unsigned char *u = (const unsigned char *)s;
   size_t first;
@@ -178,8 +180,8 @@ XM_SPAN_INLINE size_t xm_span(const char *s, size_t n, char a, char b, char c, c
   return xm_span_walk(false, NULL, s, n, a, b, c, d);
 }
 
-/* The same, and these are copied to `to`, where there is room for all `n`: what lies behind the plain ones afterwards is
- * anything. The two may not overlap. */
+/* The same, and they are copied to `to`, which must have room for all `n`: what lies behind the plain ones there
+ * afterwards is undefined. The two may not overlap. */
 XM_SPAN_INLINE size_t xm_span_copy(char *to, const char *s, size_t n, char a, char b, char c, char d) {
   return xm_span_walk(true, to, s, n, a, b, c, d);
 }

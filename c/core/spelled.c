@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-/* An ASCII address that has, before its resourcepart, no capitals, no A-label and no dot at the end, is what its preparation
- * would be. */
+/* An ASCII address without, in front of its resourcepart, capitals, an A-label or a dot at the end is already
+ * prepared. */
 static bool is_prepared(const char *s, size_t n) {
   bool resource = false;
   size_t i;
@@ -18,7 +18,7 @@ static bool is_prepared(const char *s, size_t n) {
   return true;
 }
 
-/* Prepared where that is possible, else as it is: `s` itself or in `room`. */
+/* The address prepared, in `room`, if that is possible, else `s` itself. */
 static const char *prepare(const char *s, size_t *n, xm_jid *room) {
   const char *reason;
   if (xm_jid_parse(room, s, *n, &reason) != XM_OK) return s;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* By priority; within one, those without weight first, as the draw wants them. */
+/* By priority; within one, those with weight 0 first, as RFC 2782's algorithm requires. */
 static int compare(const void *a, const void *b) {
   const xm_srv *x = a, *y = b;
   if (x->priority != y->priority) return x->priority < y->priority ? -1 : 1;
@@ -19,7 +19,8 @@ static int count_equals(const xm_srv *list, int n) {
   return k;
 }
 
-/* RFC 2782: a number from 0 to the sum of all weights, both included, and the first whose running sum reaches it. */
+/* RFC 2782: draws a number from 0 to the sum of all weights, both included, and returns the first target whose running
+ * sum reaches it. */
 static int draw(const xm_srv *list, int n, int (*dice)(void *, size_t)) {
   uint64_t sum = 0, number = 0;
   int i;
@@ -30,7 +31,7 @@ static int draw(const xm_srv *list, int n, int (*dice)(void *, size_t)) {
   return i;
 }
 
-/* The others keep their order. */
+/* Moves target `i` to the front; the others keep their order. */
 static void bring_to_front(xm_srv *list, int i) {
   xm_srv chosen = list[i];
   memmove(list + 1, list, (size_t)i * sizeof *list);

@@ -12,9 +12,10 @@
 #include "buf.h"
 
 enum {
-  SHRINK = 16, /* B.1 may drop all but one of many: more than this isn't looked at */
-  FOLDED = 3,  /* what one character may fold to at most (SpecialCasing) */
-  SPREAD = 18, /* what NFKC makes of one at most: U+FDFA */
+  SHRINK = 16, /* table B.1 may drop nearly all of the input: an input more than so many times as long as the room is
+                  refused */
+  FOLDED = 3,  /* the most characters that case folding makes of one (SpecialCasing) */
+  SPREAD = 18, /* the most characters that NFKC makes of one: of U+FDFA */
 };
 
 typedef struct range {
@@ -23,7 +24,7 @@ typedef struct range {
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
 
-/* RFC 3454's tables, by their names there. */
+/* RFC 3454's tables, under the names that they have there. */
 
 static const range a1[] = {
     {0x0221, 0x0221},   {0x0234, 0x024F},   {0x02AE, 0x02AF},   {0x02EF, 0x02FF},   {0x0350, 0x035F},
@@ -111,7 +112,8 @@ static const range b1[] = {{0x00AD, 0x00AD}, {0x034F, 0x034F}, {0x1806, 0x1806},
                            {0x200B, 0x200D}, {0x2060, 0x2060}, {0xFE00, 0xFE0F}, {0xFEFF, 0xFEFF}};
 static const range c12[] = {{0x00A0, 0x00A0}, {0x1680, 0x1680}, {0x2000, 0x200B},
                             {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}};
-/* C.1.2 to C.9 in one, less the last two code points of every plane (C.4): what all three profiles prohibit. */
+/* Tables C.1.2 to C.9 in one, without the last two code points of every plane (C.4): what all three profiles
+ * prohibit. */
 static const range prohibited[] = {
     {0x0000, 0x001F},   {0x007F, 0x00A0},     {0x0340, 0x0341},   {0x06DD, 0x06DD},   {0x070F, 0x070F},
     {0x1680, 0x1680},   {0x180E, 0x180E},     {0x2000, 0x200F},   {0x2028, 0x202F},   {0x205F, 0x2063},
@@ -119,12 +121,13 @@ static const range prohibited[] = {
     {0xFEFF, 0xFEFF},   {0xFFF9, 0xFFFD},     {0x1D173, 0x1D17A}, {0xE0001, 0xE0001}, {0xE0020, 0xE007F},
     {0xF0000, 0xFFFFD}, {0x100000, 0x10FFFD},
 };
-/* D.2 by Unicode 3.2 where libunistring has changed its mind: left-to-right then, and left-to-right only since. */
+/* Exceptions for table D.2, where libunistring's bidi classes differ from Unicode 3.2: left-to-right only then;
+ * left-to-right only since. */
 static const range was_ltr[] = {{0x17B4, 0x17B5},   {0x1885, 0x1886},   {0x1D6DB, 0x1D6DB}, {0x1D715, 0x1D715},
                                 {0x1D74F, 0x1D74F}, {0x1D789, 0x1D789}, {0x1D7C3, 0x1D7C3}};
 static const range not_ltr[] = {{0x0CBF, 0x0CBF}, {0x0CC6, 0x0CC6}, {0x1734, 0x1734},
                                 {0x2132, 0x2132}, {0x2800, 0x28FF}, {0x302E, 0x302F}};
-/* What five ideographs were compatible with before Unicode 4.0 (corrigendum 4). */
+/* What five ideographs decomposed to before Unicode 4.0 (corrigendum 4). */
 static const range corrected[] = {
     {0x2F868, 0x2136A}, {0x2F874, 0x5F33}, {0x2F91F, 0x43AB}, {0x2F95F, 0x7AAE}, {0x2F9BF, 0x4D57}};
 
@@ -147,7 +150,7 @@ static bool is_unassigned(uint32_t c) {
   return IS_IN(a1, c);
 }
 
-/* Characters on their way. What is set aside is wiped: it may be a password. */
+/* A growing array of characters. Memory is wiped before it is freed: it may be a password. */
 typedef struct text {
   uint32_t *s;
   size_t n, cap;
@@ -177,7 +180,8 @@ static int append(text *t, const uint32_t *s, size_t n) {
   return XM_OK;
 }
 
-/* NFKC of `n` characters, all of them assigned. The library takes the room that it is given, which is enough. */
+/* Appends the NFKC of `n` characters, all of them assigned. The library uses the room that it is given if that is large
+ * enough, which it is. */
 static int append_nfkc(text *t, const uint32_t *s, size_t n) {
   size_t len = n * SPREAD;
   if (n == 0) return XM_OK;
@@ -187,7 +191,7 @@ static int append_nfkc(text *t, const uint32_t *s, size_t n) {
   return XM_OK;
 }
 
-/* Full case folding as Unicode 3.2 had it: to a character that came later, nothing was folded then. */
+/* Full case folding as in Unicode 3.2, where nothing folded to a character that was assigned later. */
 static int append_folded(text *t, uint32_t c) {
   uint32_t made[FOLDED];
   size_t i, n = FOLDED;
@@ -197,7 +201,7 @@ static int append_folded(text *t, uint32_t c) {
   return append(t, made, n);
 }
 
-/* Table B.2, which is case folding such that NFKC and folding again change nothing more (RFC 3454 B.2, UTR 21). */
+/* Table B.2: case folding done so that NFKC and another folding change nothing more (RFC 3454 B.2, UTR 21). */
 static int append_b2(text *t, uint32_t c) {
   text once = {.n = 0}, normal = {.n = 0};
   size_t i;
@@ -226,7 +230,7 @@ static int map(text *to, const text *from, xm_stringprep_profile p) {
   return rc;
 }
 
-/* NFKC by Unicode 3.2, to which what is unassigned there neither decomposes nor combines with its neighbours. */
+/* NFKC as in Unicode 3.2, where unassigned characters neither decompose nor combine with their neighbours. */
 static int normalize(text *to, const text *from) {
   size_t i, begin = 0;
   int rc = XM_OK;
@@ -254,7 +258,7 @@ static bool is_ltr(uint32_t c) { /* D.2 */
   return uc_bidi_class(c) == UC_BIDI_L && !is_unassigned(c) && !IS_IN(not_ltr, c);
 }
 
-/* RFC 3454 6: what has a right-to-left character begins and ends with one, and has no left-to-right one. */
+/* RFC 3454 6: a string with a right-to-left character must begin and end with one, and have no left-to-right one. */
 static bool mixes_directions(const text *t) {
   bool rtl = false, ltr = false;
   size_t i;

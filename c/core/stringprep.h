@@ -1,10 +1,10 @@
-/* stringprep: the profiles of RFC 3454 by which servers of RFC 6122 write addresses (Nodeprep, Resourceprep) and by
- * which SCRAM prepares passwords (SASLprep, RFC 4013). Rank 1: knows err and buf. We ourselves prepare by PRECIS
- * (precis); this is what others do.
+/* stringprep: the profiles of RFC 3454 with which servers of RFC 6122 prepare addresses (Nodeprep, Resourceprep) and
+ * SCRAM prepares passwords (SASLprep, RFC 4013). Rank 1: knows err and buf. We ourselves prepare addresses by PRECIS
+ * (precis); this is for what others do.
  *
- * The RFC's tables are those of Unicode 3.2. What libunistring says today is the same for the characters that were
- * assigned then, but for the exceptions written down in the tables here; what has been assigned since is unassigned
- * here (table A.1): it stays as it is, as in a query (RFC 3454 7), since that is what servers do. */
+ * The RFC's tables are those of Unicode 3.2. For the characters that were assigned then, libunistring's data of today
+ * are the same, but for the exceptions in the tables here; whatever has been assigned since counts as unassigned here
+ * (table A.1) and stays as it is, as in a query (RFC 3454 7), since that is what servers do. */
 #ifndef XM_STRINGPREP_H
 #define XM_STRINGPREP_H
 
@@ -19,8 +19,8 @@ typedef enum xm_stringprep_profile {
 } xm_stringprep_profile;
 
 /* Writes *out_len bytes of UTF-8 to `out` (no NUL), at most `cap`; `out` may not overlap `s`. Leaves no copy of the
- * input behind. 0; XM_EINVAL: not UTF-8, or the profile refuses what came out (nothing left, a prohibited character,
- * mixed directions); XM_ELIMIT when `cap` is too small, or `n` is more than sixteen times that; XM_ENOMEM. */
+ * input behind. 0; XM_EINVAL: not UTF-8, or the profile refuses the result (it is empty, has a prohibited character, or
+ * mixes directions); XM_ELIMIT when `cap` is too small, or `n` is more than sixteen times that; XM_ENOMEM. */
 int xm_stringprep(xm_stringprep_profile profile, const char *s, size_t n, char *out, size_t cap, size_t *out_len);
 
 #endif

@@ -9,7 +9,7 @@ static void link_in(xm_table *t, xm_node *n) {
   *n->at = n;
 }
 
-enum { USUAL_BUCKETS = 1024 }; /* buckets that are kept, however few are in them */
+enum { USUAL_BUCKETS = 1024 }; /* so many buckets are kept, however few nodes there are */
 
 static int resize(xm_table *t, size_t cap) {
   xm_table other = {.buckets = calloc(cap, sizeof(xm_node *)), .cap = cap, .n = t->n};
@@ -40,8 +40,9 @@ void xm_table_take(xm_table *t, xm_node *n) {
   n->at = NULL;
   t->n--;
   if (t->cap <= USUAL_BUCKETS || t->n >= t->cap / 8) return;
-  if (t->n == 0) xm_table_free(t);     /* a wave has passed: its memory is given back */
-  else (void)resize(t, t->cap / 4);    /* ... most of it; for want of memory for that, none */
+  if (t->n == 0) xm_table_free(t);     /* many nodes have come and gone: all memory is freed */
+  else (void)resize(t, t->cap / 4);    /* or most of it; if there is no memory for the smaller table, the large one
+                                          stays */
 }
 
 void xm_table_replace(xm_node *n, xm_node *with) {
@@ -52,7 +53,7 @@ void xm_table_replace(xm_node *n, xm_node *with) {
   n->at = NULL;
 }
 
-/* Once round is enough, and once more each time that the table has become smaller. */
+/* In all, the calls go through the buckets once, and once more each time the table shrinks. */
 xm_node *xm_table_any(const xm_table *t, size_t *at) {
   if (t->n == 0) return NULL;
   while (!t->buckets[*at &= t->cap - 1]) ++*at;

@@ -1,6 +1,7 @@
-/* table: things that are found by a 64-bit hash, and the hash of a string. Rank 0: knows err.
+/* table: a hash table of nodes with 64-bit hashes, and a hash function for strings. Rank 0: knows err.
  *
- * A node lies first in what is found. Several may have the same hash, whether they are equal or not: who asks looks. */
+ * A node is the first member of what is stored. Several nodes may have the same hash, whether they are equal or not:
+ * the caller compares. */
 #ifndef XM_TABLE_H
 #define XM_TABLE_H
 
@@ -10,7 +11,8 @@
 #include "err.h"
 
 typedef struct xm_node {
-  struct xm_node *next, **at; /* in its bucket, and what points to it there; `at` NULL: it is in no table */
+  struct xm_node *next, **at; /* the next node in its bucket, and the pointer that points to this one; `at` NULL: it
+                                 is in no table */
   uint64_t hash;
 } xm_node;
 
@@ -21,14 +23,15 @@ typedef struct xm_table {
   size_t n;
 } xm_table;
 
-/* By its hash. 0 or XM_ENOMEM. */
+/* Puts it in by its hash. 0 or XM_ENOMEM. */
 int xm_table_put(xm_table *t, xm_node *n);
-void xm_table_take(xm_table *t, xm_node *n); /* the order of those with the same hash may change */
-/* `with` takes the place of `n`, whose hash it has. */
+void xm_table_take(xm_table *t, xm_node *n); /* removes it; the order of those with the same hash may change */
+/* Puts `with` in the place of `n`; they must have the same hash. */
 void xm_table_replace(xm_node *n, xm_node *with);
-/* Some node, for who takes them all: `at` begins as 0, and is where the search goes on. NULL: it is empty. */
+/* Any node, for a caller that removes them all one by one: *at is 0 at first, and says where the search goes on. NULL:
+ * the table is empty. */
 xm_node *xm_table_any(const xm_table *t, size_t *at);
-/* Its own memory; what is in it is the caller's. */
+/* Frees the table's own memory; the nodes are the caller's. */
 void xm_table_free(xm_table *t);
 
 /* The first node with this hash, or the next one after `from`; NULL: there is none. */
@@ -38,8 +41,8 @@ static inline xm_node *xm_table_find(const xm_table *t, const xm_node *from, uin
   return n;
 }
 
-/* FNV-1a, to go on with from `h`, which begins as what a peer can't know. What ends a string is no byte, so that two strings
- * are not one. */
+/* FNV-1a: mixes a string into `h`, which begins as a number that no peer can know. The end of the string is mixed in as
+ * no byte can be, so that two strings don't count as one. */
 static inline uint64_t xm_mix(uint64_t h, const char *s, size_t n) {
   static const uint64_t prime = 0x100000001B3u;
   size_t i;
@@ -47,7 +50,7 @@ static inline uint64_t xm_mix(uint64_t h, const char *s, size_t n) {
   return (h ^ 0x100) * prime;
 }
 
-/* The hash that comes of it: its low bits choose the bucket. */
+/* Makes the final hash, whose low bits choose the bucket. */
 static inline uint64_t xm_mixed(uint64_t h) { return h ^ h >> 32; }
 
 #endif

@@ -7,7 +7,8 @@
 
 enum { USUAL_RECS = 4096, USUAL_BYTES = 256 * 1024, USUAL_LEVELS = 16, MOST_ATTRS = (1 << 29) - 1 };
 
-/* By a hash that a peer can't know: cells with an offset, 0 where there is none, for at least twice as many as there are. */
+/* An open hash table, whose hash no peer can predict: cells with an offset, 0 if empty, at least twice as many as are
+ * used. */
 struct xm_tape_ns_table {
   uint64_t seed;
   uint32_t n, cap; /* a power of two */
@@ -25,7 +26,7 @@ void xm_tape_free(xm_tape *t) {
   *t = (xm_tape){.secret = t->secret};
 }
 
-/* Do `n` bytes more and a NUL leave every offset within its 32 bits? */
+/* Would every offset still fit in 32 bits with `n` bytes more and a NUL? */
 static bool fits(const xm_tape *t, size_t n) { return n < UINT32_MAX - 1 - t->bytes.last; }
 
 static int add_rec_room(xm_tape *t) {
@@ -40,7 +41,7 @@ static int add_rec_room(xm_tape *t) {
   return XM_OK;
 }
 
-/* Room to count what is in one element more. */
+/* Makes room for the child counter of one more open element. */
 static int make_level(xm_tape *t) {
   uint32_t levels = t->levels ? t->levels * 2 : USUAL_LEVELS, *more;
   if (t->depth + 1 < t->levels) return XM_OK;
@@ -51,14 +52,15 @@ static int make_level(xm_tape *t) {
   return XM_OK;
 }
 
-/* Room for a record and `n` bytes: after this put and add_rec can't fail, and nothing is half there when it does. */
+/* Makes room for a record and `n` bytes: after this put and add_rec can't fail, so a failure leaves nothing half
+ * done. */
 static inline int make_room(xm_tape *t, size_t n) {
   if (!fits(t, n)) return XM_ELIMIT;
   if (!xm_buf_reserve(&t->bytes, n)) return XM_ENOMEM;
   return t->n < t->cap ? XM_OK : add_rec_room(t);
 }
 
-/* Names and most values are short: copied in two overlapping halves, without a call. */
+/* Names and most values are short: they are copied as two overlapping halves, without a function call. */
 static inline void copy(char *to, const char *s, size_t n) {
   if (n > 32) {
     memcpy(to, s, n);
@@ -83,7 +85,7 @@ static inline void put_raw(xm_tape *t, const char *s, size_t n) {
   t->bytes.last += n;
 }
 
-/* A string with a NUL behind it; where it lies now. */
+/* Appends a string and a NUL; returns its offset. */
 static inline uint32_t put(xm_tape *t, const char *s, size_t n) {
   uint32_t at = (uint32_t)t->bytes.last;
   put_raw(t, s, n);
@@ -109,12 +111,12 @@ int xm_tape_reset(xm_tape *t, const char *ns) {
   if (rc == XM_OK) rc = make_level(t);
   if (rc < 0) return rc;
   t->counts[0] = 0;
-  put(t, ns, n); /* at offset 0, where the first OPEN looks for its parent's */
+  put(t, ns, n); /* at offset 0, where the first OPEN looks for its parent's namespace */
   t->ns_len = (uint32_t)n;
   return XM_OK;
 }
 
-/* Namespaces that are too long to be written out for each element. */
+/* Namespaces that are too long to be stored once for each element. */
 
 static uint64_t hash_of(uint64_t seed, const char *s, size_t n) {
   uint64_t h = seed; /* FNV-1a */
@@ -123,7 +125,7 @@ static uint64_t hash_of(uint64_t seed, const char *s, size_t n) {
   return h ^ h >> 32;
 }
 
-/* The cell of that namespace, or the one where it belongs. */
+/* The cell of that namespace, or the empty one into which it belongs. */
 static struct cell *cell_of(const xm_tape *t, xm_tape_ns_table *h, uint64_t hash, const char *ns, size_t n) {
   uint32_t i = (uint32_t)hash & (h->cap - 1);
   for (; h->cells[i].at; i = (i + 1) & (h->cap - 1)) {
@@ -140,7 +142,7 @@ static void move_in(xm_tape_ns_table *to, const struct cell *c) {
   to->n++;
 }
 
-/* Room in the table for one more. */
+/* Makes room in the table for one more. */
 static int make_ns_room(xm_tape *t) {
   xm_tape_ns_table *old = t->long_ns, *bigger;
   uint32_t i, cap = old ? old->cap * 2 : 16;
@@ -157,7 +159,8 @@ static int make_ns_room(xm_tape *t) {
   return XM_OK;
 }
 
-/* Where it lies already; 0: nowhere yet, and it will be put where the tape's bytes end now. XM_ENOMEM. */
+/* *at: the offset where that namespace lies already; 0: nowhere yet, and then it must be appended to the tape's bytes
+ * next, where its cell points. XM_OK or XM_ENOMEM. */
 static int find_long_ns(xm_tape *t, const char *ns, size_t n, uint32_t *at) {
   uint64_t hash;
   struct cell *c;
@@ -236,7 +239,7 @@ int xm_tape_text(xm_tape *t, const char *s, size_t n) {
   xm_tape_rec *r;
   if (rc < 0) return rc;
   if (joins) {
-    t->bytes.last--; /* the text is the last thing on the tape: it grows in place, over its NUL */
+    t->bytes.last--; /* the text is the last thing on the tape, so it grows in place, over its NUL */
     put(t, s, n);
     t->recs[t->n - 1].text_len += (uint32_t)n;
     return XM_OK;
@@ -275,7 +278,8 @@ static size_t end_of(const xm_tape *t, uint32_t n) {
   return end;
 }
 
-/* What it is shrunk to is a page or so: the old place will do when there is none for that. */
+/* Frees memory that the cut tape doesn't need. Its new size is small, and if there is no memory for that the old block
+ * stays. */
 static void give_back(xm_tape *t) {
   uint32_t cap = t->n + 1;
   xm_tape_rec *smaller = t->cap > USUAL_RECS ? realloc(t->recs, cap * sizeof *smaller) : NULL;
@@ -334,7 +338,7 @@ const char *xm_tape_get(const xm_tape *t, uint32_t i, const char *name, size_t *
   return NULL;
 }
 
-/* The first element like that from record `i` on, before the parent's CLOSE. */
+/* The first such element from record `i` on, before the parent's CLOSE. */
 static uint32_t find(const xm_tape *t, uint32_t i, const char *ns, const char *name) {
   while (t->recs[i].kind != XM_TAPE_CLOSE) {
     if (t->recs[i].kind == XM_TAPE_TEXT) {

@@ -58,7 +58,7 @@ void *xm_tickets_take(xm_tickets *k, const xm_buf *key, time_t now, time_t *unti
     if (usable) {
       found = t->session;
       *until = t->until;
-      t->session = NULL; /* the caller's */
+      t->session = NULL; /* the caller owns it now */
     }
     drop(k, i);
   }

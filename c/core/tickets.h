@@ -1,8 +1,9 @@
-/* tickets: TLS sessions that later connections may resume (RFC 8446 2.2, 4.6.1; RFC 5246 F.1.4, RFC 5077), the secrets
- * of a context. Rank 1, tls's own: nobody else includes it.
+/* tickets: TLS sessions that later connections may resume (RFC 8446 2.2, 4.6.1; RFC 5246 F.1.4, RFC 5077): secrets of a
+ * TLS context. Rank 1; included only by tls.
  *
- * A session, which only tls can look into, is kept under whom it is with and on what terms, and given out once. How long it
- * may be used, is for tls to say: a certificate that has expired since, or a full handshake that is long ago, ends it. */
+ * A session, whose content only tls understands, is kept under a key that says with whom it is and on what terms, and
+ * is given out once. For how long it may be used is decided by tls: until one of its certificates expires, or the full
+ * handshake is too long ago. */
 #ifndef XM_TICKETS_H
 #define XM_TICKETS_H
 
@@ -11,27 +12,27 @@
 
 #include "buf.h"
 
-enum { XM_TICKETS = 64 }; /* the oldest goes */
+enum { XM_TICKETS = 64 }; /* the most that are kept; then the oldest is dropped */
 
 typedef struct xm_ticket {
-  void *session; /* NULL: none is kept under that key, see xm_tickets_bar */
+  void *session; /* NULL: the key is barred, see xm_tickets_bar */
   xm_buf key;
-  time_t made, until;     /* not before, and not then or later */
-  unsigned long lifetime; /* seconds since it was made that the server honours it; 0: it hasn't said */
+  time_t made, until;     /* it is used from `made` on, and before `until` */
+  unsigned long lifetime; /* for so many seconds after `made` the server accepts it; 0: it hasn't said */
 } xm_ticket;
 
-/* All zero but for `release`: none. */
+/* Initially all zero except `release`. */
 typedef struct xm_tickets {
-  void (*release)(void *session); /* of what nobody wants any more */
+  void (*release)(void *session); /* frees a session */
   xm_ticket list[XM_TICKETS]; /* oldest first */
   int n;
 } xm_tickets;
 
-/* Takes over its session and key. */
+/* Keeps a ticket; takes over its session and key. */
 void xm_tickets_put(xm_tickets *k, xm_ticket *t, time_t now);
-/* Nothing is kept or given out under that key, which is taken over, until then. */
+/* Bars a key until then: nothing is kept or given out under it. The key is taken over. */
 void xm_tickets_bar(xm_tickets *k, xm_buf *key, time_t until);
-/* The newest one kept under that key that can still be used, and until when; it is the caller's. NULL: none. */
+/* The newest session under that key that can still be used, and until when; the caller owns it. NULL: none. */
 void *xm_tickets_take(xm_tickets *k, const xm_buf *key, time_t now, time_t *until);
 void xm_tickets_clear(xm_tickets *k);
 

@@ -17,16 +17,17 @@
 #include "tickets.h"
 
 enum {
-  SECURITY_LEVEL = 2,       /* OpenSSL's: keys and hashes worth 112 bits, whatever the system's configuration says */
-  OLDEST_SESSION = 24 * 3600, /* seconds since the certificate was shown */
-  READ_AT_ONCE = 17 * 1024,   /* bytes of the transport in one call: the largest record, and what TLS puts round it */
+  SECURITY_LEVEL = 2,       /* OpenSSL's level for keys and hashes of at least 112 bits of security, whatever the
+                               system's configuration says */
+  OLDEST_SESSION = 24 * 3600, /* seconds since the certificate was last checked in a full handshake */
+  READ_AT_ONCE = 17 * 1024,   /* bytes read from the transport in one call: the largest record, with its overhead */
 };
 
 struct xm_tls_ctx {
   SSL_CTX *ssl;
   unsigned holders;
   bool insecure;
-  xm_bundle *bundle; /* the context's: of the system's CAs; NULL: OpenSSL has read them, or there are others */
+  xm_bundle *bundle; /* the system's CAs, as bundle has read them; NULL: OpenSSL has read them, or there are others */
   xm_tickets tickets;
 };
 
@@ -35,20 +36,20 @@ struct xm_tls {
   xm_tls_ctx *ctx;
   xm_tls_peer peer;
   xm_tls_io io;
-  bool io_failed; /* the transport did, under OpenSSL's hands */
-  bool io_ended;  /* the peer has closed it */
+  bool io_failed; /* the transport has failed during a call to OpenSSL */
+  bool io_ended;  /* the peer has closed the transport */
   size_t budget;  /* bytes that may still be taken from the transport in this call */
   bool verified;
-  bool offered;       /* a session to be resumed */
+  bool offered;       /* a session was offered for resumption */
   bool choked;        /* see xm_tls_is_choked */
   bool resumed;
   bool kept;          /* the session may be resumed */
-  SSL_SESSION *fresh; /* the newest that was given to us, not kept yet; NULL: none */
-  time_t until;       /* and when that has to end */
-  char refused[200]; /* for an error text: the certificate that OpenSSL found wrong, "" so far */
+  SSL_SESSION *fresh; /* the newest session that the server has given us, not kept yet; NULL: none */
+  time_t until;       /* when the session must no longer be used */
+  char refused[200]; /* for an error text: the certificate to which OpenSSL objected; "": none so far */
 };
 
-/* OpenSSL's own words, or the system's, for the oldest error in its queue, which is emptied. */
+/* OpenSSL's text, or the system's, for the oldest error in its queue, which is emptied. */
 static const char *ssl_reason(void) {
   unsigned long code = ERR_peek_error();
   const char *reason = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
@@ -56,14 +57,14 @@ static const char *ssl_reason(void) {
   return reason ? reason : "no reason given";
 }
 
-/* Before each call that may use the transport. Looking for errors is cheaper than clearing them. */
+/* To be called before each call that may use the transport. Looking for errors is cheaper than clearing them. */
 static void begin_call(xm_tls *t) {
   if (ERR_peek_error()) ERR_clear_error();
-  t->io_failed = false; /* it may be writing that has failed, and there is something to read */
+  t->io_failed = false; /* if writing has failed there may still be something to read */
   t->budget = READ_AT_ONCE;
 }
 
-/* The transport as a BIO: OpenSSL asks, and neither SIGPIPE nor a descriptor is its business. */
+/* The transport as a BIO, so that OpenSSL calls us to read and write, and needs neither a descriptor nor SIGPIPE. */
 
 static xm_tls *owner_of(BIO *b) { return BIO_get_data(b); }
 
@@ -78,9 +79,10 @@ static int came_to(BIO *b, ssize_t n, int retry_flag) {
   return -1;
 }
 
-/* OpenSSL doesn't hear of an end: it would take the session for spoilt. why_not tells of it. Nor does it come back from
- * one call while what it reads is TLS's own business (KeyUpdate, HelloRequest, tickets), of which a peer may send as much
- * as it likes: when the budget is spent, the transport has nothing, for now. */
+/* OpenSSL isn't told of the transport's end, as it would then make the session unresumable; why_not reports the end.
+ * Nor does OpenSSL return from a read while what it reads are TLS's own messages (KeyUpdate, HelloRequest, tickets), of
+ * which a peer may send as many as it likes: so when the budget is used up we say that the transport has no more for
+ * now. */
 static int bio_read(BIO *b, char *to, int n) {
   xm_tls *t = owner_of(b);
   size_t most = (size_t)n < t->budget ? (size_t)n : t->budget;
@@ -100,13 +102,13 @@ static long bio_ctrl(BIO *b, int cmd, long n, void *p) {
   return cmd == BIO_CTRL_FLUSH;
 }
 
-static _Atomic(BIO_METHOD *) method; /* one for the process and all of its threads, or until the library is unloaded */
+static _Atomic(BIO_METHOD *) method; /* one for all threads of the process, until the library is unloaded */
 
 __attribute__((destructor)) static void free_method(void) {
   BIO_meth_free(method);
 }
 
-/* NULL: no memory, this time. */
+/* NULL: no memory; the next call tries again. */
 static BIO_METHOD *get_method(void) {
   BIO_METHOD *there = atomic_load(&method), *m;
   if (there) return there;
@@ -131,7 +133,8 @@ static BIO *new_bio(xm_tls *t) {
 
 /* Contexts. */
 
-/* As SSL_CTX_set_default_verify_paths, in its order: the file, the folder, and the folder with what only OSSL_STORE reads. */
+/* As SSL_CTX_set_default_verify_paths, in its order: the file, the directory, and the directory for what only
+ * OSSL_STORE reads. */
 static int use_system_cas(xm_tls_ctx *ctx, xm_err *e) {
   SSL_CTX *ssl = ctx->ssl;
   int rc = xm_bundle_give(SSL_CTX_get_cert_store(ssl), xm_bundle_path(), &ctx->bundle);
@@ -147,7 +150,7 @@ static int load_cas(xm_tls_ctx *ctx, const xm_tls_options *o, xm_err *e) {
   if (file && SSL_CTX_load_verify_file(ssl, file) != 1)
     return xm_err_set(e, XM_LAYER_TLS, "ca-file", false, "cannot use the CA certificates in ca_file '%s': %s", file,
                       ssl_reason());
-  if (dir && access(dir, R_OK | X_OK) != 0) /* which OpenSSL would not mind */
+  if (dir && access(dir, R_OK | X_OK) != 0) /* OpenSSL itself would not complain */
     return xm_err_set(e, XM_LAYER_TLS, "ca-dir", false, "cannot use ca_dir '%s': %s", dir, strerror(errno));
   if (dir && SSL_CTX_load_verify_dir(ssl, dir) != 1)
     return xm_err_set(e, XM_LAYER_TLS, "ca-dir", false, "cannot use ca_dir '%s': %s", dir, ssl_reason());
@@ -171,7 +174,7 @@ static void print_time(const ASN1_TIME *at, char *to, size_t cap) {
   if (!ASN1_TIME_to_tm(at, &tm) || !strftime(to, cap, "%Y-%m-%d %H:%M:%S UTC", &tm)) snprintf(to, cap, "unknown");
 }
 
-/* Notes which certificate is at fault: when the handshake fails, OpenSSL does not keep it. */
+/* Notes which certificate is at fault: after a failed handshake OpenSSL no longer has it. */
 static int on_verify(int ok, X509_STORE_CTX *store) {
   xm_tls *t = SSL_get_app_data((SSL *)X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   X509 *cert = X509_STORE_CTX_get_current_cert(store);
@@ -190,7 +193,7 @@ static bool may_resume(const xm_tls *t) {
   return t->peer.resume && !xm_tls_ctx_has_certificate(t->ctx);
 }
 
-/* Whom it is with, and on what terms. */
+/* Appends the key under which a session is kept: the peer, and on what terms. */
 static int put_key(const xm_tls_peer *p, xm_buf *key) {
   static const char uses[] = "-aw";
   int rc = xm_buf_put(key, p->name, strlen(p->name) + 1);
@@ -203,12 +206,12 @@ static int put_key(const xm_tls_peer *p, xm_buf *key) {
   return rc == XM_OK && p->via ? xm_buf_put(key, p->via, p->via_len) : rc;
 }
 
-/* Wipes its secret, when nobody else has it. */
+/* Wipes its secret when this is the last reference. */
 static void free_session(void *session) {
   SSL_SESSION_free(session);
 }
 
-/* The newest that OpenSSL would still resume. */
+/* Takes the newest session that OpenSSL would still resume. */
 static SSL_SESSION *take_session(xm_tls *t, const xm_buf *key) {
   SSL_SESSION *session;
   while ((session = xm_tickets_take(&t->ctx->tickets, key, time(NULL), &t->until)) && !SSL_SESSION_is_resumable(session))
@@ -234,8 +237,9 @@ bool xm_tls_good_for(const xm_tls *t, int64_t *seconds) {
   return i > 0;
 }
 
-/* When the first certificate of the chain that was found good ends to be, or its session gets too old. Seconds are
- * counted from now: a certificate may be good for longer than a time_t of 32 bits can tell. */
+/* When the session must no longer be used: when the first certificate of the verified chain expires, or after
+ * OLDEST_SESSION. Calculated in seconds from now, since a certificate may be valid for longer than a 32-bit time_t can
+ * express. */
 static time_t end_of_session(const xm_tls *t) {
   const STACK_OF(X509) *chain = t->ctx->insecure ? NULL : SSL_get0_verified_chain(t->ssl);
   time_t now = time(NULL);
@@ -256,8 +260,8 @@ static time_t said_time(const SSL_SESSION *session) {
 #endif
 }
 
-/* Not later than now. (Newer releases of OpenSSL read a finer clock than time() does, which comes to the same second some
- * milliseconds later.) */
+/* When the session was made, but not later than now. (Newer releases of OpenSSL read a finer clock than time() does,
+ * which may be in the next second already.) */
 static time_t made_at(const SSL_SESSION *session, time_t now) {
   time_t made = said_time(session);
   return made < now ? made : now;
@@ -273,7 +277,7 @@ static void keep_fresh(xm_tls *t) {
   t->fresh = NULL;
 }
 
-/* Has the peer said no to the handshake, by an alert? */
+/* Notes whether the peer has refused the handshake by an alert, perhaps because of the session that was offered. */
 static void note_choked(xm_tls *t) {
   xm_buf key = XM_BUF_INIT;
   if (!t->offered || ERR_GET_REASON(ERR_peek_error()) < SSL_AD_REASON_OFFSET) return;
@@ -286,7 +290,7 @@ bool xm_tls_is_choked(const xm_tls *t) {
   return t->choked;
 }
 
-/* A ticket has come, behind the handshake. (In TLS 1.2, a session with it.) */
+/* OpenSSL calls this when a ticket has come, after the handshake. (In TLS 1.2, during it.) */
 static int on_session(SSL *ssl, SSL_SESSION *session) {
   xm_tls *t = SSL_get_app_data(ssl);
   if (!may_resume(t) || SSL_SESSION_get_protocol_version(session) < TLS1_3_VERSION) return 0;
@@ -375,8 +379,8 @@ static bool prepare(xm_tls *t) {
   b = t->ssl ? new_bio(t) : NULL;
   if (!b) return false;
   SSL_set_bio(t->ssl, b, b);
-  SSL_set_options(t->ssl, SSL_OP_CLEANSE_PLAINTEXT); /* until the login is over: a token may be in it */
-  if (SSL_set_app_data(t->ssl, t) != 1) return false; /* it takes memory */
+  SSL_set_options(t->ssl, SSL_OP_CLEANSE_PLAINTEXT); /* until the login is over, since it may contain a token */
+  if (SSL_set_app_data(t->ssl, t) != 1) return false; /* it allocates */
   SSL_set_connect_state(t->ssl);
   if (!is_address(t->peer.name) && SSL_set_tlsext_host_name(t->ssl, t->peer.name) != 1) return false;
   if (may_resume(t)) offer_session(t);
@@ -398,7 +402,8 @@ xm_tls *xm_tls_new(xm_tls_ctx *ctx, const xm_tls_peer *peer, const xm_tls_io *io
   return NULL;
 }
 
-/* A session that was kept is as good after a connection that was cut: OpenSSL must not take it for spoilt. */
+/* A session that was kept is still good after its connection was cut: OpenSSL would make it unresumable without these
+ * flags. */
 void xm_tls_free(xm_tls *t) {
   if (!t) return;
   SSL_SESSION_free(t->fresh);
@@ -410,11 +415,11 @@ void xm_tls_free(xm_tls *t) {
 
 static int refuse_protocol(xm_err *e) {
   return xm_err_set(e, XM_LAYER_TLS, "no-application-protocol", false,
-                    "the server says by ALPN that it has another protocol than xmpp-client: no XMPP server for clients "
-                    "is there");
+                    "the server has chosen another protocol than xmpp-client by ALPN: there is no XMPP server for "
+                    "clients at this port");
 }
 
-/* What OpenSSL has to say of its failure in doing `what`. */
+/* Sets the error for a failure of OpenSSL in doing `what`. */
 static int explain(const char *what, xm_err *e) {
   int reason = ERR_GET_REASON(ERR_peek_error());
   const char *text = ssl_reason();
@@ -434,7 +439,7 @@ static int cut_off(const char *what, xm_err *e) {
                     what);
 }
 
-/* What an SSL call that didn't succeed means: 0: wait for the transport; XM_TLS_MORE; XM_TLS_END; XM_EFAIL. */
+/* What an SSL call that didn't succeed means. 0: wait for the transport; XM_TLS_MORE; XM_TLS_END; XM_EFAIL. */
 static int why_not(xm_tls *t, int rc, const char *what, xm_err *e) {
   switch (SSL_get_error(t->ssl, rc)) {
     case SSL_ERROR_WANT_READ: return t->io_ended ? cut_off(what, e) : t->budget == 0 ? XM_TLS_MORE : 0;
@@ -442,11 +447,11 @@ static int why_not(xm_tls *t, int rc, const char *what, xm_err *e) {
     case SSL_ERROR_ZERO_RETURN: return XM_TLS_END;
     default: break;
   }
-  if (t->io_failed) return XM_EFAIL; /* the transport has told why */
+  if (t->io_failed) return XM_EFAIL; /* the transport has set the error */
   return explain(what, e);
 }
 
-/* RFC 6125's and our own names for what OpenSSL found wrong with the chain. */
+/* Our conditions for what OpenSSL found wrong with the chain. */
 static const char *chain_condition(long result) {
   switch (result) {
     case X509_V_ERR_CERT_HAS_EXPIRED: return "certificate-expired";
@@ -464,7 +469,7 @@ static const char *chain_condition(long result) {
 
 static int refuse_chain(xm_tls *t, long result, xm_err *e) {
   ERR_clear_error();
-  if (xm_bundle_was_short(t->ctx->bundle)) return xm_err_nomem(e); /* nobody knows who is trusted */
+  if (xm_bundle_was_short(t->ctx->bundle)) return xm_err_nomem(e); /* the CAs could not all be read */
   return xm_err_set(e, XM_LAYER_TLS, chain_condition(result), false,
                     "the certificate of %s cannot be trusted: %s%s. If the CA is your own, name its file in ca_file",
                     t->peer.name, X509_verify_cert_error_string(result), t->refused);
@@ -513,12 +518,13 @@ static int refuse_ca(xm_tls *t, xm_err *e) {
                     t->peer.name);
 }
 
-/* There is no chain with a session that is resumed: it was looked at when that was begun, for the same name. */
+/* May the CAs in the chain name this host? A resumed session has no chain: it was checked for the same name when the
+ * session began. */
 static bool may_name(const xm_tls *t, const char *name) {
   return is_address(name) || xm_cert_may_name(SSL_get0_verified_chain(t->ssl), name);
 }
 
-/* The domain that an xmppAddr would be for. */
+/* The domain with which an xmppAddr is compared. */
 static const char *domain_of(const xm_tls *t) {
   return t->peer.also ? t->peer.also : t->peer.name;
 }
@@ -527,7 +533,8 @@ static bool is_for_jid(const xm_tls *t, X509 *cert) {
   return t->peer.jid && !is_address(domain_of(t)) && xm_cert_has_address(cert, t->peer.jid, t->peer.jid_len);
 }
 
-/* The first of those it may be for that the certificate is for, and its CAs may say so; *any: it is for one. */
+/* Is the certificate for one of the names that are accepted, and may its CAs certify that name? *any: it is for one of
+ * them, whatever its CAs may do. */
 static bool is_good_for_peer(const xm_tls *t, X509 *cert, bool *any) {
   bool by_name = xm_cert_is_for(cert, t->peer.name), by_other = t->peer.also && xm_cert_is_for(cert, t->peer.also);
   bool by_jid = is_for_jid(t, cert);
@@ -557,7 +564,7 @@ static int finish_handshake(xm_tls *t, xm_err *e) {
 
 int xm_tls_handshake(xm_tls *t, xm_err *e) {
   int rc;
-  bool by_tls; /* did it fail; not by the transport */
+  bool by_tls; /* whether TLS has failed, not the transport */
   begin_call(t);
   if (!xm_bundle_mend(t->ctx->bundle)) return xm_err_nomem(e);
   rc = SSL_do_handshake(t->ssl);
@@ -583,14 +590,14 @@ unsigned xm_tls_version_number(const xm_tls *t) {
   return (unsigned)SSL_version(t->ssl);
 }
 
-/* Channel bindings. Without the extended master secret, two connections of TLS 1.2 can be made to have the same ones,
- * save the certificate's (RFC 7627 1). */
+/* Channel bindings. Without the extended master secret, an attacker can make two TLS 1.2 connections have the same
+ * ones, except for the certificate's (RFC 7627 1). */
 
 static bool has_own_secret(const xm_tls *t) {
   return SSL_version(t->ssl) >= TLS1_3_VERSION || SSL_get_extms_support(t->ssl) == 1;
 }
 
-/* The context is there, and empty: to TLS 1.2 that is not the same as none (RFC 5705 4). */
+/* The context is present but empty: in TLS 1.2 that isn't the same as an absent one (RFC 5705 4). */
 static size_t exporter(const xm_tls *t, unsigned char bytes[XM_TLS_BINDING]) {
   static const char label[] = "EXPORTER-Channel-Binding";
   static const unsigned char context[] = "";
@@ -598,7 +605,7 @@ static size_t exporter(const xm_tls *t, unsigned char bytes[XM_TLS_BINDING]) {
   return SSL_export_keying_material(t->ssl, bytes, 32, label, sizeof label - 1, context, 0, 1) == 1 ? 32 : 0;
 }
 
-/* The first Finished message: the client's; in a resumed session the server's. */
+/* The first Finished message: the client's, or in a resumed session the server's. */
 static size_t unique(const xm_tls *t, unsigned char bytes[XM_TLS_BINDING]) {
   if (SSL_version(t->ssl) != TLS1_2_VERSION || !has_own_secret(t)) return 0;
   return SSL_session_reused(t->ssl) ? SSL_get_peer_finished(t->ssl, bytes, XM_TLS_BINDING)

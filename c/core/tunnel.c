@@ -12,14 +12,14 @@
 
 enum { SOCKS5 = 5, NO_LOGIN = 0, BY_PASSWORD = 2, NO_METHOD = 0xFF, PASSWORD_VERSION = 1, CONNECT = 1 }; /* RFC 1928, 1929 */
 enum { TYPE_IPV4 = 1, TYPE_NAME = 3, TYPE_IPV6 = 4 };
-enum { REPLY = 5 + 255 + 2 }; /* bytes of the longest */
-enum { INTERIMS = 8 };        /* responses (1xx) that may come in front of the one */
+enum { REPLY = 5 + 255 + 2 }; /* bytes of SOCKS5's longest reply */
+enum { INTERIMS = 8 };        /* how many interim responses (1xx) are accepted in front of the final one */
 
 typedef enum stage {
-  STAGE_METHOD,   /* our greeting is out; ends with how to log in (RFC 1928 3) */
-  STAGE_PASSWORD, /* user and password are out; ends with whether they will do (RFC 1929) */
-  STAGE_REPLY,    /* the request for the host is out; ends with the whole reply (RFC 1928 6) */
-  STAGE_RESPONSE, /* CONNECT is out; ends with the head of its response */
+  STAGE_METHOD,   /* our greeting was sent; ends when the proxy has chosen how to log in (RFC 1928 3) */
+  STAGE_PASSWORD, /* user and password were sent; ends with the proxy's verdict (RFC 1929) */
+  STAGE_REPLY,    /* the request to connect was sent; ends with the whole reply (RFC 1928 6) */
+  STAGE_RESPONSE, /* CONNECT was sent; ends with the head of its response */
   STAGE_DONE,
   STAGE_FAILED,
 } stage;
@@ -31,16 +31,16 @@ struct xm_tunnel {
   char who[300];    /* "the proxy http://127.0.0.1:3128" */
   char host[XM_SRV_NAME + 1];
   int port;
-  int family;       /* of an IP address; 0: it's a name */
+  int family;       /* of `host`, if it is an IP address; 0: it's a name */
   unsigned char address[sizeof(struct in6_addr)];
-  unsigned char got[REPLY]; /* of SOCKS5's message that comes */
-  size_t n, whole;  /* bytes of it; and how many it has, as far as that can be told yet */
-  xm_head *head;    /* CONNECT's */
+  unsigned char got[REPLY]; /* the SOCKS5 message that is being received */
+  size_t n, whole;  /* how many bytes of it have come; its whole length, as far as that is known yet */
+  xm_head *head;    /* for CONNECT: the parser of the response's head */
   unsigned interims;
-  bool of_target;   /* the proxy was asked for it, and it's not its own trouble */
+  bool of_target;   /* see xm_tunnel_is_of_target */
 };
 
-/* What it says. */
+/* What we send. */
 
 static int put_greeting(xm_tunnel *t) {
   static const char open[] = {SOCKS5, 1, NO_LOGIN}, either[] = {SOCKS5, 2, NO_LOGIN, BY_PASSWORD};
@@ -49,7 +49,7 @@ static int put_greeting(xm_tunnel *t) {
   return t->proxy->user ? xm_buf_put(&t->out, either, sizeof either) : xm_buf_put(&t->out, open, sizeof open);
 }
 
-/* With its length in front. */
+/* Appends a string with its length in front. */
 static int put_counted(xm_buf *b, const char *s) {
   size_t n = strlen(s);
   assert(n <= 255);
@@ -80,7 +80,7 @@ static int put_request(xm_tunnel *t) {
   return xm_buf_put(&t->out, port, sizeof port);
 }
 
-/* RFC 7617. */
+/* Basic authentication (RFC 7617). */
 static int put_basic(xm_tunnel *t) {
   xm_buf both = XM_BUF_SECRET;
   int rc = xm_buf_puts(&both, t->proxy->user);
@@ -153,9 +153,9 @@ bool xm_tunnel_is_of_target(const xm_tunnel *t) {
   return t->of_target;
 }
 
-/* What it is told. */
+/* What we receive. */
 
-/* Its own trouble. */
+/* The proxy itself is at fault, not the target. */
 static int no_socks(xm_tunnel *t, const char *what, unsigned number, xm_err *e) {
   t->of_target = false;
   return xm_err_set(e, XM_LAYER_PROXY, "invalid-response", false, "%s does not speak SOCKS5: %s is %u", t->who, what, number);
@@ -198,8 +198,8 @@ static const struct refusal {
     {"host-unreachable", true, "as the host can't be reached, or isn't known"},
     {"connection-refused", true, "as the connection was refused there"},
     {"ttl-expired", true, "as it took too long"},
-    {"command-not-supported", false, "as it makes no connections for others"},
-    {"address-type-not-supported", false, "as it can't do with this kind of address"},
+    {"command-not-supported", false, "as it doesn't support the command CONNECT"},
+    {"address-type-not-supported", false, "as it doesn't support this kind of address"},
 };
 
 static int take_refusal(xm_tunnel *t, unsigned reply, xm_err *e) {
@@ -208,7 +208,8 @@ static int take_refusal(xm_tunnel *t, unsigned reply, xm_err *e) {
                     t->host, t->port, r->text, reply);
 }
 
-/* How long a reply is, its fourth byte tells, or its fifth. */
+/* The length of a reply is known from its fourth byte (the address type) and fifth byte (the length, if that is a
+ * name). */
 static int take_reply(xm_tunnel *t, xm_err *e) {
   unsigned char byte = t->got[t->n - 1];
   if (t->n == 1 && byte != SOCKS5) return no_socks(t, "the version of its reply", byte, e);
@@ -229,7 +230,7 @@ static int take_byte(xm_tunnel *t, unsigned char byte, xm_err *e) {
   return rc;
 }
 
-/* 401 is what tinyproxy says to a wrong password. */
+/* tinyproxy answers 401 to a wrong password. */
 static int take_status(xm_tunnel *t, int status, xm_err *e) {
   bool retry = status >= 500 || status == 408 || status == 429;
   const char *reason = xm_head_reason(t->head);

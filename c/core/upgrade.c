@@ -14,7 +14,8 @@
 
 struct xm_upgrade {
   xm_head *head;
-  xm_buf key, accept; /* base64, each with its NUL: what we have sent, and what has to come back */
+  xm_buf key, accept; /* base64, each with a NUL: the key that we sent, and the Sec-WebSocket-Accept that must come
+                         back */
   unsigned interim;
 };
 
@@ -55,7 +56,7 @@ static int make_key(xm_upgrade *u, xm_err *e) {
   return rc == XM_OK ? XM_OK : xm_err_nomem(e);
 }
 
-/* As in the URL; its own scheme's port isn't told (RFC 9110 7.2, RFC 6455 4.1). */
+/* The host as in the URL; the scheme's default port is left out (RFC 9110 7.2, RFC 6455 4.1). */
 static int put_host(const xm_url *url, xm_buf *out) {
   char port[16] = "";
   int rc = xm_buf_puts(out, url->literal ? "[" : "");
@@ -82,7 +83,7 @@ int xm_upgrade_ask(xm_upgrade *u, const xm_url *url, xm_buf *out, xm_err *e) {
 
 /* The answer. */
 
-/* Could the same request be answered otherwise another time? */
+/* May the same request succeed at another time? */
 static bool is_passing(int status) {
   return status == 408 || status == 425 || status == 429 || (status >= 500 && status != 501 && status != 505);
 }
@@ -90,7 +91,7 @@ static bool is_passing(int status) {
 static const char *meaning(int status) {
   switch (status) {
     case 200: return ": there is a web page, and no WebSocket";
-    case 401: return ": somebody in front of it wants a login of HTTP's own, which there is none of here";
+    case 401: return ": it wants an HTTP login (RFC 9110 11), which isn't supported here";
     case 403: return ": it is forbidden from here";
     case 404: return ": there is nothing at this path";
     case 501: return ": there is no XMPP behind it, perhaps";

@@ -6,7 +6,7 @@
 #include "ascii.h"
 #include "srv.h"
 
-/* The scheme and what follows it, if the text begins so. */
+/* What follows the scheme, if the text begins with it; else NULL. */
 static const char *behind(const char *text, const char *scheme) {
   size_t i;
   for (i = 0; scheme[i]; i++)
@@ -14,7 +14,7 @@ static const char *behind(const char *text, const char *scheme) {
   return text + i;
 }
 
-/* What RFC 3986 has no place for, and the fragment, which no WebSocket has. */
+/* Has it none of the characters that RFC 3986 forbids, and no fragment, which a WebSocket's URL may not have? */
 static bool is_plain(const char *s) {
   for (; *s; s++)
     if (*s <= ' ' || *s > '~' || strchr("\"#<>\\^`{|}", *s)) return false;
@@ -30,7 +30,7 @@ static bool is_ipv6(const char *s) {
   return inet_pton(AF_INET6, s, &at) == 1;
 }
 
-/* The host, and its end. NULL: there is none. */
+/* Reads the host; returns its end. NULL: there is none that could be valid. */
 static const char *read_host(xm_url *u, const char *s) {
   size_t n;
   u->literal = *s == '[';
@@ -43,7 +43,7 @@ static const char *read_host(xm_url *u, const char *s) {
   return s + n + u->literal;
 }
 
-/* The port, if there is one, and its end. NULL: it can't be one. */
+/* Reads the port, if there is one; returns its end. NULL: it is invalid. */
 static const char *read_port(xm_url *u, const char *s) {
   int port = 0, own = u->secure ? 443 : 80;
   u->port = own;
@@ -61,12 +61,12 @@ const char *xm_url_read(xm_url *u, const char *text) {
   if (!s) s = behind(text, "ws://");
   if (!s) return "it begins with neither wss:// nor ws://";
   if (strlen(text) > XM_URL_MOST) return "it is longer than 2,048 bytes";
-  if (!is_plain(s)) return "it has a character that none may have, which has to be written in the form %20, or a fragment (#)";
-  if (s[strcspn(s, "@/?")] == '@') return "it has a user's name, which a WebSocket's may not have";
+  if (!is_plain(s)) return "it has a fragment (#), or a character that has to be written in the form %20";
+  if (s[strcspn(s, "@/?")] == '@') return "it has a user name, which a WebSocket's URL may not have";
   s = read_host(u, s);
   if (!s) return "it has no host that could be dialled";
   s = read_port(u, s);
-  if (!s || (*s && !strchr("/?", *s))) return "what stands behind its host is no port, from 1 to 65535, and no path";
+  if (!s || (*s && !strchr("/?", *s))) return "what follows its host is neither a port from 1 to 65535 nor a path";
   if (*s == '?') return "it has a query without a path: write /? instead of ?";
   u->path = *s ? s : "/";
   return NULL;

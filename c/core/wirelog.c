@@ -6,7 +6,7 @@
 
 static const char mask[] = "[masked]";
 
-/* What is called by the name of a secret. */
+/* Names of secrets. */
 
 static bool is_named(const char *tag, const char *name) {
   size_t n = strlen(name);
@@ -17,7 +17,7 @@ static bool has_secret_values(const char *field) {
   return strstr(field, "'text-private'") || strstr(field, "password") || strstr(field, "secret");
 }
 
-/* `tag` has all of it, up to its '>', or as much as is looked at. */
+/* The tag is complete in `tag`, up to its '>', as far as it was kept. */
 static void on_tag(xm_wirelog_look *l) {
   const char *name = l->tag + 1;
   bool opens = *name != '/' && (l->len < 2 || l->tag[l->len - 2] != '/');
@@ -26,9 +26,9 @@ static void on_tag(xm_wirelog_look *l) {
   l->secret = opens && (is_named(name, "password") || is_named(name, "digest") || (l->field && is_named(name, "value")));
 }
 
-/* Is what was read of the tag the name of an attribute that is secret? */
+/* Does the part of the tag that was read end with the name of a secret attribute? */
 static bool is_secret_value(const xm_wirelog_look *l) {
-  static const char *const names[] = {" password=", " token="}; /* XEP-0484's */
+  static const char *const names[] = {" password=", " token="}; /* of XEP-0484 */
   size_t i;
   for (i = 0; i < sizeof names / sizeof *names; i++) {
     size_t n = strlen(names[i]);
@@ -47,7 +47,7 @@ static void add_to_tag(xm_wirelog_look *l, char c) {
   l->tag[l->len] = '\0';
 }
 
-/* One byte: is it to be shown? */
+/* Examines one byte: may it be shown? */
 static bool look_at(xm_wirelog_look *l, char c) {
   bool in_tag = l->len > 0 || c == '<';
   if (!in_tag) return !l->secret;
@@ -55,7 +55,7 @@ static bool look_at(xm_wirelog_look *l, char c) {
     if (!l->secret) add_to_tag(l, c);
     return !l->secret;
   }
-  if (l->len == 0 || l->quote) l->secret = false; /* what was, has ended */
+  if (l->len == 0 || l->quote) l->secret = false; /* what was secret has ended */
   add_to_tag(l, c);
   if (l->quote) {
     l->quote = 0;
@@ -69,11 +69,12 @@ static bool look_at(xm_wirelog_look *l, char c) {
   return true;
 }
 
-/* With a mask in the place of each secret that isn't empty. */
+/* Appends the text, with a mask in place of each secret that isn't empty. */
 static int put_shown(xm_wirelog_look *l, const char *s, size_t n, xm_buf *to) {
   size_t i, from = 0;
   int rc = XM_OK;
-  for (i = 0; i < n; i++) { /* to the end, whatever there is memory for: what comes then is behind it */
+  for (i = 0; i < n; i++) { /* goes on to the end even when memory has run out, since the state must be right for
+                               what comes next */
     if (look_at(l, s[i])) {
       l->told = false;
       continue;

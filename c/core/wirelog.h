@@ -1,8 +1,10 @@
-/* wirelog: what goes over the wire, kept for whoever wants to see it; secrets are masked. Rank 2: knows err, buf, tape, out.
+/* wirelog: keeps what goes over the wire, for a program that wants to log it, with secrets masked. Rank 2: knows err,
+ * buf, tape, out.
  *
- * Of a login, whoever logs says what is secret. In stanzas it is found by what it is called: elements and attributes
- * `password` (XEP-0077, XEP-0078, XEP-0045, XEP-0249), `digest` (XEP-0078), and the values of a data form's fields of type
- * text-private, or with "password" or "secret" in their name (XEP-0004, XEP-0133). */
+ * During a login, the caller says what is secret. In stanzas secrets are found by name: elements and attributes
+ * `password` (XEP-0077, XEP-0078, XEP-0045, XEP-0249), elements `digest` (XEP-0078), attributes `token` (XEP-0484), and
+ * the values of a data form's fields whose type is text-private, or whose name contains "password" or "secret"
+ * (XEP-0004, XEP-0133). */
 #ifndef XM_WIRELOG_H
 #define XM_WIRELOG_H
 
@@ -12,32 +14,32 @@
 #include "buf.h"
 #include "tape.h"
 
-enum { XM_WIRELOG_TAG = 256 }; /* bytes of a tag that are looked at: of a longer one its beginning and its end */
+enum { XM_WIRELOG_TAG = 256 }; /* bytes of a tag that are examined: of a longer one its beginning and its end */
 
-/* How far a stream's text was looked at; all zero: not at all. */
+/* The state in which masking goes on with the next piece of text; all zero at the beginning of a stream. */
 typedef struct xm_wirelog_look {
-  char tag[XM_WIRELOG_TAG]; /* as far as it has come; "": in text */
+  char tag[XM_WIRELOG_TAG]; /* the current tag as far as it has come; "": in text */
   size_t len;
-  char quote;               /* of the value in it; 0: none */
-  bool field;               /* in a field whose values are secret */
-  bool secret;              /* what comes is: to the end of this value, or text */
-  bool told;                /* its mask was */
+  char quote;               /* the quote of the attribute value that is open; 0: none */
+  bool field;               /* inside a form field whose values are secret */
+  bool secret;              /* what comes is secret, to the end of this attribute value or text */
+  bool told;                /* its mask was written */
 } xm_wirelog_look;
 
-/* Records of one direction ('>' or '<'), a length (size_t, as in memory) and the text. What there is no memory for is left
- * out. */
+/* Records of a direction ('>' or '<'), a length (size_t, in the machine's byte order) and the text. When there is no
+ * memory for a record it is left out. */
 typedef struct xm_wirelog {
   bool on;
   xm_buf records;
-  xm_wirelog_look out; /* what goes out may come in any pieces */
+  xm_wirelog_look out; /* for outgoing text, which may come in any pieces */
 } xm_wirelog;
 
-/* A new stream begins: of the last one, the rest will not come. */
+/* A new stream begins: an unfinished tag of the last one will not be continued. */
 void xm_wirelog_begin(xm_wirelog *log);
 void xm_wirelog_text(xm_wirelog *log, char direction, const char *s, size_t n);
-/* The first element without its content, if that proves knowledge of the password. */
+/* The same, with the first element's content masked if `secret`: if it proves knowledge of the password. */
 void xm_wirelog_masked(xm_wirelog *log, char direction, const char *s, size_t n, bool secret);
-/* What came in. */
+/* Logs an element that was received. */
 void xm_wirelog_tape(xm_wirelog *log, const xm_tape *t, bool secret);
 
 #endif

@@ -12,25 +12,25 @@
 
 struct xm_ws {
   wslay_frame_context_ptr wslay;
-  xm_buf *in;         /* during a call: where wslay's bytes come from; */
-  xm_buf *out;        /* and where they go to */
-  uint8_t *last;      /* what it was given last lies here: its own memory, which it doesn't wipe */
+  xm_buf *in;         /* during a call: where wslay reads from */
+  xm_buf *out;        /* during a call: where wslay writes to */
+  uint8_t *last;      /* where the last input for wslay was put: its own buffer, which it doesn't wipe */
   size_t last_n;
-  const uint8_t *data; /* payload that wslay has, and the caller hasn't; */
-  size_t left;        /* so many bytes */
-  uint64_t to_come;   /* bytes of this frame's payload that wslay hasn't had */
+  const uint8_t *data; /* payload that wslay has handed out and the caller has not yet got */
+  size_t left;        /* its length */
+  uint64_t to_come;   /* bytes of this frame's payload that wslay hasn't got yet */
   uint8_t opcode;     /* this frame's */
   bool fin;
-  bool in_frame;      /* its header was read, and not all of it */
-  bool in_message;    /* a text frame has begun, and no final one has ended */
-  bool is_over;       /* the frame has ended, and this isn't told yet */
+  bool in_frame;      /* a frame's header was read, and its payload not completely */
+  bool in_message;    /* a text frame has begun, and no final frame has ended */
+  bool is_over;       /* the frame has ended, and the event for that is still to be returned */
   bool closed;
   bool secret;
   bool owes_pong;
   unsigned code;
   size_t control_n, ping_n;
-  char control[XM_WS_CONTROL + 1]; /* payload of the control frame at hand, or the close's; */
-  char ping[XM_WS_CONTROL];        /* of the last ping */
+  char control[XM_WS_CONTROL + 1]; /* payload of the current control frame, or of the close frame */
+  char ping[XM_WS_CONTROL];        /* payload of the last ping */
 };
 
 bool xm_ws_is_there(void) {
@@ -43,7 +43,7 @@ static ssize_t give(uint8_t *to, size_t room, int flags, void *arg) {
   xm_ws *w = arg;
   size_t n = xm_buf_len(w->in) < room ? xm_buf_len(w->in) : room;
   (void)flags;
-  if (n == 0) return -1; /* which means: not now */
+  if (n == 0) return -1; /* wslay then returns WSLAY_ERR_WANT_READ */
   memcpy(to, xm_buf_at(w->in), n);
   xm_buf_consume(w->in, n);
   w->last = to;
@@ -51,7 +51,7 @@ static ssize_t give(uint8_t *to, size_t room, int flags, void *arg) {
   return (ssize_t)n;
 }
 
-/* There is room for it. */
+/* There is always room: put_frame has reserved it. */
 static ssize_t take(const uint8_t *from, size_t n, int flags, void *arg) {
   xm_ws *w = arg;
   (void)flags;
@@ -87,7 +87,7 @@ void xm_ws_set_secret(xm_ws *w, bool secret) {
   w->secret = secret;
 }
 
-/* In. */
+/* Incoming frames. */
 
 static int breach(xm_ws *w, unsigned code, const char *why, xm_err *e) {
   w->code = code;
@@ -95,7 +95,8 @@ static int breach(xm_ws *w, unsigned code, const char *why, xm_err *e) {
                     "the server broke the WebSocket protocol: %s", why);
 }
 
-/* What its header is wrong about (RFC 6455 5.1, 5.2, 5.4); NULL: nothing. wslay has looked at lengths and control frames. */
+/* What is wrong with a frame's header (RFC 6455 5.1, 5.2, 5.4); NULL: nothing. Lengths and control frames are checked
+ * by wslay. */
 static const char *wrong_frame(const xm_ws *w, const struct wslay_frame_iocb *f) {
   if (f->mask) return "a frame is masked, as only a client's may be";
   if (f->rsv) return "a frame has a reserved bit, and no extension was agreed on";
@@ -123,7 +124,7 @@ static int begin_frame(xm_ws *w, const struct wslay_frame_iocb *f, xm_err *e) {
   return XM_OK;
 }
 
-/* May it be said in a close frame (7.4)? */
+/* May a close frame have this code (7.4)? */
 static bool is_code(unsigned code) {
   if (code == 1004 || code == XM_WS_NO_CODE || code == 1006) return false;
   return (code >= 1000 && code <= 1014) || (code >= 3000 && code <= 4999);
@@ -132,7 +133,8 @@ static bool is_code(unsigned code) {
 static int on_close(xm_ws *w, xm_err *e) {
   const unsigned char *u = (const unsigned char *)w->control;
   unsigned code = w->control_n >= 2 ? (unsigned)u[0] << 8 | u[1] : XM_WS_NO_CODE;
-  if (w->control_n && !is_code(code)) return breach(w, XM_WS_PROTOCOL, "a close frame has half a code, or one that none may have", e);
+  if (w->control_n && !is_code(code))
+    return breach(w, XM_WS_PROTOCOL, "a close frame has an incomplete status code, or one that isn't allowed", e);
   w->control[w->control_n] = '\0';
   w->code = code;
   w->closed = true;
@@ -157,11 +159,11 @@ static int end_frame(xm_ws *w, xm_err *e) {
 }
 
 static void keep_control(xm_ws *w, const struct wslay_frame_iocb *f) {
-  memcpy(w->control + w->control_n, f->data, f->data_length); /* 125 in all */
+  memcpy(w->control + w->control_n, f->data, f->data_length); /* at most 125 bytes in all, which wslay checks */
   w->control_n += f->data_length;
 }
 
-/* More of a frame from wslay: 1; 0: it has none. */
+/* Reads more of a frame from wslay. 1; 0: more input is needed; XM_EFAIL. */
 static int read_frame(xm_ws *w, xm_err *e) {
   struct wslay_frame_iocb f = {0};
   ssize_t rc = wslay_frame_recv(w->wslay, &f);
@@ -181,7 +183,7 @@ static int read_frame(xm_ws *w, xm_err *e) {
   return 1;
 }
 
-/* wslay's copy is wiped as soon as the caller has it. */
+/* Copies payload to the caller; while secret, wslay's copy is wiped at once. */
 static size_t hand_out(xm_ws *w, char *to, size_t room) {
   size_t n = w->left < room ? w->left : room;
   memcpy(to, w->data, n);
@@ -213,7 +215,7 @@ const char *xm_ws_reason(const xm_ws *w) {
   return w->closed && w->control_n > 2 ? w->control + 2 : "";
 }
 
-/* Out. */
+/* Outgoing frames. */
 
 static int put_frame(xm_ws *w, uint8_t opcode, const xm_ws_part *parts, int n, xm_buf *out) {
   struct wslay_frame_iocb f = {.fin = 1, .opcode = opcode, .mask = 1};
@@ -225,13 +227,13 @@ static int put_frame(xm_ws *w, uint8_t opcode, const xm_ws_part *parts, int n, x
   w->out = out;
   if (f.payload_length == 0) rc = wslay_frame_send(w->wslay, &f);
   for (i = 0; i < n && rc >= 0; i++) {
-    if (parts[i].n == 0) continue; /* behind the last byte of a frame that would begin another one */
+    if (parts[i].n == 0) continue; /* after the frame's last byte an empty part would begin another frame */
     f.data = (const uint8_t *)parts[i].s;
     f.data_length = parts[i].n;
     rc = wslay_frame_send(w->wslay, &f);
   }
   if (rc >= 0) return XM_OK;
-  xm_buf_rollback(out, mark); /* no mask: nothing was written */
+  xm_buf_rollback(out, mark); /* no masking key: nothing was written */
   return XM_EFAIL;
 }
 

@@ -11,14 +11,15 @@
 #define SEP XM_PARSER_SEP
 
 enum {
-  TOKEN = 4 << 20,      /* bytes of a tag that isn't complete, where one that is too long is skipped and not refused */
-  MEMORY = 32 << 20,    /* bytes that expat may have, and so many for each byte of a start tag */
+  TOKEN = 4 << 20,      /* bytes of an incomplete tag that are accepted where a tag that is too long is skipped and
+                           not refused */
+  MEMORY = 32 << 20,    /* bytes that expat may allocate, plus PER_BYTE for each byte of the longest start tag */
   PER_BYTE = 8,
-  LEAST_SPARE = 16 << 10, /* that are worth a new expat when nothing happens */
-  MUCH_SPARE = 1 << 20,   /* and when much does */
-  ROOM = 16 << 10,        /* for bytes, in the window */
-  LARGE = 128 << 10,      /* room for bytes that only a large stanza needs */
-  GUESSES = 6,            /* after these a piece has so many bytes at least: 2 to the power of their number */
+  LEAST_SPARE = 16 << 10, /* bytes that could be freed: from here on expat is replaced when the connection is idle */
+  MUCH_SPARE = 1 << 20,   /* and from here on also between two stanzas */
+  ROOM = 16 << 10,        /* room for input that the window offers */
+  LARGE = 128 << 10,      /* a window larger than this was needed by a large stanza, and is freed when it is empty */
+  GUESSES = 6,            /* after so many wrong guesses, a piece has at least 2 to the power of their number bytes */
   MOST_GUESSES = 14,
 };
 
@@ -29,32 +30,32 @@ struct xm_xml {
   const char *ns;     /* the stream's content namespace */
   xm_tape tape;
   xm_err err;         /* why a handler stopped the parser */
-  xm_xml_event event; /* what the handlers came to in this call */
-  xm_bound crossed;   /* by the element at hand: what is left of it is skipped */
+  xm_xml_event event; /* the event that the handlers have found in this call */
+  xm_bound crossed;   /* the bound that the current element has crossed: the rest of it is skipped */
   bool failed;
   unsigned depth;     /* open elements, the stream's root included */
-  unsigned nodes, attributes; /* of the stanza at hand; attributes below its own start tag */
-  unsigned declared;  /* namespaces with prefixes, by the start tag at hand */
+  unsigned nodes, attributes; /* of the current stanza; attributes except those of its own start tag */
+  unsigned declared;  /* namespaces with prefixes that the current start tag declares */
   bool long_ns;       /* one of them is too long */
   bool in_cdata;      /* a CDATA section has begun */
   bool follows;       /* another stream was before this one */
   size_t clark;       /* bytes of namespaces in the names of the stanza's attributes */
-  uint64_t begin;     /* where the stanza at hand began */
-  xm_buf header;      /* the stream's start tag, to begin a new expat with; empty: it can't be known */
-  /* Once somebody has logged in, bytes come into a window of our own, where scan looks at them first. What it leaves, and all
-   * before that, is expat's, until that stands between two stanzas again. */
+  uint64_t begin;     /* where the current stanza began */
+  xm_buf header;      /* the stream's start tag, for a new expat to begin with; empty: not available */
+  /* Once somebody has logged in, bytes come into a window of our own, where scan reads them first. A stanza that scan
+   * leaves, and everything before the login, is read by expat, until expat is between two stanzas again. */
   xm_buf window;
   xm_scan scan;
-  bool may_scan;      /* it is not switched off */
+  bool may_scan;      /* scan is not switched off */
   bool is_default;    /* the stream's default namespace is the content namespace */
-  bool is_expats;     /* expat reads */
-  unsigned guesses;   /* at where the element that it reads ends */
-  uint64_t scanned;   /* stanzas that expat hasn't seen */
+  bool is_expats;     /* it is expat's turn to read */
+  unsigned guesses;   /* how many guesses were made at where the element that it reads ends */
+  uint64_t scanned;   /* stanzas that scan has read */
 };
 
 static void stop(xm_xml *x) { XML_StopParser(x->parser.expat, XML_FALSE); }
 
-/* Whether it may be tried again: see xml.h. */
+/* The `retry` of an error: see xm_xml_next. */
 static bool may_retry(const xm_xml *x) { return x->verdict == XM_XML_SKIP; }
 
 static void refuse(xm_xml *x, const char *condition, const char *text) {
@@ -62,7 +63,7 @@ static void refuse(xm_xml *x, const char *condition, const char *text) {
   stop(x);
 }
 
-/* Before anybody has logged in some are stricter than their options. */
+/* Before the login some bounds are stricter than the options say. */
 static void refuse_bound(xm_xml *x, xm_bound which) {
   bool fixed = x->verdict == XM_XML_REFUSE && (which == XM_BOUND_STANZA || which == XM_BOUND_START_TAG);
   xm_err_set(&x->err, XM_LAYER_STREAM, "policy-violation", may_retry(x),
@@ -79,7 +80,8 @@ static void run_out(xm_xml *x) {
   stop(x);
 }
 
-/* Nothing more of the element is kept: of what there is, its start tag stays, where that is complete. */
+/* A bound is crossed. Nothing more of the element is kept; of what is on the tape the start tag stays, if it is
+ * complete. */
 static void cross(xm_xml *x, xm_bound which) {
   if (is_stopped(x) || x->crossed) return;
   if (x->verdict == XM_XML_REFUSE || x->depth == 0) return refuse_bound(x, which);
@@ -87,7 +89,7 @@ static void cross(xm_xml *x, xm_bound which) {
   if (xm_tape_cut(&x->tape) < 0) run_out(x);
 }
 
-/* What an append to the tape came to. */
+/* Handles the result of an append to the tape. */
 static inline void took(xm_xml *x, int rc) {
   if (rc == XM_OK) return;
   if (rc == XM_ELIMIT) return cross(x, XM_BOUND_STANZA);
@@ -99,7 +101,7 @@ static void pause_at(xm_xml *x, xm_xml_event event) {
   XML_StopParser(x->parser.expat, XML_TRUE);
 }
 
-/* Splits what expat calls a name. */
+/* Splits a name as expat reports it. */
 static const char *local_of(const char *name, size_t *ns_len) {
   const char *sep = strchr(name, SEP);
   *ns_len = sep ? (size_t)(sep - name) : 0;
@@ -118,7 +120,7 @@ static void add_foreign_attribute(xm_xml *x, const char *name, const char *value
   took(x, xm_tape_attr(&x->tape, name, ns_len, local, strlen(local), value, strlen(value)));
 }
 
-/* Nearly all names are short and without a namespace. */
+/* Nearly all names are short and have no namespace. */
 static void add_attribute(xm_xml *x, const char *name, const char *value) {
   size_t n = 0;
   while (name[n] && name[n] != SEP) n++;
@@ -126,7 +128,7 @@ static void add_attribute(xm_xml *x, const char *name, const char *value) {
   else took(x, xm_tape_attr(&x->tape, "", 0, name, n, value, strlen(value)));
 }
 
-/* Of `n` attributes, those that count. */
+/* How many of `n` attributes count towards the bound. */
 static unsigned count_attributes(const xm_xml *x, const char **atts, unsigned n) {
   unsigned i, counted = 0;
   for (i = 0; i < n; i++) {
@@ -152,8 +154,8 @@ static void add_attributes(xm_xml *x, const char **atts) {
   if (x->depth > 1 && (x->attributes += n) > x->bounds.nodes) cross(x, XM_BOUND_NODES);
 }
 
-/* RFC 6120 4.8: the root is <stream/> in its namespace; right below it that namespace has only features and error. Deeper it
- * is one like any other. */
+/* RFC 6120 4.8: the root is <stream/> in the streams namespace; its children in that namespace can only be features and
+ * error. Deeper down the namespace is like any other. */
 static void check_stream_ns(xm_xml *x, const char *name) {
   const size_t n = strlen(XM_NS_STREAM);
   bool is_one = strncmp(name, XM_NS_STREAM, n) == 0 && name[n] == SEP;
@@ -165,16 +167,19 @@ static void check_stream_ns(xm_xml *x, const char *name) {
   refuse(x, "bad-format", "an element of the streams namespace where none belongs");
 }
 
-/* Any tag: an end tag may be long, too, with space. What isn't told yet is asked only where it could be too much. */
+/* Checks the length of any tag: an end tag can be long, too, with white space. The exact length is asked for only if it
+ * may be too much. */
 static void check_tag(xm_xml *x) {
   if (x->parser.fed - x->parser.used <= x->bounds.start_tag) return;
   if (xm_parser_length(&x->parser) > x->bounds.start_tag) cross(x, XM_BOUND_START_TAG);
 }
 
-/* RFC 6120 4.8.2: both streams have the same content namespace, where theirs declares one as the default. */
+/* RFC 6120 4.8.2: both directions have the same content namespace, if the peer's stream header declares one as the
+ * default. */
 static void on_namespace(void *arg, const XML_Char *prefix, const XML_Char *uri) {
   xm_xml *x = arg;
-  if (x->depth > 1 && x->crossed) return; /* nobody asks for it: it would be counted with the next stanza */
+  if (x->depth > 1 && x->crossed) return; /* the element is being skipped: the declaration would be counted for the
+                                             next stanza */
   x->declared += prefix != NULL;
   if (uri && strlen(uri) > x->bounds.ns) x->long_ns = true;
   if (x->depth == 0 && !prefix) x->is_default = uri && strcmp(uri, x->ns) == 0;
@@ -201,7 +206,8 @@ static void start_stanza(xm_xml *x) {
   took(x, xm_tape_reset(&x->tape, x->ns));
 }
 
-/* An element's name as expat has it, "uri\xFFlocal". One that is in the namespace around it needs no further look. */
+/* Appends an element, whose name is "uri\xFFlocal" as expat reports it. One in the same namespace as its parent needs
+ * no further check. */
 static void add_element(xm_xml *x, const char *name) {
   uint32_t at, outer_len;
   const char *outer = xm_tape_outer(&x->tape, &at, &outer_len), *local = name + outer_len + 1;
@@ -215,7 +221,8 @@ static void add_element(xm_xml *x, const char *name) {
   if (!is_stopped(x)) took(x, xm_tape_open(&x->tape, name, ns_len, local, strlen(local)));
 }
 
-/* The tape of an element whose own start tag has crossed a bound: who it is from, and what answers it. */
+/* Makes the tape of an element whose own start tag has crossed a bound: only the attributes that are needed to know its
+ * sender and to answer it. */
 static void keep_address(xm_xml *x, const char *name, const char **atts) {
   static const char *const kept[] = {"from", "to", "id", "type"};
   size_t i, k;
@@ -232,9 +239,9 @@ static void keep_header(xm_xml *x) {
   took(x, xm_parser_copy_token(&x->parser, &x->header));
 }
 
-/* All that a start tag has to keep to, before anything is made of it. */
+/* All checks of a start tag, before anything of it is put on the tape. */
 static void check_start(xm_xml *x, const char *name) {
-  if (x->depth == 0) check_stream_ns(x, name); /* before the bounds */
+  if (x->depth == 0) check_stream_ns(x, name); /* before the bounds are checked */
   if (x->depth <= 1 && !is_stopped(x)) start_stanza(x);
   check_tag(x);
   check_namespaces(x);
@@ -256,7 +263,8 @@ static void on_start(void *arg, const XML_Char *name, const XML_Char **atts) {
   }
 }
 
-/* Which bound is crossed first may depend on the cutting, where this is one of them: so it goes before all others. */
+/* Which bound is crossed first could depend on how the input was cut if this is one of several: so this one takes
+ * precedence over all others. */
 static void check_size(xm_xml *x, uint64_t end) {
   if (x->depth <= 1 || end - x->begin <= x->bounds.stanza) return;
   cross(x, XM_BOUND_STANZA);
@@ -333,18 +341,18 @@ static void set_handlers(XML_Parser expat, void *arg) {
   XML_SetProcessingInstructionHandler(expat, on_pi);
 }
 
-/* Of a tag that isn't complete. */
+/* How many bytes of an incomplete tag are accepted. */
 static size_t most_of_token(const xm_xml *x) {
   size_t n = x->bounds.start_tag;
   return x->verdict == XM_XML_SKIP && n < TOKEN ? TOKEN : n;
 }
 
-/* A stranger's stanzas are scanned, not what a login says: that is little, and has secrets, which lie in one place then. */
+/* Stanzas are scanned, but not the login: that is short and contains secrets, which then lie in one place only. */
 static bool is_scanning(const xm_xml *x) {
   return x->may_scan && x->is_default && x->verdict == XM_XML_SKIP;
 }
 
-/* What scan has begun with is expat's, from the first byte on. */
+/* Leaves the stanza that scan has begun to expat, from the first byte on. */
 static void leave(xm_xml *x) {
   x->is_expats = true;
   xm_scan_begin(&x->scan);
@@ -353,13 +361,14 @@ static void leave(xm_xml *x) {
 void xm_xml_set_bounds(xm_xml *x, const xm_bounds *bounds, xm_xml_verdict verdict) {
   x->bounds = *bounds;
   x->verdict = verdict;
-  x->parser.secret = x->tape.secret = verdict == XM_XML_REFUSE; /* until the login is over, in which there may be a token */
+  x->parser.secret = x->tape.secret = verdict == XM_XML_REFUSE; /* until the login is over, since it may contain a
+                                                                   token */
   x->parser.token = most_of_token(x);
   x->parser.most = x->bounds.start_tag < (SIZE_MAX - MEMORY) / PER_BYTE ? MEMORY + PER_BYTE * x->bounds.start_tag : SIZE_MAX;
   if (!is_scanning(x)) leave(x);
 }
 
-/* XM_SCAN=0 in the environment leaves all to expat: so can be found out which of the two is to blame. */
+/* XM_SCAN=0 in the environment leaves everything to expat, to find out which of the two parsers causes a problem. */
 static bool is_wanted(void) {
   const char *s = getenv("XM_SCAN");
   return !s || strcmp(s, "0") != 0;
@@ -416,7 +425,7 @@ void xm_xml_fill(xm_xml *x, size_t n) {
   else xm_parser_fill(&x->parser, n);
 }
 
-/* expat's own refusals, by the name that RFC 6120 4.9.3 has for them. */
+/* expat's own errors, with the conditions that RFC 6120 4.9.3 has for them. */
 static int expat_error(xm_xml *x, xm_err *e) {
   enum XML_Error code = XML_GetErrorCode(x->parser.expat);
   const char *condition = "not-well-formed";
@@ -439,7 +448,8 @@ static int fail(xm_xml *x, xm_err *e) {
 }
 
 /* expat takes a stream for UTF-16 if its first two bytes look like that, whatever encoding it was told to expect, and
- * passes over a byte order mark, which RFC 6120 11.6 knows as text only. What begins with its first byte is no tag. */
+ * skips a byte order mark, which according to RFC 6120 11.6 is just text. No tag begins with the first byte of a byte
+ * order mark. */
 static void check_encoding(xm_xml *x) {
   const xm_parser *p = &x->parser;
   size_t i;
@@ -448,7 +458,7 @@ static void check_encoding(xm_xml *x) {
     if (!p->room[i] || (unsigned char)p->room[i] >= 0xFE) refuse(x, "unsupported-encoding", "it is not in UTF-8");
 }
 
-/* What a call to expat came to. */
+/* The result of a call to expat. */
 static int outcome(xm_xml *x, enum XML_Status status, xm_err *e) {
   if (status == XML_STATUS_ERROR || is_stopped(x)) return fail(x, e);
   return x->event;
@@ -468,8 +478,8 @@ static bool is_long_stanza(const xm_xml *x) {
   return x->depth > 1 && !x->crossed && x->parser.fed - x->begin > x->bounds.stanza;
 }
 
-/* What has outgrown every tag, or every stanza, is not waited for. expat may have put off a look at the last bytes, and
- * the end of the stanza, even the next one, may be among them: so it must look first. */
+/* Refuses what is longer than any tag or stanza may be, without waiting for its end. expat may have put off an attempt
+ * at the last bytes, which may contain the end of the stanza, or even the next one: so it must try first. */
 static int bound_unfinished(xm_xml *x, xm_err *e) {
   bool is_over = is_long_token(x) || is_long_stanza(x);
   int rc = is_over ? try_unfinished(x, e) : XM_XML_MORE;
@@ -481,12 +491,13 @@ static int bound_unfinished(xm_xml *x, xm_err *e) {
   return is_stopped(x) ? fail(x, e) : XM_XML_MORE;
 }
 
-/* Between stanzas: what expat keeps is given back, as it were begun anew behind the header. */
+/* Between stanzas: replaces expat, to free what it keeps, by a new one that has read the header. */
 static void renew(xm_xml *x) {
   if (xm_buf_len(&x->header)) xm_parser_renew(&x->parser, &x->header);
 }
 
-/* Nothing may stand in front of an XML declaration; but a server that writes lines ends its <success/> by the end of one. */
+/* Nothing may precede an XML declaration; but a server that writes lines ends its <success/> with a line end, which
+ * must be dropped. */
 static void pass_space_between_streams(xm_xml *x) {
   if (x->follows && x->parser.fed == 0) xm_parser_trim(&x->parser);
 }
@@ -503,9 +514,10 @@ static int expat_next(xm_xml *x, xm_err *e) {
   return rc == XM_XML_MORE ? bound_unfinished(x, e) : rc;
 }
 
-/* How much of the window expat gets at once, of `room` bytes: the start tag, with what stands before it, since what is wrong
- * with a text may be at its end; then all up to the next end tag that may be the stanza's. If that isn't it, expat gets more, or has had more than it needed, which costs time and nothing else; and not
- * much of it, as more wrong guesses make longer pieces. */
+/* How much of the window expat gets at once, at most `room` bytes: everything up to and including the start tag (what
+ * is wrong with a text may be found only at its end); then everything up to the next end tag that may be the stanza's.
+ * If it isn't that one, expat gets more, or has got more than it needed, which only costs time; and not much, since
+ * wrong guesses make the pieces longer. */
 static size_t portion(const xm_xml *x, size_t room) {
   const char *from = xm_buf_at(&x->window), *name = x->depth > 1 && x->tape.n ? xm_tape_name(&x->tape, 0) : "";
   size_t n = xm_buf_len(&x->window), len = strlen(name), least = x->guesses < GUESSES ? 0 : (size_t)1 << x->guesses;
@@ -534,7 +546,7 @@ static int feed_expat(xm_xml *x, xm_err *e) {
   return XM_OK;
 }
 
-/* Is nothing of a stanza in expat? */
+/* Is expat between two stanzas, with nothing of the next? */
 static bool is_between(const xm_xml *x) {
   return x->depth == 1 && !x->parser.paused && !x->in_cdata && xm_parser_pending(&x->parser) == 0;
 }
@@ -575,7 +587,7 @@ static int scan_next(xm_xml *x, xm_err *e) {
   return XM_XML_STANZA;
 }
 
-/* Scan's turn, as long as it finds what is ordinary; then expat's, which gets of the window what it may need. */
+/* scan reads as long as the stanzas are ordinary; then expat does, and gets as much of the window as it may need. */
 int xm_xml_next(xm_xml *x, xm_err *e) {
   int rc;
   if (x->failed) return fail(x, e);
@@ -594,7 +606,7 @@ int xm_xml_next(xm_xml *x, xm_err *e) {
   }
 }
 
-/* The window goes when it is empty, so that a connection which rests has none. */
+/* Frees the window if it is empty, so that an idle connection has none. */
 int xm_xml_drained(xm_xml *x, xm_err *e) {
   xm_buf_rest(&x->window);
   return x->failed ? fail(x, e) : try_unfinished(x, e);
@@ -605,7 +617,7 @@ static size_t spare_of_parser(const xm_xml *x) {
   return n > LEAST_SPARE ? n : 0;
 }
 
-/* Has the tape the beginning of a stanza? */
+/* Has the beginning of a stanza been read? */
 static bool is_inside(const xm_xml *x) {
   return x->depth > 1 || xm_scan_is_inside(&x->scan);
 }

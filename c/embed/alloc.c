@@ -1,5 +1,5 @@
-/* alloc: an allocator for a Lua state. Small blocks come from pages of one size each, pages from arenas, arenas from malloc,
- * as do large blocks. What a page or an arena is, is found by the address of what lies in it. */
+/* alloc: an allocator for a Lua state. Small blocks come from pages of one size each, pages from arenas, arenas from
+ * malloc, as do large blocks. The page and the arena of a small block are found by its address. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,11 +10,11 @@
 #define EXPORT __attribute__((visibility("default")))
 
 enum {
-  STEP = 16,            /* sizes are multiples of it, and addresses, too */
-  SMALL = 512,          /* bytes; what is larger is malloc's */
+  STEP = 16,            /* sizes and addresses of small blocks are multiples of this */
+  SMALL = 512,          /* bytes; larger blocks come from malloc */
   CLASSES = SMALL / STEP,
-  PAGE = 4096,          /* bytes; blocks of one class */
-  ARENA = 32 * PAGE,    /* bytes; the first page is its own head */
+  PAGE = 4096,          /* bytes; holds blocks of one class */
+  ARENA = 32 * PAGE,    /* bytes; its first page holds its header */
   PAGES = ARENA / PAGE,
 };
 
@@ -24,23 +24,24 @@ typedef struct block {
 
 typedef struct page {
   block *free;              /* NULL: full */
-  struct page *next, *prev; /* of its class, with room; or (next only) of those that no class has */
-  uint32_t used;            /* blocks that somebody has */
+  struct page *next, *prev; /* in the list of its class's pages with room; or (next only) of pages that no class uses */
+  uint32_t used;            /* blocks in use */
   uint32_t class;
 } page;
 
 typedef struct arena {
-  struct arena *next, *prev; /* those with pages to give come first */
-  page *spare;               /* pages that no class has */
-  unsigned live;             /* pages in which a block is used */
+  struct arena *next, *prev; /* arenas with spare pages come first */
+  page *spare;               /* pages that no class uses */
+  unsigned live;             /* pages with a block in use */
   page pages[PAGES];         /* pages[0]: not used */
 } arena;
 
 struct xmpp_allocator {
-  page *roomy[CLASSES]; /* pages with room */
+  page *roomy[CLASSES]; /* pages with room, by class */
   arena *first, *last;
-  arena *empty;   /* one that is kept though nothing lives in it; NULL: none */
-  size_t strays;  /* small blocks that are malloc's: they were large, and there was no memory for a smaller one */
+  arena *empty;   /* an arena that is kept though no block of it is in use; NULL: none */
+  size_t strays;  /* small blocks that lie in malloc's memory: they were large, and when they shrank there was no
+                     memory for a smaller block */
 };
 
 _Static_assert(sizeof(arena) <= PAGE, "an arena's head is one page");
@@ -115,7 +116,7 @@ static void link_page(xmpp_allocator *a, page *g) {
   a->roomy[g->class] = g;
 }
 
-/* Blocks are given in the order of their addresses. */
+/* Divides a page into free blocks, to be used in the order of their addresses. */
 static void divide(page *g) {
   arena *r = arena_of(g);
   char *start = (char *)r + (size_t)(g - r->pages) * PAGE;
@@ -128,7 +129,7 @@ static void divide(page *g) {
   }
 }
 
-/* Nothing lives in the arena; but a class may keep an empty page of it. */
+/* No block of the arena is in use; takes its empty pages back from the classes that still have them. */
 static void take_pages_back(xmpp_allocator *a, arena *r) {
   int i;
   for (i = 1; i < PAGES; i++)
@@ -138,7 +139,7 @@ static void take_pages_back(xmpp_allocator *a, arena *r) {
     }
 }
 
-/* One with a page to give; NULL: no memory. */
+/* An arena with a spare page; NULL: no memory. */
 static arena *roomy_arena(xmpp_allocator *a) {
   arena *r = a->empty;
   if (a->first && a->first->spare) return a->first;
@@ -149,7 +150,7 @@ static arena *roomy_arena(xmpp_allocator *a) {
   return r;
 }
 
-/* A page for the class that has none with room; NULL: no memory. */
+/* Adds a page to a class that has none with room; NULL: no memory. */
 static page *add_page(xmpp_allocator *a, unsigned class) {
   arena *r = roomy_arena(a);
   page *g;
@@ -164,7 +165,8 @@ static page *add_page(xmpp_allocator *a, unsigned class) {
   return g;
 }
 
-/* The arena's last block has gone. One such arena is kept, so that a block that comes and goes costs no malloc each time. */
+/* The arena's last block was freed. One such arena is kept, so that a block which comes and goes doesn't cost a malloc
+ * each time. */
 static void end_arena(xmpp_allocator *a, arena *r) {
   if (!a->empty) {
     a->empty = r;
@@ -175,7 +177,7 @@ static void end_arena(xmpp_allocator *a, arena *r) {
   free(r);
 }
 
-/* The page's last block has gone: it is anybody's, but for the only one with room that its class has. */
+/* The page's last block was freed: any class may use it, unless it is the only page with room that its class has. */
 static void end_page(xmpp_allocator *a, page *g) {
   arena *r = arena_of(g);
   if (g->next || g->prev) {
@@ -229,8 +231,8 @@ static void drop(xmpp_allocator *a, void *p, place from) {
   free(p);
 }
 
-/* To where a block of that size belongs. When there is no memory for it, one that shrinks stays where it is: Lua counts on
- * that. */
+/* Moves a block to where its new size belongs. If there is no memory for that, one that shrinks stays where it is,
+ * since Lua requires that shrinking never fails. */
 static void *move(xmpp_allocator *a, void *p, place from, size_t was, size_t size) {
   void *to = size <= SMALL ? take(a, size) : malloc(size);
   if (!to && size > was) return NULL;
@@ -243,7 +245,7 @@ static void *move(xmpp_allocator *a, void *p, place from, size_t was, size_t siz
   return to;
 }
 
-/* What was malloc's and stays it. */
+/* Resizes a block that is malloc's before and after. */
 static void *resize_large(xmpp_allocator *a, void *p, place from, size_t was, size_t size) {
   void *to = realloc(p, size);
   if (!to) return size > was ? NULL : p;

@@ -1,5 +1,5 @@
-/* embed: luaopen_xmpp, for programs that have the library and its Lua files linked in. The files see a `require` of
- * their own: what is linked in comes first, and there need be no other. */
+/* embed: luaopen_xmpp, for programs with the library and its Lua files linked in. The Lua files see a `require` of
+ * their own, which finds what is linked in first; the program need not have one. */
 #include <string.h>
 
 #include "compat.h"
@@ -14,7 +14,7 @@ static const xb_lua_file *find(const char *name) {
   return f->name ? f : NULL;
 }
 
-/* Where every Lua keeps the modules that have been loaded. */
+/* Pushes the table in which every Lua keeps the modules that were loaded. */
 static void push_loaded(lua_State *L) {
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
   if (lua_istable(L, -1)) return;
@@ -26,7 +26,7 @@ static void push_loaded(lua_State *L) {
 
 static int l_require(lua_State *L);
 
-/* What the module is goes to the top of the stack. */
+/* Loads the module; its value is pushed. */
 static void open(lua_State *L, const char *name) {
   const xb_lua_file *f = find(name);
   if (!f) {
@@ -39,7 +39,7 @@ static void open(lua_State *L, const char *name) {
   lua_call(L, 1, 1);
 }
 
-/* The program's own: for what isn't ours. */
+/* Calls the program's own require, for modules that aren't the library's. */
 static int call_require(lua_State *L) {
   lua_getglobal(L, "require");
   if (!lua_isfunction(L, -1)) return luaL_error(L, "module '%s' not found: there is no require", lua_tostring(L, 1));

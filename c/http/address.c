@@ -10,23 +10,23 @@ typedef struct range4 {
   unsigned bits;
 } range4;
 
-/* RFC 6890 2.2.2 and its registry, as far as nobody in the Internet is there. */
+/* The special-purpose IPv4 addresses (RFC 6890 2.2.2 and its registry) that no host on the Internet has. */
 static const range4 closed4[] = {
     {0x00000000, 8},  /* this network */
     {0x0A000000, 8},  /* private */
-    {0x64400000, 10}, /* shared, behind a provider's NAT */
+    {0x64400000, 10}, /* shared address space, behind a provider's NAT */
     {0x7F000000, 8},  /* loopback */
     {0xA9FE0000, 16}, /* link-local */
     {0xAC100000, 12}, /* private */
-    {0xC0000000, 24}, /* of protocols */
+    {0xC0000000, 24}, /* IETF protocol assignments */
     {0xC0000200, 24}, /* documentation */
     {0xC0586300, 24}, /* 6to4 relays */
     {0xC0A80000, 16}, /* private */
-    {0xC6120000, 15}, /* measurements */
+    {0xC6120000, 15}, /* benchmarking */
     {0xC6336400, 24}, /* documentation */
     {0xCB007100, 24}, /* documentation */
-    {0xE0000000, 4},  /* groups */
-    {0xF0000000, 4},  /* reserved, everybody */
+    {0xE0000000, 4},  /* multicast */
+    {0xF0000000, 4},  /* reserved, and broadcast */
 };
 
 static bool is_public4(uint32_t a) {
@@ -44,10 +44,10 @@ static uint32_t word(const unsigned char *p) {
 typedef struct range6 {
   unsigned char first[16];
   unsigned bytes;
-  int holds4; /* where in it an IPv4 address stands; -1: nowhere */
+  int holds4; /* offset of an IPv4 address in it; -1: it has none */
 } range6;
 
-/* What is in none of these is public only in 2000::/3, which is all that is given out. */
+/* Anything that isn't in one of these ranges is public only within 2000::/3, which is all that is allocated. */
 static const range6 known6[] = {
     {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF}, 12, 12}, /* mapped */
     {{0, 0x64, 0xFF, 0x9B, 0, 0, 0, 0, 0, 0, 0, 0}, 12, 12}, /* NAT64, RFC 6052 */

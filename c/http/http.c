@@ -1,13 +1,13 @@
-/* http: what lua/xmpp/http.lua asks libcurl for: a module of its own, since not everybody has that library. It knows neither the
- * core nor the binding, and calls no function of Lua's: each call makes libcurl work and returns, and says what it waits for.
+/* http: libcurl for lua/xmpp/http.lua: a module of its own, since not everybody has that library. It knows neither the
+ * core nor the binding, and calls no Lua functions: each call lets libcurl work and returns, and says what libcurl
+ * waits for.
  *
  *   multi = http.multi()
  *   t = multi:begin { url =, method =, headers = { "Name: value" }, size =, ... }   see read_request
- *   fd, events = multi:change()     again and again until there is none: watch fd for that, "" for nothing
- *   new, seconds = multi:timeout()  until multi:act() is to be called; new: this is another time than before
- *   multi:act(fd, events)           something has come; both absent: the time has
- *   t:state()                       "busy", "hungry" (t:feed(bytes), "" for the end), "done" (t:result())
- */
+ *   fd, events = multi:change()     again and again until there is none: watch fd for these events, "" for none
+ *   new, seconds = multi:timeout()  until multi:act() is to be called; new: changed since the last call
+ *   multi:act(fd, events)           fd has these events; both absent: the time has come
+ *   t:state()                       "busy", "hungry" (t:feed(bytes), "" for the end), "done" (t:result()) */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdbool.h>
@@ -26,7 +26,7 @@ typedef struct multi {
 
 typedef struct transfer {
   xh_transfer *t;
-  int fed; /* the string that it reads, in the registry */
+  int fed; /* a reference in the registry to the string from which libcurl reads */
 } transfer;
 
 static xh_multi *check_multi(lua_State *L) {
@@ -46,7 +46,8 @@ static void set_metatable(lua_State *L, const char *name) {
   lua_setmetatable(L, -2);
 }
 
-/* Closed first, then open: nothing is lost when memory runs out in between. nil: libcurl has none. */
+/* The userdata is made before what it owns, so nothing is leaked when memory runs out in between. nil: libcurl can't
+ * make one. */
 static int l_multi(lua_State *L) {
   multi *m = lua_newuserdata(L, sizeof *m);
   m->m = NULL;
@@ -67,7 +68,7 @@ static int parse_events(const char *text) {
   return (strchr(text, 'r') ? XH_READ : 0) | (strchr(text, 'w') ? XH_WRITE : 0) | (strchr(text, 'e') ? XH_ERROR : 0);
 }
 
-/* act([fd, events]) -> false: the multi is spoilt */
+/* act([fd, events]) -> boolean; false: the multi can't be used any more */
 static int l_act(lua_State *L) {
   xh_multi *m = check_multi(L);
   int fd = (int)luaL_optinteger(L, 2, -1);
@@ -84,7 +85,7 @@ static int l_change(lua_State *L) {
   return 2;
 }
 
-/* timeout() -> is it another than was said last?, seconds from now (nil: none) */
+/* timeout() -> has it changed since the last call?, seconds from now (nil: none) */
 static int l_timeout(lua_State *L) {
   long ms;
   lua_pushboolean(L, xh_timeout(check_multi(L), &ms));
@@ -93,7 +94,7 @@ static int l_timeout(lua_State *L) {
   return 2;
 }
 
-/* Fields of the table at index 2, which keeps them for as long as this call is. */
+/* Fields of the table at index 2, which keeps the strings alive during this call. */
 static const char *text_at(lua_State *L, const char *name) {
   const char *s;
   lua_getfield(L, 2, name);
@@ -131,9 +132,10 @@ static void read_headers(lua_State *L, const char **list) {
   lua_pop(L, 1);
 }
 
-/* url, method, headers; size: bytes of the body, -1 where nobody knows, absent: there is none; max: bytes of the response's;
- * timeout, stall: seconds; ca_file, ca_dir, pin, insecure: as a stream has them; http: not only https; proxy; dial: an
- * address instead of DNS; public: only public addresses; but: and that one. */
+/* url, method, headers; size: bytes of the body, -1 if unknown, absent: no body; max: bytes of the response's body;
+ * timeout, stall: seconds; ca_file, ca_dir, pin, insecure: as for a stream; http: allow http:// as well as https://;
+ * proxy; dial: an address to connect to instead of asking DNS; public: only public addresses; but: and also this
+ * one. */
 static xh_request read_request(lua_State *L, const char **headers) {
   xh_request r = {
       .url = text_at(L, "url"),         .method = text_at(L, "method"),   .headers = headers,
@@ -150,7 +152,7 @@ static xh_request read_request(lua_State *L, const char **headers) {
   return r;
 }
 
-/* begin(request) -> transfer; nil, text: why not; nil: no memory */
+/* begin(request) -> transfer; nil, text: why it can't begin; nil: no memory */
 static int l_begin(lua_State *L) {
   xh_multi *m = check_multi(L);
   const char *headers[MOST_HEADERS + 1], *why;
@@ -185,7 +187,7 @@ static int l_state(lua_State *L) {
   return 1;
 }
 
-/* feed(bytes): only when it is hungry, or has had none yet. */
+/* feed(bytes): only when it is hungry, or hasn't been fed yet. */
 static int l_feed(lua_State *L) {
   transfer *t = check_transfer(L);
   size_t n;
@@ -198,7 +200,7 @@ static int l_feed(lua_State *L) {
   return 0;
 }
 
-/* moved() -> bytes of the body that were taken, bytes of the response's */
+/* moved() -> bytes of the request's body that libcurl has taken, bytes of the response's body that have come */
 static int l_moved(lua_State *L) {
   const transfer *t = check_transfer(L);
   lua_pushinteger(L, (lua_Integer)xh_sent(t->t));
@@ -206,7 +208,7 @@ static int l_moved(lua_State *L) {
   return 2;
 }
 
-/* result() -> status, lines of headers, body; nil, condition, text, retry: there is no response */
+/* result() -> status, header lines, body; nil, condition, text, retry: there is no response */
 static int l_result(lua_State *L) {
   xh_result r = xh_result_of(check_transfer(L)->t);
   if (r.condition) {

@@ -16,7 +16,8 @@
 enum {
   CONNECT_S = 30,
   MOST_HEADS = 64 * 1024,
-  CHANGES_EACH = 16, /* of descriptors, that one transfer may ask for between two looks */
+  CHANGES_EACH = 16, /* changes of watched descriptors that one transfer may cause between two calls of
+                        xh_next_change */
   DIAL_TEXT = 64,
   LONGEST_HOST = 255,
 };
@@ -32,10 +33,10 @@ typedef struct change {
 
 struct xh_multi {
   CURLM *curl;
-  change *changes; /* not looked at yet */
+  change *changes; /* not taken by xh_next_change yet */
   size_t first, last, room;
   long timeout;
-  bool has_timeout; /* that wasn't looked at yet */
+  bool has_timeout; /* `timeout` has changed since xh_timeout was last called */
   bool spoilt;
   unsigned count;
   xh_transfer *transfers;
@@ -43,25 +44,27 @@ struct xh_multi {
 
 struct xh_transfer {
   xh_transfer *next, **at; /* in the multi's list */
-  xh_multi *multi;         /* NULL: it has gone */
+  xh_multi *multi;         /* NULL: removed from it, or the multi was freed */
   CURL *easy;
   CURLU *url;
   struct curl_slist *headers, *dial;
-  const char *chunk; /* of the body: what libcurl hasn't taken yet */
+  const char *chunk; /* the part of the body that libcurl hasn't taken yet */
   size_t left;
   int64_t size, sent;
   bool ended, paused, done;
-  bool has_heads; /* all of the headers, with the empty line behind them */
+  bool has_heads; /* all headers have come, with the empty line behind them */
   bool checks_address, has_friend;
-  char host[LONGEST_HOST + 1]; /* whom the certificate must be for: as in the URL, without brackets and a last dot */
+  char host[LONGEST_HOST + 1]; /* the host for which the certificate must be: as in the URL, without brackets and a
+                                  final dot */
   struct sockaddr_storage friend_address;
   CURLcode code;
-  const char *fault; /* what is wrong where libcurl only knows that a callback refused: a condition */
+  const char *fault; /* the condition, where libcurl only knows that a callback has refused */
   bytes heads, body;
   char text[CURL_ERROR_SIZE];
 };
 
-/* Where OpenSSL writes to a socket by write(2), a peer that has gone is a SIGPIPE, which would end the process. */
+/* OpenSSL writes to a socket by write(2), so a closed connection can raise SIGPIPE, which would end the process. It is
+ * blocked while libcurl works, and discarded afterwards. */
 typedef struct hush {
   sigset_t before;
   bool was_pending;
@@ -93,7 +96,7 @@ static void hush_end(const hush *h) {
   pthread_sigmask(SIG_SETMASK, &h->before, NULL);
 }
 
-/* false: too much, or no memory. */
+/* false: over the limit, or no memory. */
 static bool append(bytes *b, const char *from, size_t n) {
   size_t room = b->room;
   char *more;
@@ -110,7 +113,7 @@ static bool append(bytes *b, const char *from, size_t n) {
   return true;
 }
 
-/* What libcurl calls. */
+/* The callbacks that libcurl calls. */
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused) {
   xh_multi *m = arg;
@@ -129,7 +132,8 @@ static int on_timeout(CURLM *curl, long ms, void *arg) {
   return 0;
 }
 
-/* The one place where an address is dialled, whatever named it: so what is checked is what is connected to. */
+/* The only place where sockets are opened, wherever the address comes from: so the address that is checked is the one
+ * that is connected to. */
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *a) {
   xh_transfer *t = arg;
   int fd;
@@ -166,7 +170,7 @@ static size_t on_body(char *from, size_t size, size_t count, void *arg) {
   return 0;
 }
 
-/* Of several responses (100 Continue) the last counts. */
+/* Of several responses (100 Continue) only the last counts. */
 static size_t on_head(char *from, size_t size, size_t count, void *arg) {
   xh_transfer *t = arg;
   size_t n = size * count;
@@ -177,14 +181,14 @@ static size_t on_head(char *from, size_t size, size_t count, void *arg) {
   return 0;
 }
 
-/* Nothing is sent twice: who gave it may not have it any more. */
+/* Nothing is sent twice: the caller may no longer have it. */
 static int on_seek(void *arg, curl_off_t to, int origin) {
   (void)arg, (void)to, (void)origin;
   return CURL_SEEKFUNC_FAIL;
 }
 
-/* A certificate without a subjectAltName, which libcurl would take by its common name, is for nobody (RFC 9525 2, as for a
- * stream): OpenSSL is told so before it looks at one. */
+/* A certificate without a subjectAltName is valid for no host (RFC 9525 2, as for a stream), though libcurl would go by
+ * its common name: OpenSSL is told so before it verifies one. */
 static CURLcode on_tls(CURL *easy, void *context, void *arg) {
   const xh_transfer *t = arg;
   X509_VERIFY_PARAM *p = SSL_CTX_get0_param(context);
@@ -194,14 +198,14 @@ static CURLcode on_tls(CURL *easy, void *context, void *arg) {
   return X509_VERIFY_PARAM_set1_host(p, t->host, 0) == 1 ? CURLE_OK : CURLE_OUT_OF_MEMORY;
 }
 
-/* Is libcurl's TLS the OpenSSL that we are linked with? Else its own rule stands. */
+/* Does libcurl use the same OpenSSL as we are linked with? If not, libcurl's own rule applies. */
 static bool is_openssl(void) {
   const curl_version_info_data *v = curl_version_info(CURLVERSION_NOW);
   return v->ssl_version && strncmp(v->ssl_version, "OpenSSL/", 8) == 0 &&
          strtoul(v->ssl_version + 8, NULL, 10) == OPENSSL_VERSION_NUMBER >> 28;
 }
 
-/* A multi. */
+/* Multis. */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static CURLcode global;
@@ -225,7 +229,7 @@ xh_multi *xh_multi_new(void) {
   return m;
 }
 
-/* To libcurl an answer that breaks in its headers is one. */
+/* An answer that ends within its headers counts as a success for libcurl; here it is an error. */
 static void finish(xh_transfer *t, CURLcode code) {
   if (t->done) return;
   t->done = true;
@@ -233,7 +237,7 @@ static void finish(xh_transfer *t, CURLcode code) {
   t->code = code;
 }
 
-/* Its connection is closed, and nothing is called any more. */
+/* Takes a transfer out of its multi: its connection is closed, and no callback is called any more. */
 static void leave(xh_transfer *t) {
   hush h;
   if (!t->multi) return;
@@ -248,7 +252,7 @@ static void leave(xh_transfer *t) {
 
 void xh_multi_free(xh_multi *m) {
   if (!m) return;
-  m->spoilt = true; /* nothing is noted any more: who watches has gone */
+  m->spoilt = true; /* no changes are noted any more: nobody watches */
   while (m->transfers) {
     xh_transfer *t = m->transfers;
     leave(t);
@@ -260,7 +264,7 @@ void xh_multi_free(xh_multi *m) {
   free(m);
 }
 
-/* What was said of a descriptor later. */
+/* Is there a later change for the same descriptor? */
 static bool is_outdated(const xh_multi *m, size_t at) {
   size_t i;
   for (i = at + 1; i < m->last; i++)
@@ -314,7 +318,7 @@ bool xh_act(xh_multi *m, int fd, int events) {
   return !is_spoilt(m, code);
 }
 
-/* Room for what one more may say, which it says where nothing can be refused. */
+/* Makes room for the changes of one more transfer beforehand, since on_socket can't refuse one. */
 static bool make_room(xh_multi *m) {
   size_t room = (m->count + 1) * (size_t)CHANGES_EACH;
   change *more;
@@ -326,7 +330,7 @@ static bool make_room(xh_multi *m) {
   return true;
 }
 
-/* A transfer. */
+/* Transfers. */
 
 #define SET(option, value)                                        \
   do {                                                            \
@@ -348,12 +352,12 @@ static bool set_calls(xh_transfer *t) {
   SET(CURLOPT_READDATA, t);
   SET(CURLOPT_SEEKFUNCTION, on_seek);
 #if LIBCURL_VERSION_NUM >= 0x075700
-  SET(CURLOPT_QUICK_EXIT, 1L); /* who gives up doesn't wait for a name server */
+  SET(CURLOPT_QUICK_EXIT, 1L); /* giving up doesn't wait for the resolver's thread */
 #endif
   return true;
 }
 
-/* What else it would do by itself. */
+/* Switches off what libcurl does by default, and sets limits. */
 static bool set_manners(xh_transfer *t, const xh_request *r) {
   CURL *e = t->easy;
   SET(CURLOPT_FOLLOWLOCATION, 0L);
@@ -375,13 +379,14 @@ static bool set_manners(xh_transfer *t, const xh_request *r) {
   return true;
 }
 
-/* A CA that is named is the only one: libcurl's own folder would stay beside a file. */
+/* If a CA is given only that is trusted: otherwise libcurl would use its default directory in addition to a file. */
 static bool set_trust(xh_transfer *t, const xh_request *r) {
   CURL *e = t->easy;
   SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
   SET(CURLOPT_SSL_VERIFYPEER, r->insecure ? 0L : 1L);
   SET(CURLOPT_SSL_VERIFYHOST, r->insecure ? 0L : 2L);
-  if (!r->insecure && is_openssl() && !(r->proxy && strncmp(r->proxy, "https:", 6) == 0)) { /* whose is another context */
+  /* Not with an HTTPS proxy: its TLS has a context of its own, to which on_tls would be applied, too. */
+  if (!r->insecure && is_openssl() && !(r->proxy && strncmp(r->proxy, "https:", 6) == 0)) {
     SET(CURLOPT_SSL_CTX_FUNCTION, on_tls);
     SET(CURLOPT_SSL_CTX_DATA, t);
   }
@@ -419,7 +424,7 @@ static bool set_what(xh_transfer *t, const xh_request *r) {
     SET(CURLOPT_UPLOAD, 1L);
     SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->size);
   }
-  if (!add_line(&t->headers, "Expect:")) return false; /* else a second is lost where the server doesn't know it */
+  if (!add_line(&t->headers, "Expect:")) return false; /* otherwise a second is lost if the server doesn't support it */
   for (h = r->headers; h && *h; h++) {
     if (!add_line(&t->headers, *h)) return false;
   }
@@ -448,16 +453,16 @@ static bool read_host(xh_transfer *t) {
   return fits;
 }
 
-/* The URL as libcurl reads it, which is the one that it goes to. NULL: it is fine. */
+/* Parses the URL by libcurl, so that what is checked is what it connects to. NULL: it is fine. */
 static const char *read_url(xh_transfer *t, const xh_request *r) {
   t->url = curl_url();
   if (!t->url) return "no memory";
   if (curl_url_set(t->url, CURLUPART_URL, r->url, 0) != CURLUE_OK) return "it is no URL";
   if (has_part(t->url, CURLUPART_USER, NULL) || has_part(t->url, CURLUPART_PASSWORD, NULL))
-    return "it has a user in it: give a header";
+    return "it has a user name or password: use an Authorization header";
   if (!read_host(t)) return "it has no host";
   if (has_part(t->url, CURLUPART_SCHEME, "https")) return NULL;
-  return r->http && has_part(t->url, CURLUPART_SCHEME, "http") ? NULL : "it is not for https";
+  return r->http && has_part(t->url, CURLUPART_SCHEME, "http") ? NULL : "its scheme is not https";
 }
 
 static void drop(xh_transfer *t) {
@@ -489,7 +494,7 @@ xh_transfer *xh_begin(xh_multi *m, const xh_request *r, const char **why) {
   *why = NULL;
   if (!t) return NULL;
   t->size = r->size;
-  t->checks_address = r->is_public && !r->proxy; /* a proxy's address is the program's own word */
+  t->checks_address = r->is_public && !r->proxy; /* a proxy's address was given by the program */
   t->has_friend = r->but && xh_address_read(r->but, &t->friend_address);
   t->heads.most = MOST_HEADS;
   t->body.most = r->max;
@@ -533,7 +538,7 @@ int64_t xh_received(const xh_transfer *t) {
   return (int64_t)t->body.n;
 }
 
-/* What is wrong, in our words. */
+/* Our conditions for libcurl's errors. */
 static const struct {
   CURLcode code;
   const char *condition;
@@ -557,12 +562,12 @@ static const struct {
     {CURLE_URL_MALFORMAT, "bad-url", false},
 };
 
-/* What a callback of ours has refused. */
+/* Texts for what our callbacks have refused. */
 static const struct {
   const char *fault, *text;
 } faults[] = {
-    {"forbidden-address", "it has no address but ones that are not public"},
-    {"short-body", "there were fewer bytes than was said"},
+    {"forbidden-address", "none of its addresses is public"},
+    {"short-body", "the request's body had fewer bytes than announced"},
     {"too-large", "the answer is too large"},
     {"closed", "libcurl has been closed"},
 };

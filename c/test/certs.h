@@ -1,4 +1,4 @@
-/* certs: certificates made for a test, with OpenSSL's API. Wants cmocka.h before it. */
+/* certs: makes certificates for a test, with OpenSSL's API. Include cmocka.h before it. */
 #ifndef CERTS_H
 #define CERTS_H
 
@@ -10,8 +10,8 @@
 /* A subject alternative name. */
 typedef struct san {
   enum { SAN_DNS, SAN_SRV, SAN_XMPP, SAN_IP, SAN_EMAIL, SAN_URI, SAN_SRV_UTF8, SAN_XMPP_IA5 } kind;
-  const char *value; /* SAN_IP: the bytes of it */
-  int n;             /* 0: as far as its NUL */
+  const char *value; /* SAN_IP: the address's bytes */
+  int n;             /* length; 0: value ends with a NUL */
 } san;
 
 static inline ASN1_STRING *string_of(int type, const san *s) {
@@ -42,7 +42,7 @@ static inline GENERAL_NAME *name_of_san(const san *s) {
   return g;
 }
 
-/* With these names, no key and no signature; valid from `from` to `until` seconds from now. */
+/* A certificate with these names, without key and signature; valid from `from` to `until` seconds from now. */
 static inline X509 *new_cert(const char *cn, const san *names, int count, long from, long until) {
   X509 *cert = X509_new();
   GENERAL_NAMES *all = count ? GENERAL_NAMES_new() : NULL;
@@ -69,7 +69,7 @@ static inline EVP_PKEY *new_key(void) {
   return EVP_EC_gen("P-256");
 }
 
-/* By `ca` with its key; NULL: by itself. */
+/* Signs the certificate by `ca` with its key; NULL: it is self-signed. */
 static inline void sign_cert(X509 *cert, EVP_PKEY *key, const X509 *ca, EVP_PKEY *ca_key) {
   X509_set_pubkey(cert, key);
   X509_set_issuer_name(cert, X509_get_subject_name(ca ? ca : cert));

@@ -1,6 +1,6 @@
-/* corpus: the streams of the folder corpus/, each NAME.xml with what must come of it in NAME.events, in the form of
- * events.h. The .events were written by a script on another binding of expat (Python's). Wants cmocka.h and buf.h (or
- * buf.c) before it; load_corpus and free_corpus are a group's setup and teardown. */
+/* corpus: the streams in the folder corpus/, each NAME.xml with the events that must come of it in NAME.events, in the
+ * form of events.h. The .events files were written by a script that uses another binding of expat (Python's). Include
+ * cmocka.h and buf.h (or buf.c) before it; load_corpus and free_corpus are a group's setup and teardown. */
 #ifndef CORPUS_H
 #define CORPUS_H
 
@@ -11,7 +11,7 @@ enum { FILES = 64 };
 static struct stream {
   char name[64];
   xm_buf xml, events;
-  size_t ends[256]; /* where each event ends, as whole feeding finds it */
+  size_t ends[256]; /* where each event ends, when the stream is fed in one piece */
   size_t n;
 } corpus[FILES];
 static int streams;
@@ -31,7 +31,7 @@ static void load(xm_buf *to, const char *dir, const char *name, const char *exte
   fclose(f);
 }
 
-/* The folder lies beside this file. */
+/* The folder is beside this file. */
 static int load_corpus(void **state) {
   char dir[512];
   struct dirent *d;

@@ -1,4 +1,4 @@
-/* events: what a parser makes of bytes, as text, one line an event:
+/* events: writes a parser's events as text, one line for each:
  *
  *   O <{http://etherx.jabber.org/streams}stream version='1.0'></>
  *   S <{jabber:client}message xml:lang='en'><{jabber:client}body>Hi</></>
@@ -6,7 +6,7 @@
  *   C
  *   E not-well-formed
  *
- * A control character or a backslash is written as \x0a. Wants cmocka.h and xml.h (or xml.c) before it. */
+ * A control character or a backslash is written as \x0a. Include cmocka.h and xml.h (or xml.c) before it. */
 #ifndef EVENTS_H
 #define EVENTS_H
 
@@ -15,7 +15,8 @@ struct log {
   size_t ends[256]; /* bytes of the stream up to each event's end */
   size_t n;         /* events, refusals not counted */
   size_t fed;
-  const xm_bounds *after; /* behind the header these are the bounds, and what crosses one is skipped; NULL: as before */
+  const xm_bounds *after; /* the bounds from the header on, which skip what crosses them; NULL: the bounds don't
+                             change */
 };
 
 static void log_free(struct log *l) {
@@ -76,7 +77,8 @@ static void log_event(struct log *l, const xm_xml *x, int event, const xm_err *e
   xm_buf_puts(&l->text, "\n");
 }
 
-/* Feeds as conn does; `drained`: there is nothing more to read for now. false: the stream has ended, or was refused. */
+/* Feeds bytes as link does; `drained`: there is nothing more to read for now. false: the stream has ended, or was
+ * refused. */
 static bool feed(xm_xml *x, struct log *l, const char *s, size_t n, bool drained) {
   int event = XM_XML_MORE;
   do {
@@ -101,7 +103,7 @@ static bool feed(xm_xml *x, struct log *l, const char *s, size_t n, bool drained
   return true;
 }
 
-/* The content namespace that a stream has: a component's, or a client's. */
+/* The content namespace of the stream: a component's, or a client's. */
 static inline const char *content_ns(const char *s, size_t n) {
   static const char component[] = "jabber:component:accept";
   return memmem(s, n, component, sizeof component - 1) ? component : "jabber:client";

@@ -1,10 +1,10 @@
-/* failing: a heap that says no at the nth request, for tests that compile rooms into themselves:
+/* failing: a heap whose nth request fails, for tests that compile modules into themselves:
  *
- *   #include "failing.h"        (malloc & co. are the heap's from here on)
+ *   #include "failing.h"        (from here on malloc and the others are this heap's)
  *   #include "../core/tape.c"
  *   #include "failing_off.h"    (and the C library's again)
  *
- *   do { heap_fails(n++, false); ... } while (heap_is_well());      fails at every place in turn, until it works
+ *   do { heap_fails(n++, false); ... } while (heap_is_well());      fails at every place in turn, until nothing fails
  */
 #ifndef FAILING_H
 #define FAILING_H
@@ -16,10 +16,10 @@
 
 static struct heap {
   bool armed;
-  bool for_good; /* once it has said no: always */
-  long left;     /* requests until it says no */
+  bool for_good; /* after the first failure, every request fails */
+  long left;     /* requests until one fails */
   long noes;
-  long live; /* blocks that are not given back */
+  long live; /* blocks that haven't been freed */
 } heap;
 
 static bool heap_refuses(void) {
@@ -36,7 +36,7 @@ static inline void heap_fails(long n, bool for_good) {
   heap.noes = 0;
 }
 
-/* It says no no more. Had it? */
+/* From now on no request fails. Returns whether one had failed. */
 static inline bool heap_is_well(void) {
   heap.armed = false;
   return heap.noes > 0;

@@ -1,4 +1,4 @@
-/* failing_off: ends what failing.h began. */
+/* failing_off: restores the C library's malloc and the others after failing.h. */
 #undef malloc
 #undef calloc
 #undef realloc

@@ -1,4 +1,4 @@
-/* What tests of fed connections share, which have no transport: to open one, to feed it, and what is expected of it. */
+/* Shared by tests of fed connections, which have no transport: opens and feeds one, and checks its events. */
 #ifndef FED_CONN_H
 #define FED_CONN_H
 
@@ -25,7 +25,7 @@ static xm_loop *new_loop(void) {
   return l;
 }
 
-/* A fed connection and its loop, with defaults but for what `o` was given. */
+/* A fed connection and its loop, with default options except for what `o` was given. */
 typedef struct fed {
   xm_loop *loop;
   xm_jid jid;
@@ -47,7 +47,7 @@ static void open_fed(fed *f) {
   xm_err e = {0};
   f->c = xm_conn_new(f->loop, &f->o, NULL, &e);
   if (!f->c) fail_msg("%s", e.text);
-  assert_int_equal(xm_conn_next(f->c), XM_CONN_NOTHING); /* its header */
+  assert_int_equal(xm_conn_next(f->c), XM_CONN_NOTHING); /* it has written its header */
 }
 
 static void close_fed(fed *f) {
@@ -81,7 +81,7 @@ static void expect_sent(fed *f, const char *s) {
   xm_buf_free(&sent);
 }
 
-/* ENDED comes once, and then nothing ever again. */
+/* ENDED comes once, and nothing comes after it. */
 static void expect_end(xm_conn *c, xm_layer layer, const char *condition) {
   assert_int_equal(next(c), XM_CONN_ENDED);
   assert_int_equal(xm_conn_state_of(c), XM_CONN_CLOSED);

@@ -1,5 +1,5 @@
-/* foreign: the process under another locale, as a program's user may have set it. Made where the test runs, since a machine
- * need not have it (Debian's packages libc-bin and locales bring what it is made of). */
+/* foreign: runs the process in another locale, as a program's user may have set it. The locale is compiled by the test,
+ * since a machine need not have it (it needs Debian's packages libc-bin and locales). */
 #ifndef XM_TEST_FOREIGN_H
 #define XM_TEST_FOREIGN_H
 
@@ -10,10 +10,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-/* cmocka wants some of the above first */
+/* cmocka needs some of the headers above */
 #include <cmocka.h>
 
-/* `name`: "tr_TR". */
+/* Switches to the locale `name`, such as "tr_TR". */
 static inline void go_abroad(const char *name) {
   char folder[] = "/tmp/locale-XXXXXX", command[160], full[32];
   assert_non_null(mkdtemp(folder));

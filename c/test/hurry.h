@@ -1,5 +1,5 @@
-/* hurry: what lets a program make ten thousands of logins: the library's clock can be set forth, so that a deadline
- * costs no waiting, and PBKDF2 keeps what it has worked out. Wants cmocka.h before it. */
+/* hurry: makes tens of thousands of logins in a test affordable: the library's clock can be set forward, so that no
+ * test waits for a deadline, and results of PBKDF2 are cached. Include cmocka.h before it. */
 #ifndef HURRY_H
 #define HURRY_H
 
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-/* The clock. What is here stands in libuv's place for the library, not for libuv itself. */
+/* The clock. This function replaces libuv's for the library, but not inside libuv itself. */
 
 static uint64_t skew, frozen; /* ns */
 
@@ -33,7 +33,7 @@ static void unfreeze(void) {
   frozen = 0;
 }
 
-/* PBKDF2 is OpenSSL's. There is one password. */
+/* PBKDF2 by OpenSSL, with a cache. There is only one password, so it isn't part of the key. */
 
 typedef int pbkdf2_fn(const char *, int, const unsigned char *, int, int, const EVP_MD *, int, unsigned char *);
 

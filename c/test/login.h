@@ -1,5 +1,5 @@
-/* login: a login that was recorded (corpus/logins/NAME.login, by spec/support/record), and who says the server's part
- * of it again: what only the server of the moment can know is worked out anew. No I/O. Wants cmocka.h before it. */
+/* login: a recorded login (corpus/logins/NAME.login, by spec/support/record), and a player of the server's part of it,
+ * which computes anew what differs from login to login. No I/O. Include cmocka.h before it. */
 #ifndef LOGIN_H
 #define LOGIN_H
 
@@ -17,19 +17,20 @@
 enum { LOGIN_STEPS = 32 };
 
 typedef struct login_step {
-  char who; /* 'C' and 'S' say `text`; 't': both shake hands */
+  char who; /* 'C': the client sends `text`; 'S': the server does; 't': the TLS handshake */
   char *text;
 } login_step;
 
 typedef struct login {
   const char *name, *mechanism;
   char path[512];
-  xm_buf file; /* the steps' texts are in it */
+  xm_buf file; /* `steps` points into it */
   login_step steps[LOGIN_STEPS];
   int n;
 } login;
 
-/* \n and \\ become what they stand for. */
+/* Replaces \
+ *  and \\\\ by what they stand for. */
 static void unescape(char *s) {
   char *to = s;
   for (; *s; s++) *to++ = *s != '\\' ? *s : *++s == 'n' ? '\n' : *s;
@@ -69,28 +70,28 @@ static bool login_is_sasl2(const login *l) {
   return strstr(l->name, "-sasl2") || strstr(l->name, "-fast");
 }
 
-/* It was recorded by HT-SHA-256-NONE (see record), and is played by -EXPR, bound to the channel that there is. */
+/* It was recorded with HT-SHA-256-NONE (see record), and is played with -EXPR, which is bound to the channel. */
 static bool login_is_fast(const login *l) {
   return strstr(l->name, "-fast");
 }
 
-/* The n-th step from the end that is `who`'s; 0: the last. */
+/* The n-th step from the end that is `who`'s, where 0 is the last. */
 static const login_step *step_from_end(const login *l, char who, int n) {
   int i = l->n - 1;
   while (l->steps[i].who != who || n-- > 0) i--;
   return &l->steps[i];
 }
 
-/* The server's part. */
+/* The player of the server's part. */
 typedef struct player {
   const login *login;
-  const login_step *step; /* whose turn it is; behind the last one: it is over */
-  xm_buf due;             /* what the server says in this step, as far as it isn't said */
-  xm_buf heard;           /* what the client has said in this step, and ahead of the next */
-  xm_buf first;           /* the server's first message of SCRAM */
-  unsigned char exporter[32]; /* the channel's binding, of who has a channel */
+  const login_step *step; /* the current step; behind the last one: it is over */
+  xm_buf due;             /* what the server sends in this step and hasn't sent yet */
+  xm_buf heard;           /* what the client has sent in this step, and ahead for the next ones */
+  xm_buf first;           /* the server's first SCRAM message */
+  unsigned char exporter[32]; /* the channel binding, if there is TLS */
   scram_server scram;
-  char nonce[64], bind_id[64]; /* the client's */
+  char nonce[64], bind_id[64]; /* both are the client's */
 } player;
 
 static void player_free(player *p) {
@@ -108,7 +109,7 @@ static void put_encoded(player *p, const xm_buf *text) {
   assert_int_equal(xm_b64_encode(&p->due, xm_buf_at(text), xm_buf_len(text)), XM_OK);
 }
 
-/* HMAC(TOKEN, word || the channel's binding), as XEP-0484 has it. */
+/* HMAC(TOKEN, word || channel binding), by XEP-0484. */
 static void put_token_mac(const player *p, const char *word, xm_buf *to) {
   unsigned char said[64], mac[DIGEST];
   unsigned n = 0;
@@ -131,7 +132,7 @@ static void fill_hole(player *p, const char *hole, size_t n) {
     put_token_mac(p, "Responder", &text);
     put_encoded(p, &text);
   } else if (strncmp(hole, "final", n) == 0) {
-    assert_true(*p->scram.signature); /* the proof was right */
+    assert_true(*p->scram.signature); /* only set if the client's proof was right */
     xm_buf_puts(&text, "v=");
     xm_buf_puts(&text, p->scram.signature);
     put_encoded(p, &text);
@@ -173,7 +174,7 @@ static void player_begin(player *p, const login *l, const char *password) {
   begin_step(p);
 }
 
-/* What is between `from` and `to` in what the client has said. */
+/* What the client has sent between `from` and `to`. */
 static const char *between(const player *p, const char *from, const char *to, size_t *n) {
   const char *s = xm_buf_at(&p->heard), *end = s + xm_buf_len(&p->heard);
   const char *at = memmem(s, (size_t)(end - s), from, strlen(from)), *stop;
@@ -193,7 +194,7 @@ static void copy_between(const player *p, const char *from, const char *to, char
   copy[n] = '\0';
 }
 
-/* The element's content, decoded. */
+/* The content of the element with that end tag, decoded from base64. */
 static void payload_of(const player *p, const char *end_tag, xm_buf *to) {
   size_t n, tag;
   const char *s = between(p, "'>", end_tag, &n);
@@ -201,7 +202,8 @@ static void payload_of(const player *p, const char *end_tag, xm_buf *to) {
   assert_int_equal(xm_b64_decode(to, s + tag, n - tag), XM_OK);
 }
 
-/* Who was offered something else, since the offer was altered on its way, says something else; and won't like the answer. */
+/* Checks the token's proof. A client to which another offer came, as it was altered on its way, uses another mechanism,
+ * and will refuse the answer. */
 static void on_token(const player *p, const xm_buf *message) {
   xm_buf right = XM_BUF_INIT;
   if (!memmem(xm_buf_at(&p->heard), xm_buf_len(&p->heard), "mechanism='HT-", 14)) return;
@@ -212,7 +214,7 @@ static void on_token(const player *p, const xm_buf *message) {
   xm_buf_free(&right);
 }
 
-/* <auth/>, or <authenticate/>. */
+/* The client has sent <auth/> or <authenticate/>. */
 static void on_auth(player *p, const char *end_tag) {
   xm_buf message = XM_BUF_INIT;
   const char *bare, *nonce, *end;
@@ -242,14 +244,15 @@ static void on_response(player *p) {
   xm_buf_free(&message);
 }
 
-/* How the client's words of this step end: by the end tag that they have in the recording, or as what has none. */
+/* How the client's bytes of this step end: by the end tag in the recording, or, for an element without one, by what
+ * ends that. */
 static const char *end_of_words(const login_step *step) {
   const char *last = strrchr(step->text, '<');
   return last[1] == '/' ? last : strstr(last, "/>") ? "/>" : "lang='en'>";
 }
 
-/* How much of what was heard the client's words of this step are; 0: they aren't all there. Of several stanzas the last
- * one ends them; else something may have been said ahead. */
+/* How many of the received bytes belong to this step; 0: they haven't all come. Several stanzas end with the last one
+ * received; otherwise, what follows may have been sent ahead for the next step. */
 static size_t words_heard(const player *p) {
   const char *end = end_of_words(p->step), *s = xm_buf_at(&p->heard), *at;
   size_t n = xm_buf_len(&p->heard), len = strlen(end);
@@ -258,7 +261,7 @@ static size_t words_heard(const player *p) {
   return at && memcmp(at, end, len) == 0 ? (size_t)(at - s) + len : 0;
 }
 
-/* What the client has said by now. true: it was what the step waits for. */
+/* Examines what the client has sent. true: the step is complete. */
 static bool player_hear(player *p) {
   size_t n = player_is_through(p) || p->step->who != 'C' ? 0 : words_heard(p);
   const char *end;
@@ -273,7 +276,7 @@ static bool player_hear(player *p) {
   return true;
 }
 
-/* Of what is due, `n` bytes are said. */
+/* `n` of the bytes that are due have been sent. */
 static void player_said(player *p, size_t n) {
   xm_buf_consume(&p->due, n);
   if (xm_buf_len(&p->due) == 0) next_step(p);

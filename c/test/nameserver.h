@@ -1,8 +1,9 @@
 /* nameserver: a name server for tests, in a thread of this process, on 127.0.0.1.
  *
- * It reads its answers from a few lines of text, "name type data". Type "!" stands for every question about the name,
- * "!AAAA" for those of that type, and data for what is done then: an error code ("SERVFAIL"), or one of the words in misbehave(). A CNAME is followed,
- * a name without a line is NXDOMAIN, and what is too long for UDP is cut, to be asked for again by TCP. */
+ * Its zone is text with lines "name type data". The type "!" matches every question about the name, "!AAAA" those of
+ * that type, and then data says what is done: an error code ("SERVFAIL"), or one of the words in misbehave(). A CNAME
+ * is followed; a name without a line is NXDOMAIN; an answer that is too long for UDP is truncated, so that it is asked
+ * for again by TCP. */
 #ifndef XM_TEST_NAMESERVER_H
 #define XM_TEST_NAMESERVER_H
 
@@ -32,7 +33,7 @@ typedef struct server {
   int port;
   pthread_t thread;
   atomic_int questions;
-  int ignored; /* questions so far, of DROPONCE */
+  int ignored; /* questions so far that matched DROPONCE */
 } server;
 
 typedef struct packet {
@@ -92,7 +93,7 @@ static void put_data(packet *p, int type, const char *data) {
 static void put_record(packet *p, const char *owner, int type, const char *data) {
   int at;
   if (strcasecmp(owner, p->name) == 0) {
-    put16(p, 0xC00C); /* as in the question */
+    put16(p, 0xC00C); /* a pointer to the name in the question */
   } else {
     put_name(p, owner);
   }
@@ -124,7 +125,7 @@ static void read_question(packet *p) {
   p->answers = 0;
 }
 
-/* One line of the zone. Returns where the next begins, NULL at the end. */
+/* Reads one line of the zone. Returns where the next one begins; NULL: there is none. */
 static const char *read_line(const char *zone, char name[512], char type[16], char data[512]) {
   if (!*zone) return NULL;
   assert_int_equal(sscanf(zone, "%511s %15s %511[^\n]", name, type, data), 3);
@@ -148,7 +149,7 @@ static void send_noise(const server *s, const packet *p, const struct sockaddr_i
   sendto(s->udp, p->bytes, 3, 0, (const struct sockaddr *)to, sizeof *to);
   sendto(s->udp, p->bytes, 12, 0, (const struct sockaddr *)to, sizeof *to);
   memcpy(other, p->bytes, n);
-  other[0] ^= 255; /* somebody else's id */
+  other[0] ^= 255; /* another id */
   other[2] |= 128;
   sendto(s->udp, other, n, 0, (const struct sockaddr *)to, sizeof *to);
   other[0] ^= 255;
@@ -157,7 +158,7 @@ static void send_noise(const server *s, const packet *p, const struct sockaddr_i
   sendto(s->udp, other, n, 0, (const struct sockaddr *)to, sizeof *to);
 }
 
-/* Returns false if there is to be no answer. */
+/* Does what `word` says. Returns false if there is to be no answer. */
 static bool misbehave(server *s, packet *p, const char *word, const struct sockaddr_in *to) {
   if (error_code(word) >= 0) {
     p->bytes[3] = (unsigned char)(128 | error_code(word));
@@ -184,7 +185,7 @@ static bool misbehave(server *s, packet *p, const char *word, const struct socka
   return true;
 }
 
-/* Looks up p->name; what is found is appended. Follows a CNAME, but not for ever. */
+/* Looks up p->name, and appends what is found. Follows a CNAME, but not for ever. */
 static bool fill_answer(server *s, packet *p, const struct sockaddr_in *to) {
   char owner[512], name[512], type[16], data[512], alias[512] = "";
   const char *line = s->zone;
@@ -237,7 +238,7 @@ static void serve_udp(server *s) {
   if (make_answer(s, &p, &from)) sendto(s->udp, p.bytes, (size_t)p.n, 0, (struct sockaddr *)&from, sizeof from);
 }
 
-/* One question on the connection. Returns false when there are no more. */
+/* Answers one question on the connection. Returns false when there are no more. */
 static bool serve_tcp(server *s, int fd) {
   static _Thread_local packet p;
   unsigned char length[2];
@@ -249,7 +250,7 @@ static bool serve_tcp(server *s, int fd) {
   return send(fd, length, 2, MSG_NOSIGNAL) == 2 && send(fd, p.bytes, (size_t)p.n, MSG_NOSIGNAL) == p.n;
 }
 
-/* One connection at a time is enough, but questions by UDP are answered meanwhile. */
+/* The thread: it serves one TCP connection at a time, and questions by UDP meanwhile. */
 static void *serve(void *arg) {
   server *s = arg;
   int connection = -1;
@@ -271,10 +272,10 @@ static void *serve(void *arg) {
   return NULL;
 }
 
-/* What becomes of who comes by TCP. */
-typedef enum by_tcp { TCP_REFUSED, TCP_SERVED, TCP_OURS /* s->tcp is the test's to accept from */ } by_tcp;
+/* What is done with TCP connections. */
+typedef enum by_tcp { TCP_REFUSED, TCP_SERVED, TCP_OURS /* the test itself accepts from s->tcp */ } by_tcp;
 
-/* Both sockets have the same number. */
+/* Binds both sockets to the same port number. */
 static bool bind_pair(server *s) {
   struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   socklen_t size = sizeof sa;

@@ -1,22 +1,23 @@
-/* play: plays for nego. The server's lines are parsed and handed to it as conn does, ours are compared with what it writes:
+/* play: plays for nego. The server's lines are parsed and handed to nego as link does; what nego writes is compared
+ * with our lines:
  *
  *   S: bytes                  from the server; $H is a stream header, $F and /$F are <stream:features> and its end, $ID
- *                             the last id we sent
- *   C: pattern                all that we have said since; '*' stands for anything (an id), $H for our header
- *   TLS, UNVERIFIED, RESTART  what it must ask for; then it is done
- *   READY jid, BEFORE jid     it must be that session; BEFORE: and what came last belongs to it
- *   KEPT n                    so many stanzas of the server's lines since the last KEPT are for the session that there isn't yet
- *   RESUMED h                 it must be the old session, of which the server has handled h
- *   ANEW, LOST [h]            what became of the old session, when another is bound
+ *                             the last id that we have sent
+ *   C: pattern                everything that we have sent since; '*' stands for anything (an id), $H for our header
+ *   TLS, UNVERIFIED, RESTART  nego must request it; then it is done
+ *   READY jid, BEFORE jid     that session must be bound; BEFORE: and what came last belongs to it
+ *   KEPT n                    how many stanzas in the server's lines since the last KEPT must be kept for the session
+ *   RESUMED h                 the old session must be resumed, of which the server has handled h
+ *   ANEW, LOST [h]            what has become of the old session, when a new one is bound
  *   FAIL layer condition [retry]
- *   WENT, AHEAD, OBJECTED N   what was said ahead so far, what of that isn't answered, what may be to blame (32: an offer that
- *                             has changed): XM_NEGO_AHEAD_*
+ *   WENT, AHEAD, OBJECTED N   what was sent ahead so far, what of that is unanswered, what may be to blame (32: an
+ *                             offer that has changed): XM_NEGO_AHEAD_*
  *   OFFERS namespaces         what was offered after the login
- *   TOKEN fate [mechanism token expiry]   what has become of ours (unused, shown, worked, refused); the one that has come
- *   ENABLED [id max location] stream management that came with the session ("-": none of these); without anything: it isn't on
+ *   TOKEN fate [mechanism token expiry]   what has become of our token (unused, shown, worked, refused); the new one
+ *   ENABLED [id max location] stream management that came with the session ("-": none of these); nothing: it isn't on
  *
- * The rooms are compiled into the program that includes this, so that their malloc can be made to fail. Wants fnmatch.h and
- * cmocka.h before it. */
+ * The modules are compiled into the program that includes this, so that their malloc can be made to fail. Include
+ * fnmatch.h and cmocka.h before it. */
 #ifndef PLAY_H
 #define PLAY_H
 
@@ -52,7 +53,7 @@
 static const char header[] =
     "<?xml version='1.0'?><stream:stream xmlns:stream='" XM_NS_STREAM "' xmlns='jabber:client' ";
 
-/* What may be said ahead in all plays, and by which offer. */
+/* What may be sent ahead in all plays, and by which offer. */
 static struct ahead {
   unsigned may;
   const char *offer;
@@ -60,7 +61,7 @@ static struct ahead {
   unsigned inside;
 } ahead;
 
-/* What a login can be bound by, in all plays under TLS. */
+/* The channel that logins are bound to, in all plays with TLS. */
 static xm_mech_channel channel;
 
 struct play {
@@ -69,7 +70,7 @@ struct play {
   xm_xml *xml;
   xm_buf out;
   char id[64];
-  int verdict; /* of the server's last line */
+  int verdict; /* the verdict on the server's last line */
   unsigned kept;
   xm_err e;
 };
@@ -98,7 +99,7 @@ static void expand(const struct play *p, const char *s, size_t n, const char *ou
   xm_buf_putc(to, '\0');
 }
 
-/* Hands over what the server says, event by event; stops where it wants another stream, or none. */
+/* Hands over what the server sends, event by event; stops when nego requests another stream, or fails. */
 static void server_says(struct play *p, const char *s) {
   size_t n = strlen(s), room;
   p->verdict = XM_NEGO_WAIT;
@@ -139,7 +140,7 @@ static void begin(struct play *p) {
   assert_true(xm_nego_go_ahead(p->nego, &p->out, &p->e) >= 0);
 }
 
-/* A new stream after TLS or SASL, as conn begins it. */
+/* Begins a new stream after TLS or SASL, as link does. */
 static void begin_anew(struct play *p, int verdict) {
   assert_int_equal(p->verdict, verdict);
   assert_int_equal(xm_buf_len(&p->out), 0);
@@ -157,7 +158,7 @@ static void we_fail(struct play *p, const char *how) {
   assert_null(strpbrk(p->e.text, "\n\r\t"));
 }
 
-/* What became of the session that was to be resumed; `h`: "" where the server hasn't said it. */
+/* Checks what became of the session that was to be resumed; `h`: "" if the server hasn't sent it. */
 static void outcome_is(struct play *p, const char *word, const char *h) {
   static const char *const names[] = {"ANEW", "RESUMED", "LOST", "LOST"};
   char said[16] = "";
@@ -258,7 +259,7 @@ static void line(struct play *p, const char *s, size_t n, const char *our_header
   xm_buf_free(&text);
 }
 
-/* `tls`: the channel has been direct TLS from the start, with the right certificate. */
+/* Plays the script. `tls`: the connection uses direct TLS, with the right certificate. */
 static void play_as(const xm_nego_options *o, bool tls, const char *password, const char *script) {
   const xm_bounds limits = {65536, 65536, 128, 256, 50000, 1024};
   char ours[512];
@@ -289,18 +290,18 @@ static void play(bool tls, const char *script) {
   play_as(&o, tls, "secret", script);
 }
 
-/* The same with a heap that says no from its request `at` on, or once (failing.h): `says` is what the server says, event by
- * event, a header where another stream begins. `fine`: all was taken. */
+/* The same with a heap whose request number `at` fails, and perhaps all after it (failing.h). `says` is what the server
+ * sends, event by event, with a_header where another stream begins. `fine`: nego has accepted all of it. */
 
 static const char a_header[] = "<stream:stream xmlns='jabber:client' xmlns:stream='" XM_NS_STREAM "' version='1.0'>";
 
 struct attempt {
-  xm_nego *nego; /* NULL: there was no memory for one */
+  xm_nego *nego; /* NULL: there was no memory for it */
   xm_xml *xml;
   xm_buf out;
   xm_err e;
-  bool fine, failed; /* failed: memory did run out */
-  int verdict;       /* the last one */
+  bool fine, failed; /* failed: a request for memory did fail */
+  int verdict;       /* the last verdict */
   long before;       /* blocks in use */
 };
 

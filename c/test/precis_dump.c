@@ -1,5 +1,5 @@
-/* Prints what both profiles make of every code point alone: "U+0041 Lu 61 41", the bytes in hex or "disallowed". The
- * general category is libunistring's. spec/support/precis-compare holds it against another implementation. */
+/* Prints how both profiles prepare each code point on its own: "U+0041 Lu 61 41", as bytes in hex or "disallowed". The
+ * general category is libunistring's. spec/support/precis-compare compares this with another implementation. */
 #include <stdio.h>
 #include <string.h>
 #include <unictype.h>
@@ -11,7 +11,7 @@ enum { LAST = 0x10FFFF, SURROGATES = 0xD800, AFTER_SURROGATES = 0xE000 };
 
 typedef int profile(const char *, size_t, char *, size_t, size_t *, xm_precis_fault *);
 
-/* -1: a failure that is no refusal. */
+/* -1: it failed in another way than by a refusal. */
 static int print_one(profile *apply, const char *s, size_t n) {
   char out[64];
   size_t i, len = 0;
@@ -29,7 +29,7 @@ int main(void) {
   for (c = 0; c <= LAST; c++) {
     uint8_t s[4];
     size_t n;
-    if (c == SURROGATES) c = AFTER_SURROGATES; /* UTF-8 has none */
+    if (c == SURROGATES) c = AFTER_SURROGATES; /* skipped: UTF-8 has no surrogates */
     n = (size_t)u8_uctomb(s, c, sizeof s);
     printf("U+%04X %s", (unsigned)c, uc_general_category_name(uc_general_category(c)));
     if (print_one(xm_precis_username, (char *)s, n) < 0 || print_one(xm_precis_opaque, (char *)s, n) < 0) return 1;

@@ -1,4 +1,5 @@
-/* A refusal of sasl's, mech's or scram's as every one must be: of this layer, for good, in printable ASCII. */
+/* Checks a refusal by sasl, mech or scram: each must be of the layer SASL, not worth a retry, and in printable
+ * ASCII. */
 #ifndef XM_TEST_REFUSAL_H
 #define XM_TEST_REFUSAL_H
 

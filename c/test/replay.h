@@ -1,5 +1,5 @@
-/* replay: the server of a recorded login (login.h) on a socket, in the clear and under TLS, which says no more at a
- * time than it is told to, and counts. Wants cmocka.h before it. */
+/* replay: the server of a recorded login (login.h) on a socket, with or without TLS. It sends only as many bytes at a
+ * time as it is told to, and counts them. Include cmocka.h before it. */
 #ifndef REPLAY_H
 #define REPLAY_H
 
@@ -18,14 +18,14 @@ enum { RECORDS = 16384 };
 typedef struct replay {
   player p;
   SSL_CTX *ctx;
-  int fd;         /* -1: it has hung up */
-  bool deaf;      /* the client has hung up */
-  SSL *ssl;       /* NULL: in the clear */
-  BIO *in, *out;  /* TLS: what has come, what is to go */
-  xm_buf wire;    /* what is to be sent, as it is sent */
-  size_t said;    /* bytes of text, that may still be in `wire` */
-  size_t sent;    /* bytes on the wire */
-  size_t clear;   /* of them, before TLS */
+  int fd;         /* -1: it has closed the connection */
+  bool deaf;      /* the client has closed the connection */
+  SSL *ssl;       /* NULL: no TLS yet */
+  BIO *in, *out;  /* TLS: received bytes, bytes to send */
+  xm_buf wire;    /* bytes to be sent, encrypted if there is TLS */
+  size_t said;    /* bytes of text that have been put on `wire` */
+  size_t sent;    /* bytes that have been sent */
+  size_t clear;   /* bytes of text before TLS */
   size_t success; /* bytes of text up to the end of <success/> */
   size_t records;
   struct {
@@ -43,7 +43,7 @@ static void replay_begin(replay *r, const login *l, const char *password, SSL_CT
   player_begin(&r->p, l, password);
 }
 
-/* A reset, if it still stands: so that the kernel forgets the connection. */
+/* Resets the connection, if there is one, so that the kernel forgets it. */
 static void replay_reset(replay *r) {
   const struct linger at_once = {1, 0};
   if (r->fd < 0) return;
@@ -72,14 +72,14 @@ static void begin_tls(replay *r) {
   next_step(&r->p);
 }
 
-/* What TLS has to say goes to the wire. */
+/* Puts what TLS has to send on the wire. */
 static void drain(replay *r) {
   char bytes[16384];
   int n;
   while ((n = BIO_read(r->out, bytes, sizeof bytes)) > 0) xm_buf_put(&r->wire, bytes, (size_t)n);
 }
 
-/* RFC 9266. */
+/* Exports the channel binding (RFC 9266). */
 static void learn_binding(replay *r) {
   static const char label[] = "EXPORTER-Channel-Binding";
   assert_int_equal(SSL_export_keying_material(r->ssl, r->p.exporter, sizeof r->p.exporter, label, sizeof label - 1,
@@ -109,7 +109,7 @@ static bool receive(replay *r) {
   return true;
 }
 
-/* Hears what has come. true: there was something. */
+/* Reads and handles what has come. true: there was something. */
 static bool replay_hear(replay *r) {
   bool news;
   if (!player_is_through(&r->p) && r->p.step->who == 't' && xm_buf_len(&r->wire) == 0) begin_tls(r);
@@ -119,7 +119,7 @@ static bool replay_hear(replay *r) {
   return news;
 }
 
-/* How much text it has to say now. */
+/* The number of bytes of text that it has to send now. */
 static size_t replay_due(const replay *r) {
   return r->fd < 0 || r->deaf || (r->ssl && !SSL_is_init_finished(r->ssl)) ? 0 : xm_buf_len(&r->p.due);
 }
@@ -163,7 +163,7 @@ static void replay_send(replay *r, size_t n) {
   xm_buf_consume(&r->wire, n);
 }
 
-/* How much text can be understood from what was sent: under TLS, that of whole records. */
+/* How much text the client can read from what was sent: with TLS, that of whole records. */
 static size_t replay_understood(const replay *r) {
   size_t i = r->records;
   if (!r->ssl) return r->sent;
@@ -171,7 +171,7 @@ static size_t replay_understood(const replay *r) {
   return i > 0 ? r->record[i - 1].said : r->clear;
 }
 
-/* A FIN, after TLS's goodbye if `properly`. */
+/* Sends a FIN; `properly`: after everything that is due, and TLS's close_notify. */
 static void replay_finish(replay *r, bool properly) {
   if (properly && r->ssl) SSL_shutdown(r->ssl);
   if (properly && r->ssl) drain(r);
@@ -179,7 +179,8 @@ static void replay_finish(replay *r, bool properly) {
   shutdown(r->fd, SHUT_WR);
 }
 
-/* Has all that was sent gone? Then it has come: this is loopback. (Not when it is acknowledged, which takes 40 ms.) */
+/* Has everything that was sent left? Then it has arrived, as this is loopback. (Waiting for acknowledgements would take
+ * 40 ms.) */
 static bool replay_has_arrived(const replay *r) {
   int left = 0;
   return r->fd < 0 || ioctl(r->fd, SIOCOUTQNSD, &left) != 0 || left == 0;

@@ -1,6 +1,6 @@
-/* run: one login of the library's at a replaying server (replay.h), as a plan says: in which pieces the server's bytes
- * come, and what happens behind which of them. What the library tells is logged, a line an event: "B JID", "S STANZA",
- * "E LAYER CONDITION". Wants cmocka.h before it. */
+/* run: one login of the library with a replaying server (replay.h), by a plan: in which pieces the server's bytes come,
+ * and what happens at which position. The library's events are logged as lines: "B JID", "S STANZA", "E LAYER
+ * CONDITION". Include cmocka.h before it. */
 #ifndef RUN_H
 #define RUN_H
 
@@ -18,12 +18,12 @@
 enum {
   TIMEOUT = 30000,
   STANZAS = 10,
-  EVENTS = STANZAS + 2, /* bound before, ended behind them */
-  GUARD = 60,           /* seconds that no run may take */
-  IDLE_TURNS = 5,       /* milliseconds of silence on both sides: nobody will say anything more */
+  EVENTS = STANZAS + 2, /* "bound" comes before them, "ended" behind */
+  GUARD = 60,           /* seconds after which a run has failed */
+  IDLE_TURNS = 5,       /* milliseconds without anything on both sides: nothing more will come */
 };
 
-/* What all runs share. */
+/* Shared by all runs. */
 
 enum { TLS12, TLS13, VERSIONS };
 
@@ -37,24 +37,24 @@ static struct world {
   int descriptors;
 } world;
 
-/* A recording, and how it goes when nothing is the matter. */
+/* A recording, and what happens when it is played without disturbance. */
 typedef struct story {
   login login;
-  char host[16]; /* each is another server */
+  char host[16]; /* another address for each, so that each is another server to the library */
   int listener, port;
   bool tls, sasl2;
-  size_t text, clear;       /* bytes of text; of them, before TLS */
-  size_t success;           /* up to the end of <success/> */
-  size_t wire[VERSIONS];    /* bytes on the wire, give or take a few: signatures differ in length */
-  size_t ends[EVENTS];      /* of the text up to the end of what each event tells */
-  size_t lines[EVENTS + 1]; /* of the log up to the end of so many events */
+  size_t text, clear;       /* bytes of text; those of them before TLS */
+  size_t success;           /* bytes of text up to the end of <success/> */
+  size_t wire[VERSIONS];    /* approximate number of bytes on the wire: the lengths of signatures differ */
+  size_t ends[EVENTS];      /* bytes of text up to the end of what causes each event */
+  size_t lines[EVENTS + 1]; /* bytes of the log up to the end of that many events */
   xm_buf log;
 } story;
 
 enum { STORIES = 8 };
 static story stories[STORIES];
 
-/* What is done at a position. */
+/* What happens at a position. */
 typedef enum fate { NOTHING, PAUSE, FIN, GOODBYE, RST, STALL, FORBIDDEN, SPACE, NOISE, FATES } fate;
 
 static const char *const fates[] = {"nothing", "a pause",     "FIN",     "close_notify and FIN", "RST",
@@ -65,37 +65,37 @@ typedef enum pieces { WHOLE, SINGLE_BYTES, RANDOM_PIECES } pieces;
 typedef struct plan {
   const story *story;
   int version;
-  bool on_wire; /* pieces and positions are those of the wire */
+  bool on_wire; /* pieces and positions are counted on the wire, not in the text */
   size_t at;
   fate fate;
-  bool attached; /* the fate's bytes go with the last ones before them, in one packet */
+  bool attached; /* the fate's bytes are in the same packet as the last ones before them */
   pieces pieces;
-  bool lockstep; /* nothing is said before it is asked for */
-  uint32_t seed; /* of its random pieces and bytes */
+  bool lockstep; /* the client sends nothing ahead */
+  uint32_t seed; /* for random pieces and bytes */
 } plan;
 
-/* One run: the library's connection and the server of the recording. */
+/* The current run: the library's connection, and the server of the recording. */
 static struct run {
   plan plan;
-  uint32_t seed; /* the plan's, as it is used up */
+  uint32_t seed; /* the state of the random numbers */
   xm_conn *c;
   replay server;
   xm_buf log;
-  size_t lines[EVENTS + 1]; /* of the log up to the end of so many events */
+  size_t lines[EVENTS + 1]; /* bytes of the log up to the end of that many events */
   unsigned events, ends, stanzas;
-  bool met;                  /* its fate */
-  bool over;                 /* the server says nothing more */
-  bool accepted;             /* whoever else comes is turned away */
-  bool early;                /* the session was told before its features: they were waited for in vain */
-  unsigned idle;             /* turns without news */
-  unsigned whole;            /* events that had to come before that */
-  uint64_t since, cpu_since; /* the last bytes were sent */
+  bool met;                  /* the fate's position has been reached */
+  bool over;                 /* the server sends nothing more */
+  bool accepted;             /* the client is connected: further connections are refused */
+  bool early;                /* the session began without its features, which were waited for in vain */
+  unsigned idle;             /* turns of the loop in which nothing happened */
+  unsigned whole;            /* events that must have come before the fate */
+  uint64_t since, cpu_since; /* when the last bytes were sent */
   uint64_t began;
 } run;
 
-/* How long events took behind the last byte of what they tell. */
+/* How long events took after the last byte of what causes them. */
 static struct pace {
-  unsigned long events, late, cpu_late; /* over 5 ms; over 5 ms of this thread's own time */
+  unsigned long events, late, cpu_late; /* events that took more than 5 ms; more than 5 ms of this thread's CPU time */
   uint64_t slowest, slowest_cpu;        /* ns */
 } pace;
 
@@ -107,7 +107,7 @@ static void require(bool condition, const char *what) {
            (unsigned)p->seed, (int)xm_buf_len(&run.log), xm_buf_len(&run.log) ? xm_buf_at(&run.log) : "");
 }
 
-/* The library's side. */
+/* The library's side */
 
 static void on_news(void *arg) {
   (void)arg;
@@ -153,7 +153,7 @@ static void note(xm_conn_event ev) {
   if (ev == XM_CONN_STANZA && run.stanzas == STANZAS) xm_conn_close(run.c, TIMEOUT);
 }
 
-/* All that the library can do now. */
+/* Lets the library do everything that it can do now. true: there were events. */
 static bool sweep(void) {
   unsigned before = run.events;
   xm_conn_event ev;
@@ -189,11 +189,12 @@ static int accept_client(void) {
     fd = accept4(run.plan.story->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
   }
   run.accepted = true;
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* a piece is a packet */
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* each piece is a packet */
   return fd;
 }
 
-/* A login within one exchange. What it leaves for the next one is forgotten, or the next would be another. */
+/* Options for a login by SASL2. What it leaves for the next one is forgotten, since the next login would otherwise be
+ * different. */
 static void set_one_exchange(xm_conn_options *o, const login *l, const xm_token *token) {
   static char mechanisms[64];
   snprintf(mechanisms, sizeof mechanisms, "%s HT-SHA-256-EXPR", l->mechanism);
@@ -218,7 +219,7 @@ static void begin_run(const plan *p) {
   o.tls = p->story->tls ? XM_TLS_STARTTLS : XM_TLS_NONE;
   o.tls_ctx = p->story->tls ? world.trust : NULL;
   o.mechanisms = p->story->login.mechanism;
-  o.sm = false; /* as it was when they were recorded */
+  o.sm = false; /* as in the recordings */
   o.timeout = TIMEOUT;
   o.keepalive = 0;
   o.pipelining = p->lockstep ? XM_PIPELINING_NONE : XM_PIPELINING_EAGER;
@@ -244,9 +245,9 @@ static void end_run(void) {
   assert_int_equal(xm_loop_timeout(world.loop), -1);
 }
 
-/* The server's side. */
+/* The server's side */
 
-/* How much of the `due` bytes comes next, of which `gone` have gone. */
+/* The length of the next piece, if `due` bytes can be sent and `gone` have been. */
 static size_t next_piece(size_t due, size_t gone) {
   const plan *p = &run.plan;
   size_t n = due;
@@ -261,10 +262,10 @@ static void count_whole(size_t understood) {
   while (run.whole < EVENTS && run.plan.story->ends[run.whole] <= understood) run.whole++;
 }
 
-/* What is whole has to be told, before anything else comes. */
+/* Everything that has been sent completely must have caused its event before more is sent. */
 static void expect_events(void) {
   if ((run.met && run.plan.fate != PAUSE) || !run.plan.story->text)
-    return; /* anything may come; nothing is known yet */
+    return; /* anything may come; or the story is being measured */
   count_whole(replay_understood(&run.server));
   for (sweep(); run.events < run.whole; sweep()) turn(20);
   require(run.events == run.whole, "an event before its bytes");
@@ -276,7 +277,8 @@ static bool is_there(void) {
          (run.plan.on_wire || !xm_buf_len(&s->wire));
 }
 
-/* Its deadline, and not before, ends what nothing else ends; a session that is ready has none but its user's. */
+/* Moves the clock: a deadline must end what nothing else ends, and not earlier. A session that is ready has only the
+ * deadline of its close. */
 static void let_time_pass(void) {
   bool was_open;
   int left;
@@ -297,11 +299,11 @@ static void let_time_pass(void) {
   sweep();
   unfreeze();
   if (run.plan.story->sasl2 && !was_open && !run.early && xm_conn_state_of(run.c) == XM_CONN_READY) {
-    run.early = true; /* SASL2's session stands without its features, when they don't come */
+    run.early = true; /* a session of SASL2 begins without its features, if they don't come */
     let_time_pass();
     return;
   }
-  for (left = 0; !run.ends && left < IDLE_TURNS; left++) { /* the server may be tried once more */
+  for (left = 0; !run.ends && left < IDLE_TURNS; left++) { /* the library may try the server once more */
     turn(1);
     sweep();
   }
@@ -340,7 +342,7 @@ static void meet_fate(void) {
   run.over = run.plan.fate >= FIN && run.plan.fate <= STALL;
 }
 
-/* It says its next piece. true: there was one. */
+/* Sends the server's next piece. true: there was one. */
 static bool say_piece(void) {
   replay *s = &run.server;
   size_t n;
@@ -358,7 +360,7 @@ static bool say_piece(void) {
   return n > 0;
 }
 
-/* Nobody will say anything more. */
+/* Will neither side send anything more? */
 static bool is_over(bool news) {
   run.idle = news || !replay_has_arrived(&run.server) ? 0 : run.idle + 1;
   return run.met && run.plan.fate >= FORBIDDEN && run.idle >= IDLE_TURNS;

@@ -1,12 +1,14 @@
-/* sasl2_rows: the rows of the SASL matrix that try SASL2 (XEP-0388) and tokens (XEP-0484). As in sasl_rows.h, and besides:
+/* sasl2_rows: the rows of the SASL matrix for SASL2 (XEP-0388) and tokens (XEP-0484). As in sasl_rows.h, and also:
  *
- * setup   sasl2 (it may be used), strict (the server has had it before), broken (and came to nothing by it); token-EXPR, -UNIQ,
- *         -ENDP, -NONE (the account has one, for that mechanism), fast (one is asked for), last-time, was-without
- * script  A features with SASL2's offer: "MECHANISMS/MECHANISMS OF THE OLDER PROFILE|TYPES;MECHANISMS FOR TOKENS", each but the
- *         first may be left out; H success with the right answer to a token's proof, or with that of another WORD; T with so
- *         many bytes of the right one; K continue, with the right signature. C, S, V, W, E are said in the login's profile
- * said    "authenticate MECHANISM bytes inside"; a token's proof is "proof" where it is right. Behind " # ": what has become of
- *         the token, which one has come, and "without" where none is to be shown next time */
+ * setup   sasl2 (it may be used), strict (the server has had it before), broken (and logins by it have failed);
+ *         token-EXPR, -UNIQ, -ENDP, -NONE (the account has a token, for that mechanism), fast (a token is requested),
+ *         last-time, was-without
+ * script  A features with SASL2's offer: "MECHANISMS/MECHANISMS OF THE OLDER PROFILE|TYPES;MECHANISMS FOR TOKENS",
+ *         where each but the first may be left out; H success with the right answer to a token's proof, or with that
+ *         for another WORD; T with so many bytes of the right one; K continue, with the right signature. C, S, V, W, E
+ *         are sent in the login's profile
+ * said    "authenticate MECHANISM bytes inside"; a token's proof is "proof" if it is right. Behind " # ": what has
+ *         become of the token, which one has come, and "without" if none is to be shown next time */
 #ifndef SASL2_ROWS_H
 #define SASL2_ROWS_H
 
@@ -34,7 +36,7 @@
 #define ALL_HT ";HT-SHA-256-EXPR HT-SHA-256-UNIQ HT-SHA-256-ENDP HT-SHA-256-NONE"
 
 static const struct row rows2[] = {
-    /* when all is well */
+    /* logins that succeed */
     {"tls13 sasl2", {"ASCRAM-SHA-1", "C" CH, "V"}, "", Y1_2 ANSWER},
     {"tls13 sasl2", {"ASCRAM-SHA-1", "C" CH, "V", "B", "Juser@example.org/r"}, "", Y1_2 ANSWER " | iq"},
     {"tls13 sasl2", {"ASCRAM-SHA-256", "C" CH, "V"}, "", Y256_2 ANSWER},
@@ -58,11 +60,11 @@ static const struct row rows2[] = {
     {"tls13 sasl2 odd-space", {"ASCRAM-SHA-1", "C" CH, "V"}, "", Y1_2 ANSWER},
     {"tls13 sasl2 odd-space", {"APLAIN"}, "", "authenticate PLAIN ~user~pen cil"},
 
-    /* the profile: SASL2, but for an offer of the older one that is strictly stronger (login.md 4) */
+    /* the profile: SASL2, unless the older profile's offer is strictly stronger (login.md 4) */
     {"tls13 sasl2", {"ASCRAM-SHA-1/SCRAM-SHA-1"}, "", Y1_2},
     {"tls13 sasl2", {"ASCRAM-SHA-1/"}, "", Y1_2},
     {"tls13 sasl2", {"ASCRAM-SHA-1/PLAIN"}, "", Y1_2},
-    {"tls13 sasl2", {"ASCRAM-SHA-1/SCRAM-SHA-512"}, "", Y1_2}, /* another hash is none */
+    {"tls13 sasl2", {"ASCRAM-SHA-1/SCRAM-SHA-512"}, "", Y1_2}, /* another hash isn't stronger */
     {"tls13", {"ASCRAM-SHA-1/SCRAM-SHA-1"}, "", Y1},
     {"tls13", {"ASCRAM-SHA-1"}, "no-mechanisms", ""},
     {"tls13 sasl2 broken", {"ASCRAM-SHA-1/SCRAM-SHA-1", "C" CH, "V"}, "", Y1 ANSWER},
@@ -122,10 +124,11 @@ static const struct row rows2[] = {
     {"tls13 sasl2 not-plain", {"APLAIN/PLAIN"}, "invalid-mechanism", ""},
     {"tls13 sasl2 =SCRAM-SHA-256", {"ASCRAM-SHA-1/SCRAM-SHA-256"}, "", N256},
     {"tls13 sasl2 =PLAIN", {"APLAIN/SCRAM-SHA-1"}, "", PLAIN_2},
-    {"tls13 sasl2", {"ASCRAM-SHA-1/" PLUS1}, "", Y1_2}, /* a -PLUS without a list is none, with SASL2 in the offer */
+    {"tls13 sasl2", {"ASCRAM-SHA-1/" PLUS1}, "", Y1_2}, /* a -PLUS without a list of binding types isn't usable if SASL2
+                                                           is offered */
     {"tls13 sasl2", {"APLAIN/" PLUS1}, "", PLAIN_2},
 
-    /* pinned, and bound before: one memory for both */
+    /* pinned, and channel binding used before: both profiles share what is remembered */
     {"tls13 sasl2 pinned", {"FPLAIN"}, "invalid-mechanism", ""}, /* 8 */
     {"tls13 sasl2 pinned", {"APLAIN"}, "invalid-mechanism", ""},
     {"tls13 sasl2 pinned", {"APLAIN/PLAIN"}, "invalid-mechanism", ""},
@@ -144,14 +147,15 @@ static const struct row rows2[] = {
     {"tls13 sasl2 once-bound =SCRAM-SHA-1", {"A" PLUS1 "|tls-exporter"}, "", N1_2},
     {"tls13 sasl2 once-bound certificate", {"AEXTERNAL SCRAM-SHA-1"}, "", "authenticate EXTERNAL "},
 
-    /* flags and types by the strict rules (login.md 3.6) */
+    /* GS2 flags and binding types by the strict rules (login.md 3.6) */
     {"tls13 sasl2", {"A" PLUS1}, "no-channel-binding", ""}, /* 9 */
     {"tls13 sasl2", {"ASCRAM-SHA-1-PLUS"}, "no-channel-binding", ""},
     {"tls12 sasl2", {"A" PLUS1}, "no-channel-binding", ""},
     {"tls13 sasl2", {"A" PLUS1 "/" PLUS1}, "no-channel-binding", ""},
     {"tls13 sasl2", {"A" PLUS1 " PLAIN"}, "no-channel-binding", ""},
     {"tls13 sasl2 =SCRAM-SHA-1", {"A" PLUS1}, "", N1_2},
-    {"tls13 strict", {"F" PLUS1}, "no-channel-binding", ""}, /* and where the server has had SASL2, in the older profile */
+    {"tls13 strict", {"F" PLUS1}, "no-channel-binding", ""}, /* also in the older profile, if the server has had
+                                                                SASL2 */
     {"tls13 strict", {"F" PLUS1 "|tls-exporter", "C" CH, "V"}, "", P("1", "tls-exporter") ANSWER},
     {"tls13 sasl2 strict", {"FSCRAM-SHA-1", "C" CH, "V"}, "", Y1 ANSWER},
     {"tls13 sasl2 strict", {"F" PLUS1}, "no-channel-binding", ""},
@@ -177,9 +181,10 @@ static const struct row rows2[] = {
     {"tls13 sasl2 was-unbound", {"A" PLUS1 "|tls-exporter", "C" CH, "V"}, "", P_2("1", "tls-exporter") ANSWER},
     {"tls13 sasl2", {"A" PLUS1 "|tls-exporter", "Emalformed-request"}, "malformed-request", P_2("1", "tls-exporter")},
     {"tls13 sasl2", {"A" PLUS1 "|tls-exporter", "C" CH, "Enot-authorized"}, "not-authorized", P_2("1", "tls-exporter") ANSWER},
-    {"tls13 sasl2", {"ASCRAM-SHA-1", "Emalformed-request"}, "malformed-request", Y1_2}, /* -PLUS was stripped: y is refused */
+    {"tls13 sasl2", {"ASCRAM-SHA-1", "Emalformed-request"}, "malformed-request", Y1_2}, /* -PLUS was removed: y is
+                                                                                           refused */
 
-    /* h= and t=: the direct children of the profile in use, no others (13 to 15) */
+    /* h= and t=: hashes of the direct children of the profile in use only (13 to 15) */
     {"tls13 sasl2",
      {"A" PLUS1 "|tls-exporter tls-server-end-point", "C" CH ",h=G6k/rBLDqgOhRRaCuuatSDFkJ08=,t=0304", "V"},
      "",
@@ -213,7 +218,7 @@ static const struct row rows2[] = {
     {"tls12 sasl2", {"ASCRAM-SHA-1", "C" CH ",t=0303", "V"}, "", Y1_2 ANSWER},
     {"tls13 sasl2", {"ASCRAM-SHA-1", "C" CH ",t=0304,t=0304"}, "malformed-challenge", Y1_2},
 
-    /* servers that lie (16 to 26) */
+    /* servers that cheat (16 to 26) */
     {"tls13 sasl2", {"ASCRAM-SHA-1", SUCCESS("")}, "no-server-signature", Y1_2},
     {"tls13 sasl2", {"ASCRAM-SHA-1", "S" FINAL}, "no-server-signature", Y1_2},
     {"tls13 sasl2", {"ASCRAM-SHA-1", "C" CH, SUCCESS("")}, "no-server-signature", Y1_2 ANSWER},
@@ -262,7 +267,7 @@ static const struct row rows2[] = {
      "wrong-jid",
      "authenticate ANONYMOUS "},
 
-    /* elements that have no place there: the other profile's, above all (24) */
+    /* unexpected elements, above all the other profile's (24) */
     {"tls13 sasl2", {"ASCRAM-SHA-1/SCRAM-SHA-1", "<challenge " NS "/>"}, "bad-format", Y1_2},
     {"tls13 sasl2", {"ASCRAM-SHA-1/SCRAM-SHA-1", "C" CH, "<success " NS "/>"}, "bad-format", Y1_2 ANSWER},
     {"tls13 sasl2", {"ASCRAM-SHA-1/SCRAM-SHA-1", "<failure " NS "><not-authorized/></failure>"}, "bad-format", Y1_2},
@@ -282,7 +287,7 @@ static const struct row rows2[] = {
      "bad-server-signature", Y1_2 ANSWER},
     {"tls13 sasl2", {"APLAIN", "<continue " NS2 "><tasks><task>X-TOTP</task></tasks></continue>"}, "task-required", PLAIN_2},
 
-    /* failures: by any namespace, as servers have them; nothing is tried again, in neither profile */
+    /* failures: their conditions in any namespace, as servers send them; nothing is tried again, in either profile */
     {"tls13 sasl2", {"ASCRAM-SHA-1", "Eaborted"}, "aborted", Y1_2},
     {"tls13 sasl2", {"ASCRAM-SHA-1", "Eaccount-disabled"}, "account-disabled", Y1_2},
     {"tls13 sasl2", {"ASCRAM-SHA-1", "Ecredentials-expired"}, "credentials-expired", Y1_2},
@@ -326,7 +331,8 @@ static const struct row rows2[] = {
      "not-authorized",
      "authenticate PLAIN ~user~pencil | authenticate PLAIN ~user~pen\xc2\xad" "cil"},
 
-    /* a token is asked for: what can be had here, and isn't the same each time, unless it is named */
+    /* a token is requested: for a binding type that is available and unique to the connection, or for the mechanism
+     * that is named */
     {"tls13 sasl2 fast", {"APLAIN" EXPR, SUCCESS("")}, "", PLAIN_2 USER_AGENT ASKS("EXPR")},
     {"tls13 sasl2 fast", {"APLAIN" EXPR, SUCCESS(FRESH)}, "", PLAIN_2 USER_AGENT ASKS("EXPR") " # new HT-SHA-256-EXPR"},
     {"tls13 sasl2 fast", {"ASCRAM-SHA-1" ALL_HT, "C" CH, "V"}, "", Y1_2 USER_AGENT ASKS("EXPR") ANSWER},
@@ -349,7 +355,7 @@ static const struct row rows2[] = {
     {"tls13 sasl2 fast", {"APLAIN/SCRAM-SHA-1" ALL_HT}, "", Y1},
     {"tls13 sasl2 fast", {"APLAIN" EXPR, SUCCESS(FRESH FRESH)}, "", PLAIN_2 USER_AGENT ASKS("EXPR")},
 
-    /* a login by one */
+    /* a login by a token */
     {"tls13 sasl2 token-EXPR", {"ASCRAM-SHA-1" EXPR, "H"}, "", HT("EXPR") " # worked"},
     {"tls13 sasl2 token-EXPR", {"ASCRAM-SHA-1" EXPR, "H", "B", "Juser@example.org/r"}, "", HT("EXPR") " | iq # worked"},
     {"tls13 sasl2 token-EXPR no-password", {"APLAIN" EXPR, "H"}, "", HT("EXPR") " # worked"},
@@ -357,7 +363,7 @@ static const struct row rows2[] = {
     {"tls12 sasl2 token-UNIQ", {"APLAIN" ALL_HT, "H"}, "", HT("UNIQ") " # worked"},
     {"tls13 sasl2 token-ENDP =PLAIN,HT-SHA-256-ENDP", {"APLAIN" ALL_HT, "H"}, "", HT("ENDP") " # worked"},
     {"tls13 sasl2 token-NONE =PLAIN,HT-SHA-256-NONE", {"APLAIN" ALL_HT, "H"}, "", HT("NONE") " # worked"},
-    {"tls13 sasl2 token-EXPR fast", {"APLAIN" EXPR, "H"}, "", HT("EXPR") " # worked"}, /* none is asked for */
+    {"tls13 sasl2 token-EXPR fast", {"APLAIN" EXPR, "H"}, "", HT("EXPR") " # worked"}, /* no token is requested */
     {"tls13 sasl2 token-EXPR", {"A" EXPR, "H"}, "", HT("EXPR") " # worked"},
     {"tls13 sasl2 token-EXPR", {"A" PLUS1 "/" PLUS1 "|tls-exporter" EXPR, "H"}, "", HT("EXPR") " # worked"},
     {"tls13 sasl2 token-EXPR certificate", {"AEXTERNAL" EXPR}, "", HT("EXPR") " # shown"},
@@ -367,10 +373,10 @@ static const struct row rows2[] = {
      "",
      "authenticate HT-SHA-256-EXPR user~proof" USER_AGENT "<fast xmlns='urn:xmpp:fast:0' invalidate='true'/> # worked"},
 
-    /* where it can't be, or isn't to be, it isn't shown, and is kept */
+    /* a token that can't be used, or must not be, isn't shown, and is kept */
     {"tls13 sasl2 token-EXPR", {"APLAIN"}, "", PLAIN_2 USER_AGENT},
     {"tls13 sasl2 token-EXPR", {"APLAIN/" PLUS1 "|tls-exporter" EXPR, "C" CH, "V"}, "", P("1", "tls-exporter") ANSWER},
-    {"tls13 sasl2 token-EXPR", {"A/SCRAM-SHA-1" EXPR}, "", Y1}, /* its refusal would leave nothing */
+    {"tls13 sasl2 token-EXPR", {"A/SCRAM-SHA-1" EXPR}, "", Y1}, /* if it were refused, no mechanism would be left */
     {"tls13 sasl2 token-EXPR no-password", {"APLAIN/" PLUS1 "|tls-exporter" EXPR, "H"}, "", HT("EXPR") " # worked"},
     {"tls13 sasl2 token-EXPR", {"FPLAIN"}, "", PLAIN},
     {"tls13 token-EXPR", {"APLAIN/PLAIN" EXPR}, "", PLAIN},
@@ -385,11 +391,11 @@ static const struct row rows2[] = {
     {"tls13 sasl2 token-NONE", {"APLAIN" ALL_HT}, "", PLAIN_2 USER_AGENT},
     {"tls13 sasl2 token-EXPR unverified", {"ASCRAM-SHA-1" EXPR}, "", Y1_2 USER_AGENT},
     {"tls13 sasl2 token-EXPR was-without", {"APLAIN" EXPR, SUCCESS("")}, "", PLAIN_2 USER_AGENT " # without"},
-    {"tls13 sasl2 token-EXPR", {"ASCRAM-SHA-1 HT-SHA-256-EXPR"}, "", Y1_2 USER_AGENT}, /* not there, but among the others */
+    {"tls13 sasl2 token-EXPR", {"ASCRAM-SHA-1 HT-SHA-256-EXPR"}, "", Y1_2 USER_AGENT}, /* not in the list for tokens */
     {"tls13 sasl2 token-EXPR no-password", {"APLAIN"}, "invalid-mechanism", ""},
     {"tls13 sasl2 token-EXPR no-password", {"APLAIN;HT-SHA-256-NONE"}, "invalid-mechanism", ""},
 
-    /* servers that don't know it (19 to 21) */
+    /* servers that don't know the token (19 to 21) */
     {"tls13 sasl2 token-EXPR", {"APLAIN" EXPR, SUCCESS("")}, "bad-server-signature", HT("EXPR") " # shown"},
     {"tls13 sasl2 token-EXPR", {"APLAIN" EXPR, SUCCESS(DATA(""))}, "bad-server-signature", HT("EXPR") " # shown"},
     {"tls13 sasl2 token-EXPR", {"APLAIN" EXPR, "HInitiator"}, "bad-server-signature", HT("EXPR") " # shown"},
@@ -405,7 +411,8 @@ static const struct row rows2[] = {
     {"tls13 sasl2 token-EXPR fast", {"APLAIN" EXPR, SUCCESS(FRESH)}, "bad-server-signature", HT("EXPR") " # shown"},
     {"tls13 sasl2 token-EXPR", {"APLAIN" EXPR, "<continue " NS2 "/>"}, "bad-server-signature", HT("EXPR") " # shown"},
 
-    /* refused, and what then (login.md 3.7): the password on the same stream, by what would have been chosen without */
+    /* after a refused token (login.md 3.7): the password on the same stream, by the mechanism that would have been
+     * chosen without the token */
     {"tls13 sasl2 token-EXPR fast",
      {"A" PLUS1 "|tls-exporter" EXPR, "Enot-authorized", "C" CH, "V"},
      "",

@@ -1,13 +1,14 @@
 /* sasl_rows: the rows of the SASL matrix (t_sasl_matrix.c).
  *
- * setup   the channel: tls13 (tls-exporter, tls-server-end-point), tls12 (tls-unique too), clear; no-ems, ed25519 (what
- *         they take away), unverified; the account, user@example.org with password "pencil": nameless, no-password,
- *         odd-space, soft-hyphen, two-forms (and the server has the newer), certificate, many-names (in the certificate), pinned, once-bound,
- *         not-plain, was-unbound and was-other (how an earlier login got on); =LIST: what is allowed
- * script  what the server says: F features, "MECHANISMS|TYPES"; C challenge, S success, with this text; W challenge, V
- *         success, with the right signature; E failure; B features of a logged-in stream; J the JID it binds; else XML.
- *         All but the last are taken
- * said    what we say, all of it, as a pattern of fnmatch: "auth MECHANISM bytes | response bytes | iq" */
+ * setup   the channel: tls13 (tls-exporter, tls-server-end-point), tls12 (tls-unique, too), clear; no-ems, ed25519
+ *         (which remove some of these), unverified; the account, user@example.org with the password "pencil": nameless,
+ *         no-password, odd-space, soft-hyphen, two-forms (the server has the newer one), certificate, many-names (in
+ *         the certificate), pinned, once-bound, not-plain, was-unbound and was-other (how an earlier login went);
+ *         =LIST: the mechanisms that are allowed
+ * script  what the server sends: F features, "MECHANISMS|TYPES"; C challenge, S success, with this text; W challenge,
+ *         V success, with the right signature; E failure; B features after the login; J the JID that it binds;
+ *         otherwise XML. All but the last must be accepted
+ * said    everything that we send, as a pattern of fnmatch: "auth MECHANISM bytes | response bytes | iq" */
 #ifndef SASL_ROWS_H
 #define SASL_ROWS_H
 
@@ -33,7 +34,7 @@ struct row {
 };
 
 static const struct row rows[] = {
-    /* RFC 5802's example, and what is said when all is well */
+    /* RFC 5802's example, and other logins that succeed */
     {"clear", {"FSCRAM-SHA-1", "C" CH, "S" FINAL}, "", N1 PROOF},
     {"clear", {"FSCRAM-SHA-1", "C" CH, "C" FINAL, "<success " NS "/>"}, "", N1 PROOF " | response "},
     {"tls13", {"FSCRAM-SHA-1", "C" CH, "V", "B", "Juser@example.org/r"}, "", Y1 ANSWER " | iq"},
@@ -53,7 +54,7 @@ static const struct row rows[] = {
     {"tls13 odd-space", {"FSCRAM-SHA-1", "C" CH, "V"}, "", Y1 ANSWER},
     {"tls13 odd-space", {"FPLAIN"}, "", "auth PLAIN ~user~pen cil"},
 
-    /* the choice */
+    /* the choice of the mechanism */
     {"tls13", {"FPLAIN SCRAM-SHA-1 SCRAM-SHA-512 SCRAM-SHA-256"}, "", "auth SCRAM-SHA-512 y,,*"},
     {"tls12", {"FSCRAM-SHA-512 SCRAM-SHA-1-PLUS SCRAM-SHA-256-PLUS"}, "", P("256", "tls-unique")},
     {"tls13", {"FSCRAM-SHA-1 X-BETTER DIGEST-MD5 CRAM-MD5 PLAIN"}, "", Y1},
@@ -82,9 +83,10 @@ static const struct row rows[] = {
      "invalid-mechanism",
      ""},
 
-    /* PLAIN: only when nothing better is there, in verified TLS, never where better has been */
+    /* PLAIN: only if nothing better is offered, in verified TLS, and never if the server has offered better before */
     {"tls13", {"FPLAIN X-FOO"}, "", PLAIN},
-    {"tls13", {"FPLAIN|tls-exporter"}, "", PLAIN}, /* passwords behind LDAP: the list has nothing to do with it */
+    {"tls13", {"FPLAIN|tls-exporter"}, "", PLAIN}, /* passwords checked by LDAP: the list of binding types doesn't
+                                                      matter */
     {"clear", {"FPLAIN"}, "invalid-mechanism", ""},
     {"clear", {"FPLAIN SCRAM-SHA-1"}, "", N1},
     {"tls13 unverified", {"FPLAIN"}, "invalid-mechanism", ""},
@@ -134,7 +136,7 @@ static const struct row rows[] = {
     {"tls13 nameless", {"FANONYMOUS", "<challenge " NS "/>"}, "unexpected-challenge", "auth ANONYMOUS "},
     {"tls13", {"FSCRAM-SHA-1", "C" CH, "V", "B", "Jx1@example.org/r"}, "wrong-jid", Y1 ANSWER " | iq"},
 
-    /* y, n and p without XEP-0440's list (Prosody 0.12, ejabberd 23.01) */
+    /* the GS2 flags y, n and p without XEP-0440's list (Prosody 0.12, ejabberd 23.01) */
     {"tls12 no-ems", {"FSCRAM-SHA-1 SCRAM-SHA-1-PLUS"}, "", P("1", "tls-server-end-point")},
     {"tls12 no-ems", {"FSCRAM-SHA-1"}, "", Y1},
     {"tls12 no-ems ed25519", {"FSCRAM-SHA-1"}, "", Y1},
@@ -149,7 +151,8 @@ static const struct row rows[] = {
     {"clear", {"FSCRAM-SHA-1-PLUS"}, "invalid-mechanism", ""},
     {"tls13", {"FSCRAM-SHA-1", "Emalformed-request"}, "malformed-request", Y1},
 
-    /* a guess that is refused, and the way without it: once, and only where the guess is what was refused */
+    /* a guessed binding type that is refused, and a second try without it: once, and only if the guess is what was
+     * refused */
     {"tls13",
      {"FSCRAM-SHA-1 SCRAM-SHA-1-PLUS", "Enot-authorized", "C" CH, "V", "B", "Juser@example.org/r"},
      "",
@@ -172,7 +175,7 @@ static const struct row rows[] = {
     {"tls13 was-unbound", {"FSCRAM-SHA-1 SCRAM-SHA-1-PLUS", "C" CH, "V"}, "", Y1 ANSWER},
     {"tls13 was-unbound", {"FSCRAM-SHA-1 SCRAM-SHA-1-PLUS|tls-exporter", "C" CH, "V"}, "", P("1", "tls-exporter") ANSWER},
 
-    /* an account that was bound before is bound, or refused; but who wants no -PLUS, is asked for none */
+    /* an account that used channel binding before must use it again, unless the option mechanisms allows no -PLUS */
     {"tls13 once-bound", {"FSCRAM-SHA-1"}, "no-channel-binding", ""},
     {"tls13 once-bound", {"FSCRAM-SHA-1 X-PLUS"}, "no-channel-binding", ""},
     {"tls13 once-bound", {"FSCRAM-SHA-1|tls-exporter"}, "no-channel-binding", ""},
@@ -211,7 +214,8 @@ static const struct row rows[] = {
      "auth PLAIN ~user~pen2cil | auth PLAIN ~user~pen\xc2\xb2" "cil"},
     {"tls13 odd-space", {"FPLAIN", "Enot-authorized"}, "not-authorized", "auth PLAIN ~user~pen cil"},
     {"tls13 soft-hyphen", {"FPLAIN", "Enot-authorized"}, "", "auth PLAIN ~user~pencil | auth PLAIN ~user~pen\xc2\xad" "cil"},
-    {"tls13 odd-space", {"FSCRAM-SHA-1", "C" CH, "Enot-authorized"}, "not-authorized", Y1 ANSWER}, /* both are one */
+    {"tls13 odd-space", {"FSCRAM-SHA-1", "C" CH, "Enot-authorized"}, "not-authorized", Y1 ANSWER}, /* both forms are the
+                                                                                                      same */
 
     /* the same with a list */
     {"tls13", {"FSCRAM-SHA-1-PLUS SCRAM-SHA-1|tls-server-end-point tls-exporter"}, "", P("1", "tls-exporter")},
@@ -263,12 +267,12 @@ static const struct row rows[] = {
     {"clear", {"FSCRAM-SHA-1", "C" CH ",t=0303"}, "downgrade-detected", N1},
     {"tls13", {"FSCRAM-SHA-1", "C" CH ",t=0304,t=0304"}, "malformed-challenge", Y1},
 
-    /* servers that lie */
+    /* servers that cheat */
     {"tls13", {"FSCRAM-SHA-1", "<success " NS "/>"}, "no-server-signature", Y1},
     {"tls13", {"FSCRAM-SHA-1", "S" FINAL}, "no-server-signature", Y1},
     {"tls13", {"FSCRAM-SHA-1", "C" CH, "<success " NS "/>"}, "no-server-signature", Y1 ANSWER},
     {"tls13", {"FSCRAM-SHA-1", "C" CH, "<success " NS ">=</success>"}, "no-server-signature", Y1 ANSWER},
-    {"tls13", {"FSCRAM-SHA-1", "C" CH, "S" FINAL}, "bad-server-signature", Y1 ANSWER}, /* right with n only */
+    {"tls13", {"FSCRAM-SHA-1", "C" CH, "S" FINAL}, "bad-server-signature", Y1 ANSWER}, /* right only with the flag n */
     {"tls13",
      {"FSCRAM-SHA-1-PLUS|tls-exporter", "C" CH, "S" FINAL},
      "bad-server-signature",
@@ -297,7 +301,7 @@ static const struct row rows[] = {
     {"tls13", {"FPLAIN", "<challenge " NS "/>"}, "unexpected-challenge", PLAIN},
     {"tls13", {"FPLAIN", "Sv=x"}, "unexpected-success-data", PLAIN},
 
-    /* elements that have no place there */
+    /* unexpected elements */
     {"tls13", {"FSCRAM-SHA-1", "<success xmlns='urn:x'/>"}, "bad-format", Y1},
     {"tls13", {"FSCRAM-SHA-1", "C" CH, "<success/>"}, "bad-format", Y1 ANSWER},
     {"tls13", {"FSCRAM-SHA-1", "FSCRAM-SHA-1"}, "bad-format", Y1},
@@ -308,7 +312,7 @@ static const struct row rows[] = {
     {"tls13", {"FPLAIN", "<response " NS "/>"}, "bad-format", PLAIN},
     {"tls13", {"FPLAIN", "<abort " NS "/>"}, "bad-format", PLAIN},
 
-    /* failures, one to one (RFC 6120 6.5); nothing is tried again */
+    /* failures, whose conditions are passed on unchanged (RFC 6120 6.5); nothing is tried again */
     {"tls13", {"FSCRAM-SHA-1", "Eaborted"}, "aborted", Y1},
     {"tls13", {"FSCRAM-SHA-1", "Eaccount-disabled"}, "account-disabled", Y1},
     {"tls13", {"FSCRAM-SHA-1", "Ecredentials-expired"}, "credentials-expired", Y1},

@@ -1,5 +1,5 @@
-/* Reads strings in hex, one a line, and prints what the three profiles make of each: "61 41 61", the bytes in hex or
- * "refused". spec/support/stringprep-compare holds it against another implementation. */
+/* Reads strings in hex, one a line, and prints how the three profiles prepare each: "61 41 61", as bytes in hex or
+ * "refused". spec/support/stringprep-compare compares this with another implementation. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +15,7 @@ static size_t read_hex(const char *hex, char *out) {
   return n;
 }
 
-/* false: a failure that is no refusal. */
+/* false: it failed in another way than by a refusal. */
 static bool print_one(xm_stringprep_profile p, const char *s, size_t n) {
   char out[LONGEST];
   size_t i, len = 0;

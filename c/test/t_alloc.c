@@ -1,5 +1,5 @@
-/* alloc (c/embed): every size, grown and shrunk to every other, keeps what was in it; memory that runs out; and what is left
- * after a burst. */
+/* alloc (c/embed): a block keeps its content when it is resized from every size to every other; memory that runs out;
+ * and how much memory is kept after a burst. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <errno.h>
 
@@ -36,7 +36,7 @@ static size_t arenas_of(const xmpp_allocator *a) {
   return n;
 }
 
-/* A block, and what should be in it. */
+/* A block, and its expected content. */
 
 typedef struct thing {
   unsigned char *at;
@@ -54,10 +54,10 @@ static void check(const thing *t, size_t n) {
   for (i = 0; i < n; i++) assert_int_equal(t->at[i], (unsigned char)(t->seed + i));
 }
 
-/* Without memory: NULL, and nothing has happened. What doesn't grow is never refused. */
+/* Without memory it returns NULL and changes nothing. Shrinking is never refused. */
 static bool to_size(xmpp_allocator *a, thing *t, size_t size) {
   size_t was = t->size;
-  void *to = xmpp_alloc(a, t->at, t->at ? was : 5, size); /* of a new block Lua says what it is for, not how large it was */
+  void *to = xmpp_alloc(a, t->at, t->at ? was : 5, size); /* of a new block Lua passes the type, not the old size */
   if (size > 0 && !to) {
     assert_true(!t->at || size > was);
     check(t, was);
@@ -96,7 +96,7 @@ static void every_size_becomes_every_other(void **state) {
   assert_int_equal(heap.live, 0);
 }
 
-/* Each small size: as many as fill some pages, none upon another. */
+/* Of each small size, allocates enough to fill some pages; no two blocks overlap. */
 static void blocks_lie_apart(void **state) {
   enum { COUNT = 600 };
   static thing things[COUNT];
@@ -122,7 +122,7 @@ static size_t any_size(void) {
   return (size_t)(kind < 12 ? 1 + rand() % 128 : kind < 18 ? 1 + rand() % 600 : 1 + rand() % 6000);
 }
 
-/* Anything in any order, now and then without memory for a while. */
+/* Random operations; `in_want`: now and then there is no memory for a while. */
 static void live_at_random(bool in_want) {
   enum { COUNT = 3000, TIMES = 300000 };
   static thing things[COUNT];
@@ -144,7 +144,7 @@ static void live_at_random(bool in_want) {
   }
   assert_int_equal(a->strays, 0);
   assert_true(arenas_of(a) <= 1);
-  assert_int_equal(heap.live, 1 + (long)arenas_of(a)); /* and the allocator itself */
+  assert_int_equal(heap.live, 1 + (long)arenas_of(a)); /* plus the allocator itself */
   xmpp_allocator_free(a);
   assert_int_equal(heap.live, 0);
 }
@@ -161,7 +161,8 @@ static void and_in_want(void **state) {
   live_at_random(true);
 }
 
-/* What was large and shrinks, when there is no memory for a smaller block, stays; and it may live on as any other. */
+/* A large block that shrinks stays where it is if there is no memory for a smaller block; it can be used as
+ * any other. */
 static void what_shrinks_in_want_stays(void **state) {
   xmpp_allocator *a = xmpp_allocator_new();
   thing large[4] = {{.seed = 1}, {.seed = 2}, {.seed = 3}, {.seed = 4}}, small = {.seed = 5};
@@ -191,7 +192,7 @@ static void what_shrinks_in_want_stays(void **state) {
   assert_int_equal(heap.live, 0);
 }
 
-/* A small one stays in its place then, and is as large as that. */
+/* A small block that shrinks without memory also stays where it is, and keeps its old size. */
 static void a_small_one_may_shrink_in_want(void **state) {
   xmpp_allocator *a = xmpp_allocator_new();
   thing t = {.seed = 9};
@@ -216,7 +217,8 @@ static void without_memory_there_is_none(void **state) {
   assert_int_equal(heap.live, 0);
 }
 
-/* A burst of blocks of all sizes: -> how many arenas there were. Those that `stays` names do. */
+/* Allocates a burst of blocks of all sizes, and frees all but number `stays`, which `kept` gets. Returns how many
+ * arenas there were at most. */
 static size_t burst(xmpp_allocator *a, int stays, thing *kept) {
   enum { COUNT = 50000 };
   static thing things[COUNT];
@@ -261,7 +263,7 @@ static void and_those_in_which_something_lives(void **state) {
   xmpp_allocator_free(a);
 }
 
-/* Pages that were of one size serve another. */
+/* An empty page can be used for blocks of another size. */
 static void an_empty_page_is_anybodys(void **state) {
   enum { COUNT = 7000 };
   static thing things[COUNT];
@@ -295,11 +297,11 @@ static void a_block_that_comes_and_goes_costs_no_arena(void **state) {
     to_size(a, &t, (size_t)(1 + i % 512));
     to_size(a, &t, 0);
   }
-  assert_int_equal(arenas_made, before + 1); /* though there are more sizes than it has pages */
+  assert_int_equal(arenas_made, before + 1); /* though there are more sizes than an arena has pages */
   xmpp_allocator_free(a);
 }
 
-/* What the state has not given back goes as well. */
+/* Blocks that the Lua state hasn't freed are freed with the allocator. */
 static void what_is_left_goes_with_it(void **state) {
   xmpp_allocator *a = xmpp_allocator_new();
   int i;

@@ -9,14 +9,14 @@
 
 #include "asked.h"
 
-/* id 0x1234, recursion wanted, one question: _xmpp-client._tcp.x IN SRV */
+/* id 0x1234, recursion desired, one question: _xmpp-client._tcp.x IN SRV */
 #define HEAD "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
 #define REPLY "\x12\x34\x81\x80\x00\x01\x00\x00\x00\x00\x00\x00"
 #define NAME "\x0c_xmpp-client\x04_tcp\x01x\x00"
 #define KIND "\x00\x21\x00\x01"
 #define BYTES(text) text, sizeof(text) - 1
 
-/* Exactly so long, for who reads beyond it. */
+/* Checks a copy that is exactly `n` bytes long, so that a sanitizer notices reads beyond it. */
 static bool is_answer(const xm_asked *a, const char *bytes, size_t n) {
   char *copy = malloc(n ? n : 1);
   bool is;
@@ -34,7 +34,7 @@ static void an_answer_has_id_and_question(void **state) {
   assert_true(is_answer(&a, BYTES(REPLY NAME KIND)));
   assert_true(is_answer(&a, BYTES(REPLY NAME KIND "what comes behind it")));
   assert_true(is_answer(&a, BYTES(REPLY "\x0c_XMPP-Client\x04_TCP\x01X\x00" KIND)));
-  assert_false(is_answer(&a, BYTES(HEAD NAME KIND))); /* a question itself */
+  assert_false(is_answer(&a, BYTES(HEAD NAME KIND))); /* a query, not a response */
   assert_false(is_answer(&a, BYTES("\x12\x35" "\x81\x80\x00\x01\x00\x00\x00\x00\x00\x00" NAME KIND)));
   assert_false(is_answer(&a, BYTES("\x13\x34" "\x81\x80\x00\x01\x00\x00\x00\x00\x00\x00" NAME KIND)));
   assert_false(is_answer(&a, BYTES(REPLY "\x0c_xmpp-client\x04_tcp\x01y\x00" KIND)));
@@ -43,7 +43,7 @@ static void an_answer_has_id_and_question(void **state) {
   assert_false(is_answer(&a, BYTES("\x12\x34\x81\x80\x01\x01\x00\x00\x00\x00\x00\x00" NAME KIND)));
 }
 
-/* Every beginning of an answer, and names that point elsewhere or end nowhere. */
+/* Every proper prefix of an answer is refused, and so are names with compression pointers and names without an end. */
 static void what_is_not_whole_is_none(void **state) {
   static const char whole[] = REPLY NAME KIND;
   char pointer[256] = {0};
@@ -54,7 +54,7 @@ static void what_is_not_whole_is_none(void **state) {
   for (n = 0; n < sizeof whole - 1; n++) assert_false(is_answer(&a, whole, n));
   assert_false(is_answer(&a, BYTES(REPLY "\xc0\x0c" KIND)));
   assert_false(is_answer(&a, BYTES(REPLY "\x3f" "ends nowhere")));
-  memcpy(pointer, HEAD "\xc0", 13); /* to somewhere else, with what would be a name behind it */
+  memcpy(pointer, HEAD "\xc0", 13); /* a compression pointer, followed by what would be a name */
   xm_asked_note(&a, pointer, sizeof pointer);
   xm_asked_note(&a, "", 0);
   assert_int_equal(a.n, 1);

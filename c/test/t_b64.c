@@ -1,4 +1,4 @@
-/* b64: RFC 4648's own vectors, a round trip of every length, and everything that is almost base64 refused. */
+/* b64: RFC 4648's own test vectors, a round trip of every length, and everything that is almost base64 is refused. */
 #include "b64.h"
 
 #include <setjmp.h>
@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 static void check_pair(const char *bytes, size_t n, const char *text) {
@@ -21,7 +21,7 @@ static void check_pair(const char *bytes, size_t n, const char *text) {
   xm_buf_free(&b);
 }
 
-/* Refused, and what was in the window before is what is in it after. */
+/* The text is refused, and the window's earlier content is unchanged. */
 static void check_refused(const char *text, size_t n) {
   xm_buf b = XM_BUF_SECRET;
   assert_int_equal(xm_buf_puts(&b, "kept"), XM_OK);
@@ -66,7 +66,7 @@ static void test_malformed(void **unused) {
   check_refused("Zg=\0", 4);
 }
 
-/* Every byte in every place of a group: the 64 of the alphabet are taken, and no other. */
+/* Every byte in every place of a group of four: only the 64 of the alphabet are accepted. */
 static void test_every_byte_in_every_place(void **unused) {
   static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   int c, place;
@@ -83,8 +83,8 @@ static void test_every_byte_in_every_place(void **unused) {
     }
 }
 
-/* Of the texts that could stand for one byte or two, exactly the 256 and the 65536 with zero trailing bits are taken.
- */
+/* Of all texts of the form of one byte or two, exactly 256 and 65536 are accepted: those whose trailing bits are
+ * zero. */
 static void test_one_text_for_each_value(void **unused) {
   static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   int i, one = 0, two = 0;

@@ -1,6 +1,6 @@
-/* buf: the arithmetic of the window, checked against a plain array; secrets gone from every byte that is given back.
+/* buf: the arithmetic of the window, compared with a plain array; secrets are wiped from every block that is freed.
  *
- * The room is compiled into this file, so that its malloc can be made to fail and its freed blocks can be looked at,
+ * The module is compiled into this file, so that its malloc can be made to fail and its freed blocks can be examined,
  * under sanitizers too. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,11 +9,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
-static bool heap_is_empty;    /* malloc says no */
-static unsigned unwiped_free; /* blocks given back with something in them */
+static bool heap_is_empty;    /* malloc fails */
+static unsigned unwiped_free; /* blocks that were freed with something in them */
 
 typedef union block {
   size_t n;
@@ -94,7 +94,7 @@ static void test_put_and_consume(void **unused) {
   check_holds(&b, "two!");
   xm_buf_consume(&b, 4);
   check_holds(&b, "");
-  assert_int_equal(b.last, 0); /* all the room is free again */
+  assert_int_equal(b.last, 0); /* all of the space is free again */
   xm_buf_free(&b);
   assert_null(b.data);
 }
@@ -172,7 +172,7 @@ static void test_no_memory_changes_nothing(void **unused) {
     assert_int_equal(xm_buf_put(b, big, sizeof big), XM_ENOMEM);
     assert_null(xm_buf_reserve(b, SIZE_MAX / 4 - 4));
     heap_is_empty = false;
-    assert_null(xm_buf_reserve(b, SIZE_MAX)); /* sums that would wrap are refused before malloc is asked */
+    assert_null(xm_buf_reserve(b, SIZE_MAX)); /* sums that would overflow are refused before malloc is called */
     assert_null(xm_buf_reserve(b, SIZE_MAX - 4));
     assert_null(xm_buf_reserve(b, SIZE_MAX / 4));
     assert_ptr_equal(b->data, before.data);
@@ -193,19 +193,19 @@ static void test_secret_leaves_nothing_behind(void **unused) {
   xm_buf_puts(&b, "more");
   xm_buf_rollback(&b, mark);
   check_zero(b.data + b.last, b.cap - b.last);
-  assert_non_null(xm_buf_reserve(&b, b.cap - 8)); /* slides */
+  assert_non_null(xm_buf_reserve(&b, b.cap - 8)); /* moves the content to the front */
   assert_int_equal(b.pos, 0);
   check_holds(&b, " and key");
   check_zero(b.data + b.last, b.cap - b.last);
   xm_buf_clear(&b);
   check_zero(b.data, b.cap);
   unwiped_free = 0;
-  for (i = 0; i < 3000; i++) assert_int_equal(xm_buf_putc(&b, 's'), XM_OK); /* grows, again and again */
+  for (i = 0; i < 3000; i++) assert_int_equal(xm_buf_putc(&b, 's'), XM_OK); /* grows many times */
   xm_buf_free(&b);
   assert_int_equal(unwiped_free, 0);
 }
 
-/* That the last test can fail: a window that is not secret does leave its bytes behind. */
+/* Proves that the last test can fail: a window that isn't secret does leave its bytes behind. */
 static void test_the_spy_sees(void **unused) {
   xm_buf b = XM_BUF_INIT;
   (void)unused;
@@ -225,7 +225,7 @@ static void test_wipe(void **unused) {
                       11);
 }
 
-/* The same as a window, as simple as can be: what is unread lies at the front. */
+/* A window in its simplest form: the unread bytes are always at the front. */
 typedef struct model {
   char bytes[8192];
   size_t n;
@@ -235,7 +235,7 @@ static void step_both(xm_buf *b, model *m, unsigned dice, size_t amount) {
   size_t i, mark = m->n;
   switch (dice) {
     case 0:
-    case 1: /* put; the greater half of them is taken back */
+    case 1: /* put; from 100 bytes on it is rolled back */
       for (i = 0; i < amount && m->n < sizeof m->bytes; i++) m->bytes[m->n++] = (char)(amount + i);
       assert_int_equal(xm_buf_put(b, m->bytes + mark, m->n - mark), XM_OK);
       if (amount < 100) break;

@@ -1,5 +1,5 @@
-/* bundle: memory that runs out, ours and OpenSSL's, at every place where a bundle is made or asked. (What is trusted is
- * t_tls_cas's.) */
+/* bundle: memory that runs out, ours and OpenSSL's, at every place where a bundle is made or searched. (t_tls_cas tests
+ * which certificates are trusted.) */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <openssl/pem.h>
 #include <unistd.h>
@@ -21,7 +21,7 @@
 
 #include "failing_off.h"
 
-/* OpenSSL's requests fail, too, but are not counted: in want it loses some itself. */
+/* OpenSSL's allocations fail, too, but its blocks aren't counted: it leaks some itself when memory runs out. */
 static void *ssl_malloc(size_t n, const char *in, int at) {
   (void)in, (void)at;
   return heap_refuses() ? NULL : malloc(n ? n : 1);
@@ -39,7 +39,7 @@ static void ssl_free(void *p, const char *in, int at) {
 
 #include "certs.h"
 
-enum { CERTS = 70 }; /* more than a list has room for at first */
+enum { CERTS = 70 }; /* more than a list has space for at first */
 
 static char path[] = "/tmp/t_bundle.XXXXXX"; /* the last two certificates have the same name */
 static X509_NAME *twice, *once, *never;
@@ -85,7 +85,7 @@ static int in_store(X509_STORE *store) {
   return sk_X509_OBJECT_num(X509_STORE_get0_objects(store));
 }
 
-/* As a verification asks. */
+/* Searches the store as a verification does. */
 static bool asks(X509_STORE *store, const X509_NAME *name) {
   X509_STORE_CTX *ctx = X509_STORE_CTX_new();
   X509_OBJECT *found = X509_OBJECT_new();
@@ -94,7 +94,7 @@ static bool asks(X509_STORE *store, const X509_NAME *name) {
   if (is_there) {
     X509 *cert = X509_OBJECT_get0_X509(found);
     assert_int_equal(X509_NAME_cmp(X509_get_subject_name(cert), name), 0);
-    assert_non_null(X509_get0_pubkey(cert)); /* with which it vouches for others */
+    assert_non_null(X509_get0_pubkey(cert)); /* the key that verifies other certificates */
   }
   X509_OBJECT_free(found);
   X509_STORE_CTX_free(ctx);
@@ -120,7 +120,7 @@ static void it_gives_what_is_asked_for(void **state) {
   assert_int_equal(heap.live, live);
 }
 
-/* Whose name has no hash (BMPString) is compared with each. */
+/* A name that can't be hashed (BMPString) is compared with each certificate's. */
 static void a_name_in_another_spelling_is_found(void **state) {
   static const unsigned char bmp[] = {0, 'c', 0, 'a', 0, ' ', 0, '6', 0, '8'};
   X509_STORE *store = X509_STORE_new();
@@ -139,7 +139,7 @@ static void it_is_made_or_not(void **state) {
   long n = 0, live, refused = 0;
   bool failed;
   (void)state;
-  X509_STORE *first = X509_STORE_new(); /* what OpenSSL and we make once */
+  X509_STORE *first = X509_STORE_new(); /* makes what OpenSSL and the module allocate only once */
   xm_bundle *b;
   assert_int_equal(xm_bundle_give(first, path, &b), XM_OK);
   X509_STORE_free(first);
@@ -158,8 +158,8 @@ static void it_is_made_or_not(void **state) {
   assert_true(refused > 4);
 }
 
-/* An answer that nothing is there is one only if there was memory. And whatever was missed is made up for: all that have
- * the name go to the store, not one. */
+/* "Not found" is only returned without was_short if there was enough memory. And xm_bundle_mend loads what was missed:
+ * all certificates with the name, not only one. */
 static void it_says_when_it_does_not_know(const X509_NAME *name, int count) {
   long n = 0, shorts = 0;
   bool failed;

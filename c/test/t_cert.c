@@ -1,11 +1,11 @@
-/* cert: which certificate is for which name: dNSName and its wildcards, SRVName, xmppAddr, iPAddress; never the common
- * name. Certificates are made here. */
+/* cert: which certificate is valid for which name: by dNSName with wildcards, SRVName, xmppAddr and iPAddress; never by
+ * the common name. The certificates are made here. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "cert.h"
@@ -108,7 +108,7 @@ static void other_names_have_their_forms(void **state) {
     if (fits(&rows[i].name, 1, "x", "xmpp.example") != rows[i].fits) fail_msg("row %d: %s", i, rows[i].name.value);
 }
 
-/* The locale is the program's: to strcasecmp a Turkish "I" is no "i". */
+/* The locale is the program's choice: in Turkish, strcasecmp doesn't match "I" with "i". */
 static void a_locale_changes_nothing(void **state) {
   static const san srv = {SAN_SRV, "_XMPP-CLIENT.ISTANBUL.example", 0}, xmpp = {SAN_XMPP, "ISTANBUL.example", 0};
   go_abroad("tr_TR");
@@ -159,7 +159,7 @@ static void any_of_many_names_will_do(void **state) {
   assert_true(fits(names, MANY + 1, "x", "xmpp.example"));
 }
 
-/* Two lists of names are none: neither says which of them holds. */
+/* Two subjectAltName extensions count as none, since neither says which of them is valid. */
 static void two_extensions_are_no_names(void **state) {
   const san dns = {SAN_DNS, "xmpp.example", 0};
   X509 *cert = new_cert("x", &dns, 1, 0, 3600);
@@ -173,7 +173,7 @@ static void two_extensions_are_no_names(void **state) {
   X509_free(cert);
 }
 
-/* A chain of the certificate and three CAs, of which the middle one (0: no extension; "": garbage) has these constraints. */
+/* A chain of a certificate and three CAs; the middle one has these name constraints (NULL: none; "": garbage). */
 static bool lets_name(const char *constraints, const char *name) {
   static const unsigned char garbage[] = {0x30, 0x02, 0xA0, 0x7F};
   X509 *certs[4];
@@ -224,7 +224,7 @@ static void a_ca_is_good_for_its_own_names(void **state) {
               {"excluded;DNS:example", "xmpp.example", false},
               {"excluded;DNS:corp.example", "xmpp.example", true},
               {"excluded;DNS:corp.example,excluded;DNS:xmpp.example", "xmpp.example", false},
-              {"permitted;email:corp.example", "xmpp.example", true}, /* says nothing of hosts */
+              {"permitted;email:corp.example", "xmpp.example", true}, /* doesn't constrain host names */
               {"excluded;email:xmpp.example", "xmpp.example", true},
               {"permitted;IP:192.0.2.0/255.255.255.0", "xmpp.example", true}};
   X509 *leaf = new_cert("x", NULL, 0, 0, 3600);
@@ -235,7 +235,7 @@ static void a_ca_is_good_for_its_own_names(void **state) {
     if (lets_name(rows[i].constraints, rows[i].name) != rows[i].may)
       fail_msg("%s: %s", rows[i].constraints, rows[i].name);
   assert_true(xm_cert_may_name(NULL, "xmpp.example"));
-  add_extension(leaf, NID_name_constraints, "permitted;DNS:corp.example"); /* of who is no CA: nobody below it */
+  add_extension(leaf, NID_name_constraints, "permitted;DNS:corp.example"); /* not a CA's, so they constrain nothing */
   sk_X509_push(alone, leaf);
   assert_true(xm_cert_may_name(alone, "xmpp.example"));
   sk_X509_pop_free(alone, X509_free);
@@ -264,7 +264,7 @@ static void names_are_listed_for_people(void **state) {
   X509_free(bare);
 }
 
-/* XEP-0178: a client certificate that names somebody else, too. */
+/* XEP-0178: a client certificate that also names somebody else. */
 static void other_addresses_are_noticed(void **state) {
   const san names[] = {
       {SAN_XMPP, "alice@xmpp.example", 0}, {SAN_DNS, "other.example", 0}, {SAN_XMPP, "bob@xmpp.example", 0}};

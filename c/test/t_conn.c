@@ -1,5 +1,5 @@
-/* conn: fed connections, which have no transport: stanzas, ends, limits, the queue, the log, a heap that says no. What
- * the wire does to it is t_conn_wire's. */
+/* conn: fed connections, which have no transport: stanzas, how it ends, limits, the queue, the log, and a heap whose
+ * requests fail. t_conn_wire tests what the network can do to a connection. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <sys/socket.h>
 
@@ -16,7 +16,7 @@
 
 #include "loop.h"
 
-/* The nth timer that is started finds no memory; 0: all do. */
+/* The nth timer that is started gets no memory; 0: all timers do. */
 static int poor_start;
 
 static int poor_timer_start(xm_loop *l, xm_timer *t, uint64_t ms, void (*fn)(void *), void *arg) {
@@ -25,7 +25,7 @@ static int poor_timer_start(xm_loop *l, xm_timer *t, uint64_t ms, void (*fn)(voi
 
 #define xm_timer_start poor_timer_start
 #include "../core/buf.c"
-#pragma push_macro("fail") /* conn has one of its own */
+#pragma push_macro("fail") /* conn has a function of that name */
 #undef fail
 #include "../core/conn.c"
 #include "../core/conn_link.c"
@@ -81,7 +81,7 @@ static void it_is_ready_as_itself(void **state) {
   close_fed(&f);
 }
 
-/* Ends. */
+/* How a connection ends. */
 
 static void the_peers_end_is_answered(void **state) {
   fed f;
@@ -104,7 +104,7 @@ static void our_end_waits_for_theirs(void **state) {
   xm_conn_close(f.c, 1000);
   assert_int_equal(xm_conn_state_of(f.c), XM_CONN_CLOSING);
   expect_sent(&f, "</stream:stream>");
-  feed(&f, "<message id='1'/>"); /* it was on its way */
+  feed(&f, "<message id='1'/>"); /* the server had sent it before it received our end */
   expect_stanza(&f, "1");
   feed(&f, "</stream:stream>");
   expect_end(f.c, XM_LAYER_NONE, "");
@@ -137,7 +137,7 @@ static void a_stream_error_is_the_end(void **state) {
   close_fed(&f);
 }
 
-/* A stream that is refused is told why, unless we have ended ours already. */
+/* A stream that is refused gets a stream error, unless we have already ended ours. */
 static void a_bad_stream_is_told_so(void **state) {
   static const char *const rows[][2] = {{"<message>", "</oops>"},
                                         {"<message><!-- ", " --></message>"},
@@ -212,7 +212,7 @@ static void limits_hold(void **state) {
   }
 }
 
-/* XEP-0198: what is skipped is handled, or the server would send it again at the next login. */
+/* XEP-0198: a stanza that is skipped counts as handled, or the server would send it again at the next login. */
 static void what_is_skipped_is_counted(void **state) {
   fed f;
   (void)state;
@@ -229,11 +229,11 @@ static void what_is_skipped_is_counted(void **state) {
   feed(&f, "<r xmlns='urn:xmpp:sm:3'/>");
   assert_int_equal(next(f.c), XM_CONN_NOTHING);
   expect_sent(&f, "<a xmlns='urn:xmpp:sm:3' h='3'/>");
-  /* nonzas are not */
+  /* nonzas don't count */
   feed(&f, "<x xmlns='urn:x'><a><b/></a></x><a xmlns='urn:xmpp:sm:3' h='77'><a><b/></a></a><r xmlns='urn:xmpp:sm:3'/>");
   assert_int_equal(next(f.c), XM_CONN_NOTHING);
   expect_sent(&f, "<a xmlns='urn:xmpp:sm:3' h='3'/>");
-  /* and what is no stanza ends the stream as ever */
+  /* and an element that is no stanza ends the stream as usual */
   feed(&f, "<query><a><b/></a></query>");
   expect_end(f.c, XM_LAYER_STREAM, "unsupported-stanza-type");
   close_fed(&f);
@@ -278,7 +278,7 @@ static void the_queue_has_its_limit(void **state) {
   close_fed(&f);
 }
 
-/* Waiting doesn't help it, so it isn't told to wait. */
+/* Waiting doesn't make it fit, so the error doesn't advise to wait. */
 static void a_stanza_beyond_the_queue_is_told_so(void **state) {
   fed f;
   xm_err e = {0};
@@ -311,7 +311,7 @@ static void nothing_is_sent_when_it_is_over(void **state) {
   feed(&f, SYSTEM_SHUTDOWN);
   expect_end(f.c, XM_LAYER_STREAM, "system-shutdown");
   assert_int_equal(send_text(&f, "<message/>", &again), XM_EFAIL);
-  assert_string_equal(again.condition, "system-shutdown"); /* it tells why */
+  assert_string_equal(again.condition, "system-shutdown"); /* the error says why */
   assert_int_equal(again.layer, XM_LAYER_CLOSED);
   close_fed(&f);
 }
@@ -331,7 +331,7 @@ static void a_space_keeps_it_alive(void **state) {
   close_fed(&f);
 }
 
-/* The ping that was sent (XEP-0199), and its answer; "" when none was. */
+/* Takes the ping that was sent (XEP-0199): its id, or "" when none was sent. */
 static void take_ping(fed *f, char id[64]) {
   xm_buf sent = XM_BUF_INIT;
   char *at;
@@ -346,7 +346,8 @@ static void take_ping(fed *f, char id[64]) {
   xm_buf_free(&sent);
 }
 
-/* Asked at once (after a sleep of the machine), or when nothing has come for long; the answer is the library's own. */
+/* The server is pinged at once after the machine has slept, or when nothing has been received for long; the response is
+ * handled by the library itself. */
 static void a_ping_asks_for_a_sign_of_life(void **state) {
   char id[64], again[64], answer[200];
   int rounds = 0;
@@ -356,7 +357,7 @@ static void a_ping_asks_for_a_sign_of_life(void **state) {
   f.o.keepalive = 1;
   f.o.patience = 1;
   open_fed(&f);
-  do { /* at first the patience may have begun later than the keepalive, and then a space is sent */
+  do { /* patience may have started later than keepalive, and then a space is sent first */
     while (xm_loop_timeout(f.loop) > 0) xm_loop_turn(f.loop, -1);
     xm_loop_fire(f.loop);
     assert_int_equal(next(f.c), XM_CONN_NOTHING);
@@ -365,7 +366,7 @@ static void a_ping_asks_for_a_sign_of_life(void **state) {
   assert_true(*id);
   snprintf(answer, sizeof answer, "<iq type='error' id='%s'><error/></iq><iq type='result' id='%s'/>", id, id);
   feed(&f, answer);
-  expect_stanza(&f, id); /* the second one answers nothing */
+  expect_stanza(&f, id); /* the second response is the ping's, and isn't given out */
   assert_int_equal(next(f.c), XM_CONN_NOTHING);
   wakes = 0;
   xm_conn_check(f.c);
@@ -373,7 +374,7 @@ static void a_ping_asks_for_a_sign_of_life(void **state) {
   assert_int_equal(next(f.c), XM_CONN_NOTHING);
   take_ping(&f, again);
   assert_true(*again && strcmp(id, again) != 0);
-  xm_conn_check(f.c); /* one is enough */
+  xm_conn_check(f.c); /* one ping at a time is enough */
   assert_int_equal(next(f.c), XM_CONN_NOTHING);
   take_ping(&f, id);
   assert_string_equal(id, "");
@@ -403,8 +404,9 @@ static void expect_fates(fed *f, const char *fates) {
   assert_string_equal(told, fates);
 }
 
-/* XEP-0198 counts every stanza behind <enable/>, and the server's h means the ping, whenever that was sent: while <enable/>
- * is unanswered, held back until it is or not, or when it had been given up and <enabled/> came late. */
+/* XEP-0198 counts every stanza after <enable/>, so the server's h includes the library's ping, whenever it was sent:
+ * while <enable/> was unanswered, when the stanzas that were held back had been released, or when stream management had
+ * been given up and <enabled/> came late. */
 static void our_ping_is_counted(void **state) {
   enum { HELD, RELEASED, GIVEN_UP, WAYS };
   int way;
@@ -451,7 +453,7 @@ static void our_ping_is_counted(void **state) {
   }
 }
 
-/* With stream management an <r/> is such a question, and a jump of the clock asks it. */
+/* With stream management <r/> asks for a sign of life, also after a jump of the clock. */
 static void with_stream_management_an_r_asks(void **state) {
   fed f;
   (void)state;
@@ -467,14 +469,14 @@ static void with_stream_management_an_r_asks(void **state) {
   expect_sent(&f, "<r xmlns='urn:xmpp:sm:3'/>");
   on_jump(f.c);
   assert_int_equal(next(f.c), XM_CONN_NOTHING);
-  expect_sent(&f, ""); /* one is enough */
+  expect_sent(&f, ""); /* one <r/> at a time is enough */
   feed(&f, "<a xmlns='urn:xmpp:sm:3' h='0'/>");
   assert_int_equal(next(f.c), XM_CONN_NOTHING);
   close_fed(&f);
 }
 
-/* A server that answers every <r/> may count nothing all the same: what it was given is as lost as on a dead link. `counts`:
- * it does, though never all. */
+/* A server that answers every <r/> may still never raise h: what was sent to it is then as lost as on a dead link.
+ * `counts`: it does raise h, but never to the number of all stanzas. */
 static void answer_for_a_while(fed *f, bool counts) {
   unsigned h = 0, asked = 0;
   uint64_t until = xm_loop_now(f->loop) + 2500;
@@ -533,12 +535,12 @@ static void a_pause_holds_stanzas_back(void **state) {
   assert_int_equal(wakes, 1);
   expect_stanza(&f, "2");
   xm_conn_pause(f.c, true);
-  xm_conn_close(f.c, 1000); /* which must read on */
+  xm_conn_close(f.c, 1000); /* closing has to read on */
   expect_stanza(&f, "3");
   close_fed(&f);
 }
 
-/* What has much to say leaves others their turn. */
+/* A connection with a lot of input yields, so that others get their turn. */
 static void one_turn_has_an_end(void **state) {
   static char space[3 << 20];
   fed f;
@@ -556,7 +558,7 @@ static void one_turn_has_an_end(void **state) {
   close_fed(&f);
 }
 
-/* The log's records, as one text. */
+/* The log's records as one text. */
 static void take_log(xm_conn *c, char *to) {
   xm_buf *log = xm_conn_log(c);
   while (xm_buf_len(log)) {
@@ -588,7 +590,7 @@ static void the_log_has_all_that_is_said(void **state) {
   close_fed(&f);
 }
 
-/* A message of about `n` bytes comes, whose tape has many records; then nothing more. */
+/* Feeds a message of about `n` bytes whose tape has many records, and then nothing more. */
 static void feed_burst(fed *f, size_t n) {
   size_t i;
   feed(f, "<message id='burst'>");
@@ -609,13 +611,13 @@ static void what_a_burst_leaves_is_given_back(void **state) {
   assert_int_equal(next(f.c), XM_CONN_NOTHING);
   assert_false(xm_timer_armed(&f.c->rest));
   feed_burst(&f, 800);
-  assert_true(xm_timer_armed(&f.c->rest)); /* not yet: more may come */
+  assert_true(xm_timer_armed(&f.c->rest)); /* not freed yet, since more may come */
   assert_true(xm_link_spare(f.c->link) > 800);
   on_rest(f.c);
   assert_int_equal(next(f.c), XM_CONN_NOTHING);
   assert_int_equal(xm_link_spare(f.c->link), 0);
   feed_burst(&f, 100000);
-  assert_int_equal(xm_link_spare(f.c->link), 0); /* so much goes at once */
+  assert_int_equal(xm_link_spare(f.c->link), 0); /* so much memory is given back at once */
   feed(&f, "<message id='after'/>");
   expect_stanza(&f, "after");
   close_fed(&f);
@@ -649,7 +651,8 @@ static void memory_that_runs_out_is_told(void **state) {
   xm_loop_release(l);
 }
 
-/* What a timer bounds would have no bound: keepalive, asking, patience, closing. So it is the end, and is told as that. */
+/* Without its timer, keepalive, asking, patience or closing would never time out. So the connection ends with that
+ * error. */
 static void without_memory_for_a_timer_it_ends(void **state) {
   int n = 0;
   bool failed;

@@ -1,5 +1,5 @@
-/* conn: nothing more is taken (run dry, pass over, what is left is counted), and messages of a component's to itself. Fed
- * connections, with a clock of their own, and a heap that says no. */
+/* conn: how a connection stops taking stanzas (run_dry, pass_over, and the count of what was left), and a component's
+ * messages to itself. Fed connections, with a clock of their own, and a heap whose requests fail. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <sys/socket.h>
 
@@ -18,7 +18,7 @@
 #include "loop.h"
 
 #include "../core/buf.c"
-#pragma push_macro("fail") /* conn has one of its own */
+#pragma push_macro("fail") /* conn has a function of that name */
 #undef fail
 #include "../core/conn.c"
 #include "../core/conn_link.c"
@@ -50,7 +50,7 @@ static void give(fed *f, const char *text) {
   assert_int_equal(xm_conn_commit(f->c, mark, 0, NULL, NULL), XM_OK);
 }
 
-/* Time passes on the loop's own clock, up to each timer in turn. */
+/* Lets time pass on the loop's own clock, and fires each timer in turn. */
 static void pass(fed *f, unsigned ms) {
   while (ms > 0) {
     int due = xm_loop_timeout(f->loop);
@@ -60,11 +60,11 @@ static void pass(fed *f, unsigned ms) {
     xm_loop_fire(f->loop);
     if (xm_conn_state_of(f->c) == XM_CONN_CLOSED) return;
     while (xm_conn_next(f->c) == XM_CONN_AGAIN) {}
-    if (n == 0 && xm_loop_timeout(f->loop) == 0) return; /* the end of the link is to be told */
+    if (n == 0 && xm_loop_timeout(f->loop) == 0) return; /* only the link's end has still to be reported */
   }
 }
 
-/* Nothing more is taken. */
+/* No further stanzas are taken. */
 
 static void what_was_received_is_given_out(void **state) {
   fed f;
@@ -84,7 +84,7 @@ static void what_was_received_is_given_out(void **state) {
   expect_stanza(&f, "3");
   xm_conn_pass_over(f.c);
   expect_left(&f, 1, 17, 0);
-  xm_conn_pass_over(f.c); /* once */
+  xm_conn_pass_over(f.c); /* the second call has no effect */
   expect_stanza(&f, "4");
   xm_conn_pass_over(f.c);
   expect_left(&f, 2, 34, 0);
@@ -94,7 +94,7 @@ static void what_was_received_is_given_out(void **state) {
   close_fed(&f);
 }
 
-/* Of what is passed over and of what isn't read, and whatever it is cut into, each byte is counted. */
+/* Every byte of stanzas that are passed over or never read is counted, however the input is cut. */
 static void every_byte_is_counted(void **state) {
   static const char all[] = "<message id='1'><body>Hi</body></message>\n <presence id='2'/><p:x xmlns:p='urn:x'/>"
                             "<iq id='3' type='get'><a:b xmlns:a='urn:y'><![CDATA[<]]></a:b></iq> <message id='4'><body>cut";
@@ -123,7 +123,7 @@ static void every_byte_is_counted(void **state) {
   }
 }
 
-/* XEP-0198: from the first stanza that isn't taken on, none is handled, though some of them may be. */
+/* XEP-0198: from the first stanza that is passed over on, none is acknowledged, even if some of them are handled. */
 static void what_is_passed_over_is_not_acknowledged(void **state) {
   fed f;
   (void)state;
@@ -177,7 +177,7 @@ static void what_has_not_arrived_is_counted(void **state) {
   close_fed(&f);
 }
 
-/* Without a session there is nothing to be received; and who closes again can only shorten the time. */
+/* Without a session there is nothing to be received; and a second close can only shorten the time. */
 static void there_may_be_nothing_to_run_dry(void **state) {
   fed f;
   (void)state;
@@ -185,7 +185,7 @@ static void there_may_be_nothing_to_run_dry(void **state) {
   xm_loop_own_clock(f.loop, 0);
   open_fed(&f);
   xm_conn_close(f.c, 5000);
-  assert_true(xm_conn_run_dry(f.c)); /* what it still says may matter */
+  assert_true(xm_conn_run_dry(f.c)); /* the server's last stanzas may still matter */
   xm_conn_pause(f.c, false);
   xm_conn_close(f.c, 9000);
   assert_int_equal(xm_loop_timeout(f.loop), 5000);
@@ -197,7 +197,8 @@ static void there_may_be_nothing_to_run_dry(void **state) {
   close_fed(&f);
 }
 
-/* A link that can't be written to any more ends with the server's last words, though nothing is received. */
+/* A link that can no longer be written to still ends with the stream error that the server sent, though nothing is
+ * read. */
 static void last_words_are_heard(void **state) {
   fed f;
   (void)state;
@@ -215,7 +216,7 @@ static void last_words_are_heard(void **state) {
   close_fed(&f);
 }
 
-/* Messages to ourselves. */
+/* A component's messages to itself. */
 
 #define DOMAIN "echo.xmpp.example"
 #define NS "urn:x-lua-xmpp:probe"
@@ -231,7 +232,7 @@ typedef struct probe {
   unsigned hops;
 } probe;
 
-/* What was sent is one, and nothing else but spaces in front of it. */
+/* What was sent is a single probe, with nothing but spaces before it. */
 static probe take_probe(fed *f) {
   xm_buf sent = XM_BUF_INIT;
   probe p;
@@ -268,7 +269,7 @@ static probe send_probe(fed *f, uint64_t want) {
   assert_int_equal(xm_conn_probe(f->c, &number, NULL), XM_OK);
   assert_int_equal(number, want);
   xm_conn_pending(f->c, &stanzas);
-  assert_int_equal(stanzas, 0); /* it is none of the program's */
+  assert_int_equal(stanzas, 0); /* it doesn't count as one of the program's stanzas */
   return take_probe(f);
 }
 
@@ -285,7 +286,7 @@ static void a_probe_comes_home(void **state) {
   feed_probe(&f, &q, q.address);
   assert_int_equal(next(f.c), XM_CONN_PROBED);
   assert_int_equal(xm_conn_probed(f.c), 2);
-  feed_probe(&f, &p, p.address); /* late, and no stranger's */
+  feed_probe(&f, &p, p.address); /* a late one is still recognised */
   assert_int_equal(next(f.c), XM_CONN_PROBED);
   assert_int_equal(xm_conn_probed(f.c), 1);
   expect_nothing(&f);
@@ -293,7 +294,7 @@ static void a_probe_comes_home(void **state) {
   close_fed(&f);
 }
 
-/* It is known by id and address. Whatever else looks like one is a stanza. */
+/* A probe is recognised by id and address. Whatever else looks like one is a stanza. */
 static void nothing_else_is_a_probe(void **state) {
   static const char inside[] = "<probe xmlns='" NS "' hops='0'/>";
   char address[200], id[70];
@@ -312,11 +313,11 @@ static void nothing_else_is_a_probe(void **state) {
   snprintf(address, sizeof address, "%s.evil.example", p.address);
   feed_message(&f, "headline", address, address, p.id, inside);
   expect_stanza(&f, p.id);
-  snprintf(id, sizeof id, "%s9", p.id); /* there was none of that number */
+  snprintf(id, sizeof id, "%s9", p.id); /* no probe had that number */
   feed_message(&f, "headline", p.address, p.address, id, "<probe xmlns='urn:other' hops='0'/>");
   expect_stanza(&f, id);
   snprintf(id, sizeof id, "%s", p.id);
-  id[3] = id[3] == 'x' ? 'y' : 'x'; /* another key */
+  id[3] = id[3] == 'x' ? 'y' : 'x'; /* a different key */
   feed_message(&f, "headline", p.address, p.address, id, "<body>hi</body>");
   expect_stanza(&f, id);
   feed_message(&f, "headline", p.address, p.address, "x", "<body>hi</body>");
@@ -330,7 +331,7 @@ static void nothing_else_is_a_probe(void **state) {
   close_fed(&f);
 }
 
-/* An error proves nothing, and is nobody's business. */
+/* An error doesn't prove that the route works, and isn't given to the program. */
 static void an_error_is_no_proof(void **state) {
   fed f;
   probe p;
@@ -345,7 +346,8 @@ static void an_error_is_no_proof(void **state) {
   close_fed(&f);
 }
 
-/* Another's who has the domain goes on its way, to an address of its own each time, and not for ever. */
+/* A probe of another connection with the same domain is forwarded, each time to a new address, and only MOST_HOPS
+ * times. */
 static void anothers_is_sent_on(void **state) {
   fed a, b;
   probe p, q;
@@ -365,7 +367,7 @@ static void anothers_is_sent_on(void **state) {
   assert_int_equal(q.hops, 1);
   feed_probe(&a, &q, q.address);
   assert_int_equal(next(a.c), XM_CONN_PROBED);
-  assert_string_equal(send_probe(&a, 2).address, q.address); /* which leads home */
+  assert_string_equal(send_probe(&a, 2).address, q.address); /* the address of the connection that sent it */
   for (hops = 1; hops < MOST_HOPS; hops++) {
     feed_probe(&b, &q, q.address);
     expect_nothing(&b);
@@ -387,7 +389,7 @@ static void anothers_is_sent_on(void **state) {
   close_fed(&b);
 }
 
-/* Only where there is a session, and room. */
+/* A probe is sent only when there is a session, and space in the queue. */
 static void a_probe_may_be_refused(void **state) {
   uint64_t number;
   xm_err e = {0};
@@ -411,7 +413,7 @@ static void a_probe_may_be_refused(void **state) {
   close_fed(&f);
 }
 
-/* As a sign of life. */
+/* Probes as a sign of life. */
 
 static void prepare_watched(fed *f) {
   prepare_component(f);
@@ -421,7 +423,7 @@ static void prepare_watched(fed *f) {
   f->o.patience = 20000;
 }
 
-/* Nothing but spaces. */
+/* Nothing but spaces was sent. */
 static void expect_spaces(fed *f) {
   xm_buf sent = XM_BUF_INIT;
   size_t i;
@@ -445,7 +447,7 @@ static void three_that_are_missing_end_the_link(void **state) {
   pass(&f, 1);
   q = take_probe(&f);
   assert_string_not_equal(p.address, q.address);
-  feed_probe(&f, &p, p.address); /* late is better than never */
+  feed_probe(&f, &p, p.address); /* a late one counts as well */
   assert_int_equal(next(f.c), XM_CONN_PROBED);
   pass(&f, 60000);
   take_probe(&f);
@@ -460,7 +462,7 @@ static void three_that_are_missing_end_the_link(void **state) {
   close_fed(&f);
 }
 
-/* Whatever comes proves the route, so nobody is asked; and nobody where nothing is read. */
+/* Any stanza proves that the route works, so no probe is sent then; nor while the program reads nothing. */
 static void what_comes_proves_the_route(void **state) {
   int i;
   fed f;
@@ -491,7 +493,7 @@ static void what_comes_proves_the_route(void **state) {
   close_fed(&f);
 }
 
-/* After a sleep of the machine it is asked for at once, and once. */
+/* After the machine has slept, a probe is sent at once, and only one. */
 static void a_jump_of_the_clock_asks(void **state) {
   fed f;
   (void)state;

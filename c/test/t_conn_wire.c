@@ -1,5 +1,5 @@
-/* conn: what the wire may do to it: a component's connection, and a client's up to TLS, on loopback with the server in
- * the same process; cut at every byte, reset, silent, too slow, or with something between <proceed/> and TLS. */
+/* conn: what the network can do to it: a component's connection, and a client's up to TLS, on loopback with the server
+ * in the same process; cut at every byte, reset, silent, too slow, or with bytes between <proceed/> and TLS. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <errno.h>
@@ -26,22 +26,22 @@
 #define STARTTLS "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>"
 #define PROCEED "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 
-static int stuffed; /* so many sends find the kernel full */
+static int stuffed; /* how many calls of send() fail with EAGAIN; negative: all */
 
-/* The C library's, with a kernel that may be full for a moment. */
+/* Replaces the C library's, so that the kernel's buffer can seem full for a moment. */
 ssize_t send(int fd, const void *from, size_t n, int flags) {
   if (stuffed && stuffed--) return errno = EAGAIN, -1;
   return sendto(fd, from, n, flags, NULL, 0);
 }
 
-static bool in_lockstep; /* nothing is said before it is asked for */
-static unsigned patience; /* ms, of keepalive a tenth; 0: the defaults */
+static bool in_lockstep; /* nothing is sent ahead (no pipelining) */
+static unsigned patience; /* in ms; keepalive is a tenth of it; 0: the defaults */
 
 typedef struct wire {
   xm_loop *loop;
   xm_conn *c;
   int port, listener, peer; /* -1: none */
-  xm_conn_event last;       /* that was no NOTHING, AGAIN or STATE */
+  xm_conn_event last;       /* the last one other than NOTHING, AGAIN and STATE */
   unsigned stanzas, ends, bounds;
 } wire;
 
@@ -89,7 +89,7 @@ static void close_wire(wire *w) {
   xm_loop_release(w->loop);
 }
 
-/* Everything that can be done now; then one turn of the loop. */
+/* Does everything that can be done now, and then one turn of the loop. */
 static void turn(wire *w) {
   xm_conn_event ev;
   while ((ev = xm_conn_next(w->c)) != XM_CONN_NOTHING) {
@@ -113,7 +113,7 @@ static void accept_peer(wire *w) {
   }
 }
 
-/* What has come to the server, when `end` is in it. */
+/* What the server has received, as soon as it contains `end`. */
 static const char *hear(wire *w, const char *end) {
   static char all[4096];
   size_t used = 0;
@@ -182,7 +182,7 @@ static void a_component_lives_and_dies(void **state) {
   close_wire(&w);
 }
 
-/* After every byte that the server says: FIN, or RST. There is one end, and it is told as what it was. */
+/* FIN or RST after `bytes` bytes from the server. There is exactly one end, and it says which of the two it was. */
 static void cut_after(size_t bytes, bool reset) {
   static const char all[] = COMPONENT "<handshake/><message id='1'/><message id='2'><body>x</body></message>";
   static const size_t header = sizeof COMPONENT - 1, bound = sizeof COMPONENT + 11, one = sizeof COMPONENT + 28;
@@ -227,7 +227,7 @@ static void a_failed_write_is_the_end(void **state) {
   close(w.peer);
   w.peer = -1;
   mark = xm_buf_mark(xm_conn_out(w.c));
-  for (i = 0; i < 10; i++) { /* nothing is read meanwhile */
+  for (i = 0; i < 10; i++) { /* conn reads nothing meanwhile */
     xm_buf_puts(xm_conn_out(w.c), "<presence/>");
     xm_conn_commit(w.c, mark, 0, NULL, NULL);
     xm_conn_flush(w.c);
@@ -288,7 +288,7 @@ static void it_may_be_stopped_or_freed_in_any_state(void **state) {
   }
 }
 
-/* The server reads nothing for a while: all of it arrives, once and in order. */
+/* The server reads nothing for a while; still everything arrives once and in order. */
 static void a_full_kernel_loses_nothing(void **state) {
   enum { NUMBERS = 400000, SIZE = sizeof "<presence id='000000'/>" - 1 };
   static char got[16384];
@@ -321,7 +321,8 @@ static void a_full_kernel_loses_nothing(void **state) {
   close_wire(&w);
 }
 
-/* A server that reads nothing any more can be asked nothing either. One that was slow, and reads on, is none. */
+/* A server that has stopped reading can't be asked for a sign of life either, so the link ends. One that was only slow,
+ * and reads on, keeps it. */
 static void who_reads_nothing_is_left(void **state) {
   int reads;
   (void)state;
@@ -348,8 +349,8 @@ static void who_reads_nothing_is_left(void **state) {
   patience = 0;
 }
 
-/* Whether somebody uses the client (XEP-0352) is said between two stanzas, though the wire has ended within one; the last word
- * counts. */
+/* Whether the user is active (XEP-0352) is only sent between two stanzas, though the link's buffer ends within one; only
+ * the latest state is sent. */
 static void activity_stands_between_stanzas(void **state) {
   enum { LONG = 100000 };
   static char all[2 * LONG];
@@ -366,7 +367,7 @@ static void activity_stands_between_stanzas(void **state) {
   for (used = 0; used < LONG; used++) xm_buf_puts(out, "x");
   xm_buf_puts(out, "</body></message>");
   assert_int_equal(xm_conn_commit(w.c, mark, 0, NULL, NULL), XM_OK);
-  turn(&w); /* a part of it is on the wire */
+  turn(&w); /* the first part of it is in the link's buffer */
   xm_conn_say_active(w.c, true);
   xm_conn_say_active(w.c, false);
   turn(&w);
@@ -384,8 +385,8 @@ static void activity_stands_between_stanzas(void **state) {
   close_wire(&w);
 }
 
-/* What the kernel takes in the last moment, together with our stream error, has been written: it doesn't come back as if it
- * had not. */
+/* What the kernel takes at the very end, together with our stream error, counts as written: it isn't returned as if it
+ * had not been. */
 static void the_last_flush_is_counted(void **state) {
   int full;
   (void)state;
@@ -400,7 +401,7 @@ static void the_last_flush_is_counted(void **state) {
     mark = xm_buf_mark(xm_conn_out(w.c));
     xm_buf_puts(xm_conn_out(w.c), "<iq id='1'/>");
     say(&w, "</oops>", 7);
-    stuffed = full; /* 1: for the flush before the refusal; 2: for the refusal's, too */
+    stuffed = full; /* 1: for the flush before the refusal; 2: for that of the stream error, too */
     assert_int_equal(xm_conn_commit(w.c, mark, XM_SM_WATCHED, NULL, NULL), XM_OK);
     while (xm_conn_state_of(w.c) != XM_CONN_CLOSED) {
       xm_conn_event ev = xm_conn_next(w.c);
@@ -416,10 +417,10 @@ static void the_last_flush_is_counted(void **state) {
   }
 }
 
-/* RFC 6120 5.4.3.3: with <proceed/> the clear stream is over; whatever else came in it is somebody's who can write
- * there. */
-/* Until the server has heard <starttls/>: behind the header at once, or when it was offered. It answers with `answer`.
- */
+/* RFC 6120 5.4.3.3: with <proceed/> the unencrypted stream is over; whatever else came in it may be an attacker's. */
+
+/* Up to the server's receiving <starttls/>, either right behind the header or after the server has offered it. The
+ * server answers with `answer`. */
 static void to_starttls(wire *w, const char *answer) {
   static const char offer[] = CLIENT STARTTLS;
   open_wire(w, false, 30000);
@@ -453,14 +454,14 @@ static void clear_text_is_no_tls(void **state) {
   (void)state;
   to_starttls(&w, PROCEED);
   while (recv(w.peer, record, 1, 0) <= 0) turn(&w);
-  assert_int_equal(record[0], 0x16); /* a handshake record: nothing else in the clear any more */
+  assert_int_equal(record[0], 0x16); /* a handshake record: nothing more is sent unencrypted */
   say(&w, CLIENT "<stream:features/>", sizeof CLIENT "<stream:features/>" - 1);
   until_end(&w);
   assert_int_equal(xm_conn_why(w.c)->layer, XM_LAYER_TLS);
   close_wire(&w);
 }
 
-/* The server cuts it off where something was said ahead: the password is wanted once more. */
+/* The server closes the connection because something was sent ahead: the password is asked for again. */
 static void to_objection(wire *w) {
   open_wire(w, false, 30000);
   accept_peer(w);
@@ -485,7 +486,7 @@ static void who_may_have_objected_is_asked_again(void **state) {
   assert_null(strstr(hear(&w, "xml:lang='en'>"), "<starttls"));
   say(&w, CLIENT STARTTLS, sizeof CLIENT STARTTLS - 1);
   hear(&w, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
-  close(w.peer); /* that was asked for: there is no third time */
+  close(w.peer); /* this time nothing was sent ahead: there is no third attempt */
   w.peer = -1;
   until_end(&w);
   assert_int_equal(xm_conn_why(w.c)->layer, XM_LAYER_TCP);
@@ -494,7 +495,7 @@ static void who_may_have_objected_is_asked_again(void **state) {
   close_wire(&w);
 }
 
-/* Nobody has the password, or nobody is there any more: it ends as it did at first. */
+/* The password isn't given, or the server is gone: the error is that of the first attempt. */
 static void without_a_second_time_the_first_counts(void **state) {
   int how;
   (void)state;

@@ -1,5 +1,5 @@
-/* der: what it takes for a certificate OpenSSL does, too, whatever is done to its bytes; and two names that are the same by
- * OpenSSL's rules have one hash. */
+/* der: whatever is done to a certificate's bytes, what der accepts OpenSSL accepts, too; and two names that are equal
+ * by OpenSSL's rules have the same hash. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <openssl/pem.h>
 
@@ -80,7 +80,7 @@ static bool is_certificate(const bytes *b, xm_der *subject) {
   return xm_der_certificate((xm_der){b->at, b->n}, subject);
 }
 
-/* By OpenSSL, with nothing behind it. Its subject goes to `name`. */
+/* OpenSSL accepts it, with no bytes left over. `name` gets its subject. */
 static bool is_openssls(const bytes *b, X509_NAME **name) {
   const unsigned char *p = b->at;
   X509 *cert = d2i_X509(NULL, &p, (long)b->n);
@@ -124,7 +124,7 @@ static void none_is_one_that_is_cut_or_has_more(void **state) {
   assert_false(is_certificate(&b, &subject));
 }
 
-/* Bytes that matter to DER come more often. */
+/* Any byte, but those that have a meaning in DER more often. */
 static unsigned char any_byte(void) {
   static const unsigned char some[] = {0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x0C, 0x13, 0x14, 0x16, 0x17, 0x18, 0x1E,
                                        0x24, 0x30, 0x31, 0x7F, 0x80, 0x81, 0x82, 0x83, 0xA0, 0xA1, 0xA3, 0xFF};
@@ -141,7 +141,7 @@ static void spoil(bytes *b) {
   }
 }
 
-/* In each kind, and each part of it: what we take OpenSSL takes. (It takes more.) */
+/* Of each kind, with random changes anywhere: what we accept OpenSSL accepts, too. (It accepts more.) */
 static void what_is_one_here_is_one_for_openssl(void **state) {
   long taken = 0, refused = 0;
   int kind, i, times;
@@ -167,7 +167,7 @@ static void what_is_one_here_is_one_for_openssl(void **state) {
   assert_true(taken > KINDS * ROUNDS / 4 && refused > KINDS * ROUNDS / 4);
 }
 
-/* Each byte in turn, as each of its neighbours and as what matters most. */
+/* The same with each byte in turn, with each of its bits flipped, and all of them. */
 static void nor_is_any_byte_special(void **state) {
   static const unsigned char masks[] = {0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xFF};
   bytes b = make(3, true);
@@ -185,7 +185,7 @@ static void nor_is_any_byte_special(void **state) {
   }
 }
 
-/* OpenSSL refuses one that has no byte, as it was before: so it is left to it. */
+/* OpenSSL refuses a BOOLEAN without a byte, so der must, too. */
 static void a_boolean_has_one_byte(void **state) {
   static const char was[] = "\x01\x01\xFF\x04\x05\x30\x03\x01\x01\xFF", is[] = "\x01\x00\x04\x06\x30\x03\x01\x01\xFF\x00";
   bytes b = make(2, false);
@@ -199,7 +199,7 @@ static void a_boolean_has_one_byte(void **state) {
   assert_false(is_certificate(&b, &subject));
 }
 
-/* Names. */
+/* Names and their hashes. */
 
 static X509_NAME *new_name(int type, const char *text) {
   X509_NAME *name = X509_NAME_new();
@@ -257,7 +257,7 @@ static void others_have_others(void **state) {
   }
 }
 
-/* "ab" in BMPString is the same as in UTF8String, but for two bytes each. */
+/* A name spelled as BMPString has no hash. "ab" is equal to the UTF8String, but takes two bytes a letter. */
 static void one_that_is_spelled_otherwise_has_none(void **state) {
   static const unsigned char bmp[] = {0, 'a', 0, 'b'};
   X509_NAME *name = X509_NAME_new(), *same = new_name(V_ASN1_UTF8STRING, "ab");

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <openssl/evp.h>
 
@@ -43,7 +43,7 @@ static void published_vectors(void **unused) {
   check("blake2b-256", "abc", "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319");
 }
 
-/* Where OpenSSL has it, in its one length, it must say the same, whatever the last block is filled with. */
+/* OpenSSL has BLAKE2b with one length of output only; ours must be the same, however full the last block is. */
 static void blake2b_is_as_openssl_has_it(void **unused) {
   unsigned char text[400], ours[64], theirs[64];
   unsigned n, len;

@@ -22,7 +22,7 @@
 
 enum { TEXT = 8192 };
 
-/* Asking. */
+/* Queries. */
 
 enum { SRV = 1, DIRECT = 2, NO_TCP = 4, HURRY = 8, SHORT = 16, NAMES = 32 };
 
@@ -42,7 +42,8 @@ static void on_done(void *arg) {
   a->dns = NULL;
 }
 
-/* Only who is in a hurry ever gives up on an answer, and only who has little time goes on without one. */
+/* Unless HURRY is set, no query times out before its answer; unless SHORT is set, there is time to wait for all
+ * answers. */
 static xm_dns_query make_query(asker *a, const server *s, const char *domain, int flags) {
   snprintf(a->nameservers, sizeof a->nameservers, "127.0.0.1:%d", s->port);
   return (xm_dns_query){.domain = domain,
@@ -91,7 +92,7 @@ static void write_address(char *to, size_t size, const xm_dns_address *a) {
            a->direct_tls ? " tls" : "");
 }
 
-/* "0 192.0.2.1 5222; 1 192.0.2.2 5223 tls", or "!NXDOMAIN retry". */
+/* Writes the addresses, such as "0 192.0.2.1 5222; 1 192.0.2.2 5223 tls", or the error, such as "!NXDOMAIN retry". */
 static void write_result(char text[TEXT], const xm_dns *d) {
   const xm_dns_address *list;
   xm_err e = {0};
@@ -113,13 +114,13 @@ static void write_result(char text[TEXT], const xm_dns *d) {
   }
 }
 
-/* "0 a.test 5222; 1 b.test 5223 tls". */
+/* Writes the names: "0 a.test 5222; 1 b.test 5223 tls". */
 static void write_names(char text[TEXT], const xm_dns *d) {
   xm_dns_name list[XM_DNS_TARGETS];
   xm_err e = {0};
   size_t at = 0;
   int i, n = xm_dns_names(d, list, &e);
-  if (n < 0) return write_result(text, d); /* the same error */
+  if (n < 0) return write_result(text, d); /* an error is written the same way */
   assert_false(xm_err_is_set(&e));
   assert_in_range(n, 1, XM_DNS_TARGETS);
   for (i = 0; i < n; i++)
@@ -127,7 +128,7 @@ static void write_names(char text[TEXT], const xm_dns *d) {
                            list[i].direct_tls ? " tls" : "");
 }
 
-/* The whole way: a server, a question, the answer as text. Returns how many questions the server saw. */
+/* A whole query, from opening a name server to the result as text. Returns how many questions the server received. */
 static int ask(const char *zone, const char *domain, int flags, char text[TEXT]) {
   server s;
   asker a = {0}, with_name;
@@ -282,9 +283,9 @@ static void answers_as_the_row_says(void **state) {
   assert_string_equal(text, r->expected);
 }
 
-/* More than a row can hold. */
+/* What doesn't fit into a row of the table. */
 
-/* c-ares's calls, too, come here. Who made the socket has seen to it that nobody waits for it, or inherits it. */
+/* Replaces the C library's, for c-ares as well. The sockets must be non-blocking, and not be inherited by a child. */
 static atomic_int connects;
 
 __attribute__((visibility("default"))) int connect(int fd, const struct sockaddr *sa, socklen_t n) {
@@ -326,19 +327,19 @@ static void takes_sixteen_of_500_targets(void **state) {
   char *zone = malloc(200000), text[TEXT];
   (void)state;
   repeat(repeat(zone, 500, CLIENT "# 0 5222 h#.test\n"), 500, "h#.test A 10.1.@\nh#.test A 10.2.@\nh#.test A 10.3.@\n");
-  assert_int_equal(ask(zone, "x.test", SRV, text), 1 + 2 + 2 * XM_DNS_TARGETS); /* one again, over TCP */
+  assert_int_equal(ask(zone, "x.test", SRV, text), 1 + 2 + 2 * XM_DNS_TARGETS); /* one twice, once by TCP */
   assert_int_equal(count_of(text, ";"), XM_DNS_ADDRESSES - 1);
   assert_ptr_equal(strstr(text, "0 10.1.0.1 5222; 0 10.2.0.1 5222; 1 10.1.0.2 5222; "), text);
   assert_non_null(strstr(text, "; 15 10.1.0.16 5222; 15 10.2.0.16 5222"));
   free(zone);
 }
 
-/* Whose addresses are somebody else's business. */
+/* Names whose addresses somebody else (a proxy) will look up. */
 static void names_are_not_looked_up(void **state) {
   char *zone = malloc(200000), text[TEXT];
   (void)state;
   repeat(zone, 500, CLIENT "# 0 5222 h#.test\n");
-  assert_int_equal(ask(zone, "x.test", SRV | NAMES, text), 1 + 2); /* one again, over TCP */
+  assert_int_equal(ask(zone, "x.test", SRV | NAMES, text), 1 + 2); /* one of them twice, the second time by TCP */
   assert_int_equal(count_of(text, ";"), XM_DNS_TARGETS - 1);
   assert_int_equal(ask("", "x.test", SRV | NAMES, text), 2);
   assert_int_equal(ask("", "192.0.2.1", SRV | NAMES, text), 0);
@@ -354,7 +355,7 @@ static void too_long_an_answer_without_tcp_is_none(void **state) {
   free(zone);
 }
 
-/* And none of them is tried: no more is connected than a few sockets to the name server. */
+/* No connection to any of the addresses is tried: only a few sockets are connected to the name server. */
 static void many_addresses_are_cut(void **state) {
   char *zone = malloc(200000), text[TEXT];
   (void)state;
@@ -367,7 +368,7 @@ static void many_addresses_are_cut(void **state) {
   free(zone);
 }
 
-/* Seven addresses of one family and one of the other, then seven of each; a share is four. */
+/* Seven addresses of one family and one of the other, then seven of each; each family may take four. */
 static void check_families(const char *aaaa, const char *ipv6, const char *a, const char *ipv4) {
   char zone[2000], text[TEXT];
   strcpy(repeat(zone, 7, aaaa), CLIENT "1 0 1 a.test\n" CLIENT "2 0 2 b.test\nb.test A 192.0.2.2\n");
@@ -404,7 +405,7 @@ static void asks_nobody_for_localhost_or_addresses(void **state) {
   }
 }
 
-/* c-ares, too, opens it by this. */
+/* Replaces the C library's, since c-ares opens the hosts file by it. */
 static bool no_hosts_file;
 
 __attribute__((visibility("default"))) FILE *fopen(const char *path, const char *mode) {
@@ -414,7 +415,7 @@ __attribute__((visibility("default"))) FILE *fopen(const char *path, const char 
   return usual(path, mode);
 }
 
-/* RFC 6761 6.3. Nobody is asked, and nobody else is this machine. */
+/* RFC 6761 6.3: no name server is asked about localhost, and no other name stands for this machine. */
 static void localhost_needs_no_hosts_file(void **state) {
   char text[TEXT];
   (void)state;
@@ -452,9 +453,9 @@ static void says_which_targets_have_no_address(void **state) {
   close_server(&s);
 }
 
-/* Name servers. */
+/* Several name servers, broken ones, silent ones. */
 
-/* To who is closed on already a reset comes as a broken pipe. */
+/* Closes a connection so that the peer's next write fails with EPIPE: a reset after its end has been received. */
 static void break_pipe(int fd) {
   static const struct linger at_once = {.l_onoff = 1};
   assert_true(fd >= 0);
@@ -504,7 +505,7 @@ static void a_broken_pipe_to_a_name_server_kills_nobody(void **state) {
   signal(SIGPIPE, before);
 }
 
-/* Two name servers; the next one is asked after `try_ms`, and none after `budget_ms`. */
+/* Asks two name servers; the second one after `try_ms`, and none after `budget_ms`. */
 static void ask_both(const char *zone1, const char *zone2, int try_ms, int budget_ms, char text[TEXT]) {
   server s1, s2;
   asker a = {0};
@@ -536,7 +537,7 @@ static void the_second_name_server_helps_out(void **state) {
   assert_string_equal(text, "!REFUSED retry");
 }
 
-/* All of them silent about one question cost no more than one would (RFC 8305 3). */
+/* If all name servers leave one question unanswered, that costs no more time than if one did (RFC 8305 3). */
 static void two_that_are_silent_cost_as_little_as_one(void **state) {
   char text[TEXT];
   (void)state;
@@ -564,7 +565,7 @@ static void no_name_server_is_an_error(void **state) {
   end(&a);
 }
 
-/* What the loop was asked to wait for in the end is short, whatever c-ares would wait for. */
+/* The last timeout that the loop is given is short, however long c-ares would wait. */
 static void silence_is_not_waited_out(void **state) {
   static const struct { const char *zone; int most; } silent[] = {
       {"x.test !AAAA DROP\n" HOSTS, 50},
@@ -651,7 +652,7 @@ static void what_is_no_name_is_refused(void **state) {
   refuse((xm_dns_query){.domain = "x.test", .port = 1, .nameservers = "nonsense"}, "EBADSTR");
 }
 
-/* RFC 4007 11: only with its zone does a link-local address lead anywhere. */
+/* RFC 4007 11: a link-local address can only be used with its zone. */
 static void a_zone_is_part_of_an_address(void **state) {
   static const struct { const char *domain, *condition; } rows[] = {
       {"fe80::1%lo", NULL}, {"fe80::1%1", NULL}, {"fe80::1%no-such-one", "ENODEV"}, {"fe80::1%", "ENODEV"},
@@ -674,7 +675,7 @@ static void a_zone_is_part_of_an_address(void **state) {
   }
 }
 
-/* The services' names get too long, the domain does not. */
+/* With the prefixes of the services the name is too long, but the domain itself isn't. */
 static void the_longest_name_is_looked_up(void **state) {
   char longest[254], zone[400], text[TEXT];
   size_t i;
@@ -759,9 +760,9 @@ static void many_at_once_share_a_loop(void **state) {
   close_server(&s);
 }
 
-/* c-ares without memory: one allocation fails, or all from one on. */
+/* c-ares when memory runs out: one allocation fails, or all from one on. */
 
-static int allocations_left = -1; /* -1: no end */
+static int allocations_left = -1; /* -1: none fails */
 static bool only_once;
 
 static bool is_dry(void) {
@@ -770,8 +771,8 @@ static bool is_dry(void) {
   return !only_once;
 }
 
-/* The sanitizer's; NULL without it. c-ares 1.34 forgets an answer that it has no memory to pass on, which is no leak of ours:
- * what such a one is given while memory is short isn't looked for. */
+/* LeakSanitizer's; NULL without it. c-ares 1.34 leaks an answer if it has no memory to pass it on, which is no leak of
+ * ours: so leaks of what c-ares allocates while memory is short are ignored. */
 void __lsan_disable(void) __attribute__((weak));
 void __lsan_enable(void) __attribute__((weak));
 
@@ -793,7 +794,7 @@ static void *stingy_malloc(size_t n) {
   return stingy_realloc(NULL, n);
 }
 
-/* Returns how many allocations were left at the end. */
+/* Looks up with `budget` allocations that work. Returns how many of them were left at the end. */
 static int run_out(const xm_dns_query *q, int budget, char text[TEXT]) {
   asker a = {.loop = xm_loop_new(NULL)};
   xm_err e = {0};
@@ -813,8 +814,9 @@ static int run_out(const xm_dns_query *q, int budget, char text[TEXT]) {
   return left;
 }
 
-/* c-ares may lose an answer that it has no memory for, or a host's address (1.18: what it can't look up in the hosts file).
- * Then there is an error or one host less, not x.test itself: that there is no SRV was never said. */
+/* c-ares may lose an answer for which it has no memory, or a host's address (1.18: one that isn't in the hosts file).
+ * Then the result is an error or lacks a host, but it never is x.test itself, since no answer said that there is no SRV
+ * record. */
 static void sweep(bool once) {
   static const char whole[] = "0 192.0.2.1 1 tls; 1 192.0.2.2 2";
   char text[TEXT];
@@ -838,8 +840,8 @@ static void sweep(bool once) {
   close_server(&s);
 }
 
-/* c-ares that reads the hosts file itself (1.20 and later, up to 1.34 at least) frees an entry of it twice when memory
- * runs out there: it has none here. */
+/* When c-ares reads the hosts file itself (1.20 and later, up to 1.34 at least) and memory runs out there, it frees an
+ * entry twice; so here it finds no hosts file. */
 static void c_ares_may_run_out_of_memory(void **state) {
   int version;
   (void)state;

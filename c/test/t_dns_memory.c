@@ -1,5 +1,5 @@
-/* dns and loop: our own memory that runs out, and libuv that can't watch, at every place of a query. (What c-ares does
- * without memory is in t_dns.c.) */
+/* dns and loop: our own memory runs out, or libuv can't watch a socket, at every place of a query. (t_dns.c tests what
+ * c-ares does without memory.) */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <uv.h>
 
@@ -48,7 +48,7 @@ static void on_done(void *arg) {
   told++;
 }
 
-/* What became of it: a condition, or "" when there are `count` addresses. */
+/* Looks up; `condition` gets the error's, or "" if there are `count` addresses. */
 static void look_up(const xm_dns_query *q, int count, char condition[64]) {
   const xm_dns_address *list;
   xm_err e = {0};
@@ -71,7 +71,7 @@ static void look_up(const xm_dns_query *q, int count, char condition[64]) {
   assert_int_equal(heap.live, 0);
 }
 
-/* Fails at each place in turn, then there is an answer; returns how many places there were. */
+/* Fails at each place in turn until nothing fails, and then there is a result; returns how many places there were. */
 static long sweep(const xm_dns_query *q, int count, bool for_good) {
   char condition[64];
   long n = 0;
@@ -100,7 +100,7 @@ static void every_place_is_an_error(void **state) {
   close_server(&s);
 }
 
-/* An address needs no name server, but a timer. */
+/* The same for an address, which needs no name server, but a timer. */
 static void so_it_is_for_an_address(void **state) {
   const xm_dns_query q = {.domain = "192.0.2.1", .port = 5222};
   (void)state;

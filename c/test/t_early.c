@@ -1,5 +1,5 @@
-/* early: what is kept comes out again as it was, in its order, and once; bounds in number and bytes; a heap that says no at
- * every place. */
+/* early: stanzas that are kept come out unchanged, in their order, and once; limits in number and bytes; a heap that
+ * fails at every place. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "failing.h"
@@ -21,7 +21,7 @@
 
 #define NS "jabber:client"
 
-/* <message id='NUMBER' to='alice'><body>TEXT</body></message>, with `empties` elements behind. */
+/* Writes <message id='NUMBER' to='alice'><body>TEXT</body></message>, with `empties` empty elements after the body. */
 static void write_stanza(xm_tape *t, int number, size_t n, unsigned empties) {
   char id[16], *text = malloc(n + 1);
   memset(text, 'x', n);
@@ -69,7 +69,7 @@ static void what_is_kept_comes_out_once_and_in_its_order(void **state) {
     write_stanza(&t, i, (size_t)i * 100, (unsigned)i % 3);
     assert_int_equal(xm_early_put(&e, &t), XM_OK);
   }
-  xm_tape_free(&t); /* copies don't mind */
+  xm_tape_free(&t); /* the copies don't depend on it */
   for (i = 0; i < 10; i++) is_stanza(xm_early_next(&e), i, (size_t)i * 100, (unsigned)i % 3);
   for (i = 0; i < 3; i++) assert_null(xm_early_next(&e));
   assert_int_equal(heap.live, before);
@@ -78,7 +78,7 @@ static void what_is_kept_comes_out_once_and_in_its_order(void **state) {
   assert_int_equal(xm_early_put(&e, &t), XM_OK);
   assert_int_equal(xm_early_put(&e, &t), XM_OK);
   is_stanza(xm_early_next(&e), 1, 1, 0);
-  xm_early_free(&e); /* in the midst of it */
+  xm_early_free(&e); /* with stanzas left in it */
   xm_early_free(&e);
   xm_tape_free(&t);
   assert_int_equal(heap.live, before);
@@ -97,7 +97,7 @@ static void there_are_no_more_than_may_be(void **state) {
   xm_tape_free(&t);
 }
 
-/* Text costs its bytes, elements what a record has: a small stanza may take much memory. */
+/* Text counts by its bytes, each element by a record's size: a small stanza may take a lot of memory. */
 static void they_take_no_more_memory_than_may_be(void **state) {
   static const struct {
     size_t text;
@@ -115,7 +115,7 @@ static void they_take_no_more_memory_than_may_be(void **state) {
     while (xm_early_put(&e, &t) == XM_OK) n++;
     assert_int_equal(n, rows[i].fit);
     assert_true(e.bytes <= XM_EARLY_BYTES);
-    write_stanza(&t, 0, XM_EARLY_BYTES, 0); /* and what is refused takes nothing */
+    write_stanza(&t, 0, XM_EARLY_BYTES, 0); /* a stanza that is refused takes no space */
     assert_int_equal(xm_early_put(&e, &t), XM_ELIMIT);
     write_stanza(&t, 1, 1, 0);
     assert_int_equal(xm_early_put(&e, &t), XM_OK);
@@ -126,7 +126,7 @@ static void they_take_no_more_memory_than_may_be(void **state) {
   }
 }
 
-/* What had been kept is still there, and whole. */
+/* What had been kept before is still there, and unchanged. */
 static void memory_that_runs_out_is_told(void **state) {
   long before = heap.live;
   xm_tape t = XM_TAPE_INIT;

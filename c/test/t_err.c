@@ -1,4 +1,4 @@
-/* err: the first error is kept, a text is cut between two characters, every layer has its name. */
+/* err: the first error is kept; a text that is too long is cut between two characters; every layer has a name. */
 #include "err.h"
 
 #include <errno.h>
@@ -8,12 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 static const char *const characters[] = {"x", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
 
-/* `to` becomes `before` letters and then `character`, as often as fits in `cap`. */
+/* Fills `to` with `before` letters and then `character`, as often as it fits in `cap`. */
 static void fill_with(char *to, size_t cap, size_t before, const char *character) {
   size_t n = strlen(character), at = before;
   memset(to, 'a', before);
@@ -21,7 +21,7 @@ static void fill_with(char *to, size_t cap, size_t before, const char *character
   to[at] = '\0';
 }
 
-/* `got` is `all`, or the longest beginning of it that has whole characters and fits in `cap` with its NUL. */
+/* `got` is `all`, or the longest prefix of it that consists of whole characters and fits in `cap` with its NUL. */
 static void check_cut(const char *got, const char *all, size_t cap) {
   size_t n = strlen(all);
   if (n >= cap) {
@@ -83,7 +83,7 @@ static void test_errno_and_nomem(void **unused) {
   assert_string_equal(e.condition, "ENOMEM");
 }
 
-/* Whatever the character that stands on the border, and however it stands there. */
+/* Whatever the character at the limit, and wherever in it the limit falls. */
 static void test_text_is_cut_at_a_character(void **unused) {
   char all[700];
   size_t c, before;
@@ -135,7 +135,7 @@ static void test_nothing_unseen_is_shown(void **unused) {
   check_shown(
       "\xC2\x9B"
       "31m",
-      "??31m"); /* C1 */
+      "??31m"); /* a C1 control */
   check_shown("\xC2\x85", "??");
   check_shown("a\u202Eb\u202C", "a???b???");
   check_shown("\u202A\u202B\u202D\u2066\u2067\u2068\u2069", "?????????????????????");
@@ -143,7 +143,7 @@ static void test_nothing_unseen_is_shown(void **unused) {
   check_shown("\u2028\u2029\uFEFF", "?????????");
   check_shown("\U000E0041", "????");
   check_shown("é € \U0001F600 \u05D0 \u00A0", "é € \U0001F600 \u05D0 \u00A0");
-  check_shown("\xA3\x80nix", "??nix"); /* a lead byte that is none */
+  check_shown("\xA3\x80nix", "??nix"); /* a byte that can't begin a character */
   check_shown("\xC1\x81 \xE0\x80\x80 \xED\xA0\x80 \xF4\x90\x80\x80 \xFF", "?? ??? ??? ???? ?");
   check_shown("x\xE2\x82", "x??");
 }
@@ -168,7 +168,7 @@ static bool is_valid(const unsigned char *s) {
   return true;
 }
 
-/* Every three bytes. */
+/* Every sequence of three bytes. */
 static void test_text_is_valid_utf8(void **unused) {
   unsigned i;
   (void)unused;

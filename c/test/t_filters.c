@@ -1,5 +1,6 @@
-/* filters: which want a stanza, by the rule for each that they name and against a plain comparison of each with each; what
- * comes and goes; what a stanza costs, in looks and not in time; a heap that says no at every place. */
+/* filters: which filters match a stanza, by a rule for each property and compared with a naive implementation; filters
+ * that are added and removed; what matching costs, counted in comparisons instead of time; a heap that fails at every
+ * place. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,14 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "ns.h"
 
 #include "failing.h"
 
-/* What is compared: each word that is found by its hash, and the name of each filter that is asked. */
+/* Counts comparisons: one for each word that is found by its hash, and one for the name of each filter that is
+ * examined. */
 static unsigned long steps;
 static int count_memcmp(const void *a, const void *b, size_t n) {
   steps++;
@@ -40,7 +42,7 @@ static int count_strcmp(const char *a, const char *b) {
 
 enum { MOST = 128, CHILDREN = 4 };
 
-/* What a stanza says of itself; NULL: nothing. Its children's namespaces end at the first that is NULL. */
+/* A stanza for a test; NULL: it hasn't that. The list of its children's namespaces ends at the first NULL. */
 typedef struct said {
   const char *name, *type, *id, *from, *children[CHILDREN];
 } said;
@@ -56,7 +58,7 @@ static xm_tape *tape_of(const said *s) {
   rc |= xm_tape_text(&tape, "text", 4);
   for (i = 0; i < CHILDREN && s->children[i]; i++) {
     rc |= xm_tape_open(&tape, s->children[i], strlen(s->children[i]), "x", 1);
-    rc |= xm_tape_open(&tape, "urn:deeper", 10, "y", 1) | xm_tape_close(&tape); /* no child of the stanza's */
+    rc |= xm_tape_open(&tape, "urn:deeper", 10, "y", 1) | xm_tape_close(&tape); /* only a grandchild of the stanza */
     rc |= xm_tape_close(&tape) | xm_tape_text(&tape, " ", 1);
   }
   rc |= xm_tape_close(&tape);
@@ -76,7 +78,7 @@ static xm_filters *new_filters(void) {
   return f;
 }
 
-/* By its tape; and by its words it must be the same. */
+/* Matches the stanza as a tape; matching it as separate strings must give the same slots. */
 static size_t match_all(xm_filters *f, const said *s, uint64_t *slots, size_t most) {
   uint64_t like[MOST];
   xm_filter_stanza is = {s->name, s->type, s->from, s->id, s->children, 0};
@@ -107,7 +109,7 @@ static void slots_come_in_order_of_installation(void **state) {
   assert_false(xm_filters_remove(f, 1));
   assert_false(xm_filters_holds(f, 1));
   assert_true(xm_filters_holds(f, 3));
-  assert_int_equal(xm_filters_add(f, NULL), 101); /* a number is never used again */
+  assert_int_equal(xm_filters_add(f, NULL), 101); /* a number isn't used again */
   assert_int_equal(xm_filters_last(f), 101);
   for (i = 1; i <= 101; i++) xm_filters_remove(f, i);
   assert_int_equal(match_all(f, &s, slots, MOST), 0);
@@ -117,7 +119,8 @@ static void slots_come_in_order_of_installation(void **state) {
   xm_filters_free(f);
 }
 
-/* A list keeps at most four times what is in it, or a little; without memory for fewer places, what it has. */
+/* A list has space for at most four times its entries, or a few; if there is no memory for a smaller block, it keeps
+ * its own. */
 static void lists_give_their_room_back(void **state) {
   enum { MANY = 10000, FEW = 5 };
   xm_filters *f = new_filters();
@@ -137,7 +140,7 @@ static void lists_give_their_room_back(void **state) {
   xm_filters_free(f);
 }
 
-/* Found by four different words, and by none: the order is that of installation all the same. */
+/* Filters that are found by four different properties, or by none, still come in the order of installation. */
 static void the_order_is_not_that_of_the_words(void **state) {
   static const xm_filter asked[] = {{.has = "urn:b"}, {.id = "1"},           {.name = "iq"}, {.from = "a@d/r"},
                                     {.has = "urn:a"}, {.xmlns = "urn:a"},    {0},            {.from = "a@d"},
@@ -147,7 +150,7 @@ static void the_order_is_not_that_of_the_words(void **state) {
   xm_filters *f = new_filters();
   uint64_t slots[MOST], i, first;
   (void)state;
-  for (first = 0; first < N; first++) { /* each way round */
+  for (first = 0; first < N; first++) { /* with each of them first */
     for (i = 0; i < N; i++) xm_filters_add(f, &asked[(first + i) % N]);
     assert_int_equal(match_all(f, &s, slots, MOST), N);
     for (i = 0; i < N; i++) assert_int_equal(slots[i], first * N + i + 1);
@@ -157,7 +160,7 @@ static void the_order_is_not_that_of_the_words(void **state) {
   xm_filters_free(f);
 }
 
-/* A caller with too little room is told how much it takes. */
+/* If there are more matches than space for them, the caller learns how many there are. */
 static void more_than_fit_are_counted(void **state) {
   xm_filters *f = new_filters();
   const said s = {.name = "iq", .id = "1"};
@@ -229,14 +232,15 @@ static void a_filter_asks_for_all_it_names(void **state) {
     *in_off[i] = *in_one[i] = wrong[i];
     assert_false(wanted(&one, &s));
     assert_false(wanted(&off, &s));
-    *in_off[i] = *in_one[i] = ""; /* nothing is it, but where there is nothing to be it */
+    *in_off[i] = *in_one[i] = ""; /* "" only matches an empty value */
     assert_false(wanted(&one, &s));
   }
   assert_true(wanted(&(xm_filter){.id = "", .type = ""}, &(said){.name = "iq", .id = "", .type = ""}));
   assert_false(wanted(&(xm_filter){.id = ""}, &bare));
 }
 
-/* The first, the last or one in between; xmlns looks at the first. An id is no sender, and so on. */
+/* `has` matches the first child, the last or one in between; `xmlns` only the first. An id isn't a sender, and so
+ * on. */
 static void has_looks_at_every_child(void **state) {
   const said s = {.name = "message", .children = {XM_NS_CLIENT, "urn:a", XM_NS_CLIENT, "urn:b"}};
   const said none = {.name = "message"}, ids = {"message", "urn:a", "urn:a", "urn:a", {"urn:z"}};
@@ -286,8 +290,8 @@ static void a_filters_sender_may_be_bare(void **state) {
   }
 }
 
-/* Every filter over few words against every stanza, many of them installed at once, some of them gone; and the plain
- * comparison. */
+/* Every combination of a few words as filters, many of them installed at once and some of them removed, against every
+ * stanza; compared with a naive implementation. */
 
 static const char *const names[] = {"message", "iq", "presence"}, *const types[] = {NULL, "get", "chat", "a"},
                   *const ids[] = {NULL, "1", "a"},
@@ -325,7 +329,7 @@ static bool is_same(const char *want, const char *is) {
   return !want || (is && strcmp(want, is) == 0);
 }
 
-/* However each is spelled, by the functions that are asked for one address at a time. */
+/* Compares two addresses, however each is spelled, with the functions that do so for one address at a time. */
 static bool is_sender(const char *want, const char *from) {
   xm_jid room[2];
   xm_spelled named = xm_spelled_of(want, want ? strlen(want) : 0, room);
@@ -388,9 +392,9 @@ static void it_is_what_comparing_each_would_be(void **state) {
   xm_filters_free(f);
 }
 
-/* What a stanza costs. */
+/* What matching a stanza costs. */
 
-/* Ten thousand filters whose words a stanza hasn't cost it nothing. */
+/* Ten thousand filters for words that a stanza doesn't contain cost it nothing. */
 static void others_words_cost_nothing(void **state) {
   enum { MANY = 10000 };
   const said s = {"message", "chat", "m", "bob@other.example/Zürich", {XM_NS_CLIENT, "urn:receipts"}};
@@ -415,13 +419,14 @@ static void others_words_cost_nothing(void **state) {
     }
     steps = 0;
     assert_int_equal(xm_filters_match(f, &tape, slots, MOST), 1);
-    assert_true(steps <= before + 8); /* a word of this kind is looked for now, and its spelling */
+    assert_true(steps <= before + 8); /* a look-up for this kind of word, and for its spelling */
     while (xm_filters_last(f) > 1 && xm_filters_after(f, 1)) xm_filters_remove(f, xm_filters_after(f, 1));
   }
   xm_filters_free(f);
 }
 
-/* A stranger's stanza of thousands of children, all different, or two by turns, or all of one: each filter is asked once. */
+/* A stranger's stanza has thousands of children, all different, of two namespaces, or of one: each filter is examined
+ * once. */
 static void many_children_ask_a_filter_once(void **state) {
   enum { MANY = 20000, FILTERS = 100 };
   xm_filters *f = new_filters();
@@ -448,7 +453,7 @@ static void many_children_ask_a_filter_once(void **state) {
   xm_filters_free(f);
 }
 
-/* Memory. */
+/* Memory that runs out. */
 
 static bool all_of_it(xm_filters *f) {
   static const xm_filter some[] = {{"iq", "set", "urn:x", "urn:h", "Straße@x", "1"}, {.has = "urn:x"}, {.has = "urn:x"}, {0}};
@@ -458,7 +463,7 @@ static bool all_of_it(xm_filters *f) {
   for (i = 0; i < 4; i++) {
     bool added = xm_filters_add(f, &some[i]) > 0;
     assert_int_equal(xm_filters_last(f), i + added);
-    assert_int_equal(match_all(f, &s, slots, MOST), i + added); /* half a filter wants nothing */
+    assert_int_equal(match_all(f, &s, slots, MOST), i + added); /* a filter that couldn't be added matches nothing */
     if (!added) return false;
   }
   return xm_filters_remove(f, 2) && match_all(f, &s, slots, MOST) == 3;

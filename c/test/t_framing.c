@@ -1,5 +1,5 @@
-/* framing: what each piece of a stream becomes, however it grows; each byte is looked at once; bytes that are no stream of ours do no
- * harm. */
+/* framing: which messages each piece of a stream becomes, however it grows; each byte is examined once; bytes that are
+ * no stream of ours do no harm. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "framing.h"
@@ -25,7 +25,8 @@ static char letter(xm_piece_kind kind) {
   return "?oexs"[kind];
 }
 
-/* Written down as "o<open.../>|e<message>...|": each message behind the kind of its piece. Of white space only the kind. */
+/* Appends a piece as text, such as "o<open.../>|e<message>...|": a letter for its kind, and the message. White space
+ * has only the letter. */
 static void tell(char *to, xm_piece_kind kind, const xm_piece *p) {
   int i;
   to += strlen(to);
@@ -37,7 +38,8 @@ static void tell(char *to, xm_piece_kind kind, const xm_piece *p) {
   strcpy(to, "|");
 }
 
-/* The stream, which grows by `step` bytes at a time, each time in a block of its own. */
+/* Frames the stream as it grows by `step` bytes at a time, each time in a new block, and writes its pieces to
+ * `story`. */
 static void frame(const char *stream, size_t step, char *story) {
   xm_framing f = {.seen = 0};
   size_t all = strlen(stream), begin = 0, end = 0;
@@ -113,7 +115,7 @@ static void white_space_is_no_message(void **unused) {
   check("<a/> <b/>", "e<a xmlns='jabber:client'/>|s|e<b xmlns='jabber:client'/>|");
 }
 
-/* A large stanza that is written in small parts: what is looked at anew would cost the square. */
+/* A large stanza that is written in small parts: to examine it anew each time would take quadratic time. */
 static void it_is_looked_at_once(void **unused) {
   enum { ALL = 8 << 20, STEP = 64 };
   char *s = malloc(ALL);
@@ -131,7 +133,7 @@ static void it_is_looked_at_once(void **unused) {
   free(s);
 }
 
-/* Of any bytes the parts lie in them, or are few; and it goes on. */
+/* For any input, the parts lie within it or are few, and there is always progress. */
 static void any_bytes(void **unused) {
   static const char letters[] = "<>/='\" ?a:xmlnstre";
   uint32_t seed = 7;

@@ -1,5 +1,5 @@
-/* head: what is read from an HTTP response, whatever the cutting; what isn't taken for one; every bound, on both sides of it; and
- * memory that runs out. */
+/* head: what is read from an HTTP response, however it is cut; what isn't accepted; every limit, on both sides of it;
+ * and memory that runs out. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "failing.h"
@@ -27,8 +27,8 @@ static xm_head *new_head(void) {
   return h;
 }
 
-/* All of `s` in pieces of `piece` bytes, each in a block of its own, so that a sanitizer sees who reads too far. *taken: how
- * many were the head's. */
+/* Gives `s` in pieces of `piece` bytes, each in a block of its own, so that a sanitizer notices reads beyond it.
+ * *taken: how many bytes belonged to the head. */
 static int take(xm_head *h, const char *s, size_t n, size_t piece, size_t *taken) {
   int rc = 0;
   *taken = 0;
@@ -95,7 +95,7 @@ static void short_heads_are_read(void **unused) {
   }
 }
 
-/* In every two pieces, and in pieces of every size; what is behind the empty line isn't taken. */
+/* Cut once at every place, and into pieces of every size; what follows the empty line isn't taken. */
 static void whatever_the_cutting_the_same_is_read(void **unused) {
   static const char s[] = "HTTP/1.1 407 Proxy Authentication Required\r\nA: b\r\nProxy-Authenticate: Basic, x\r\n\r\n",
                     more[] = "<behind";
@@ -138,7 +138,7 @@ static void an_interim_response_has_another_behind_it(void **unused) {
   xm_head_free(h);
 }
 
-/* Refused at the same byte, with the same words, whatever the cutting; and nothing is taken from then on. */
+/* It is refused at the same byte, with the same text, however it is cut; and nothing is taken from then on. */
 static void check_refused(const char *s, size_t n, size_t at, const char *why) {
   size_t cut, taken;
   char text[sizeof err.text];
@@ -158,8 +158,8 @@ static void check_refused(const char *s, size_t n, size_t at, const char *why) {
 }
 
 static void what_is_no_head_is_refused(void **unused) {
-  static const char STATUS[] = "its status line is none", CONTROL[] = "a control character is in its head",
-                    NAME[] = "a field has no proper name", LINE[] = "a line ends in the middle";
+  static const char STATUS[] = "its status line is malformed", CONTROL[] = "a control character is in its head",
+                    NAME[] = "a field has no proper name", LINE[] = "a CR has no LF behind it";
   const struct {
     const char *s;
     size_t at;
@@ -215,7 +215,7 @@ static void what_is_no_head_is_refused(void **unused) {
   check_refused("HTTP/1.1 200 OK\r\na: \0\r\n\r\n", 25, 20, CONTROL);
 }
 
-/* Every byte in every place of a small head: refused, or the head is as before but for that byte. */
+/* Replaces every byte of a small head by every other: the head is refused, or is the same except for that byte. */
 static void any_byte_may_be_wrong(void **unused) {
   static const char s[] = "HTTP/1.1 200 OK\r\nab: cd\r\n\r\n";
   size_t at, taken, n = sizeof s - 1;
@@ -234,8 +234,8 @@ static void any_byte_may_be_wrong(void **unused) {
       }
       xm_head_free(h);
     }
-  /* the version, its last figure, two spaces, the status, two letters, line ends, a name (its second byte may be the colon), a
-   * colon, and a value */
+  /* the version's last digit, two spaces, the status, two letters, line ends, a name (its second byte may be the
+   * colon), a colon, and a value */
   assert_int_equal(well, 7 + 10 + 2 + 5 + 10 + 10 + 224 * 2 + 6 + 77 + 78 + 1 + 224 * 3);
 }
 

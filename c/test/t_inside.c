@@ -1,6 +1,6 @@
-/* inside: what a server offers to take inside of SASL2's login, what is put there, and how its answer is read: offers, wishes,
- * limits, answers, tokens and the dates on them, each by its rows; and that memory may run out. What a whole login comes to is
- * t_nego2's. */
+/* inside: what a server offers to be put inside of SASL2's <authenticate/>, what is put there, and how the answer is
+ * read: offers, requests, limits, answers, tokens and their expiry dates, each as a table; and memory that runs out.
+ * t_nego2 tests whole logins. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "failing.h"
@@ -28,7 +28,7 @@
 #define FEATURE(var) "<feature var='" var "'/>"
 #define INLINE(inside) "<inline>" inside "</inline>"
 
-/* The parser whose tape an element is on, which is what is asked for; to be freed. */
+/* A parser that has read the element, for its tape; the caller frees it. */
 static xm_xml *read_element(const char *xml) {
   static const char header[] =
       "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>";
@@ -73,12 +73,12 @@ static void offers(void **state) {
       {INLINE(BIND(INLINE("<feature/>" FEATURE("x") FEATURE("urn:xmpp:csi:0") FEATURE("urn:xmpp:sm:3")
                           FEATURE("urn:xmpp:carbons:2")))),
        XM_INSIDE_BIND | XM_INSIDE_ENABLE | XM_INSIDE_CARBONS | XM_INSIDE_CSI},
-      {INLINE(BIND(FEATURE("urn:xmpp:sm:3"))), XM_INSIDE_BIND}, /* not in its list */
+      {INLINE(BIND(FEATURE("urn:xmpp:sm:3"))), XM_INSIDE_BIND}, /* not in the list that bind has */
       {INLINE(BIND(INLINE("<feature>urn:xmpp:sm:3</feature><feature xmlns='urn:x' var='urn:xmpp:sm:3'/>"))), XM_INSIDE_BIND},
       {INLINE(BIND("<inline xmlns='urn:xmpp:sasl:2'>" FEATURE("urn:xmpp:sm:3") "</inline>")), XM_INSIDE_BIND},
       {INLINE(BIND(INLINE(FEATURE("urn:xmpp:sm:2") FEATURE("urn:xmpp:sm:3 ") FEATURE("")))), XM_INSIDE_BIND},
       {INLINE("<bind/>" "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"), 0},
-      {BIND(INLINE(FEATURE("urn:xmpp:sm:3"))), 0}, /* not inside of inline */
+      {BIND(INLINE(FEATURE("urn:xmpp:sm:3"))), 0}, /* not inside of <inline/> */
       {"<x xmlns='urn:x'>" INLINE(BIND("")) "</x>", 0},
       {"<inline xmlns='urn:x'>" BIND("") "</inline>", 0},
       {INLINE("<sm xmlns='urn:xmpp:sm:3'/>"), XM_INSIDE_RESUME},
@@ -89,7 +89,7 @@ static void offers(void **state) {
       {INLINE(FAST(HT("UNIQ") HT("ENDP"))), uniq | endp},
       {INLINE(FAST(HT("NONE") HT("EXPR") HT("NONE"))), none | expr},
       {INLINE(FAST("<mechanism>HT2-SHA-256-EXPR</mechanism><mechanism>HT-SHA-512-EXPR</mechanism>" HT("EXPR "))), 0},
-      {INLINE(FAST("<mechanism>SCRAM-SHA-1</mechanism><mechanism>PLAIN</mechanism><mechanism/>")), 0}, /* none for tokens */
+      {INLINE(FAST("<mechanism>SCRAM-SHA-1</mechanism><mechanism>PLAIN</mechanism><mechanism/>")), 0}, /* no HT-* */
       {INLINE("<fast xmlns='urn:x'>" HT("EXPR") "</fast>"), 0},
       {INLINE(FAST("<mechanism xmlns='urn:xmpp:sasl:2'>HT-SHA-256-EXPR</mechanism>")), 0},
       {FAST(HT("EXPR")), 0},
@@ -140,7 +140,7 @@ static void limits(void **state) {
   }
 }
 
-/* What is put there. */
+/* What is put inside. */
 
 enum { ALL = XM_INSIDE_BIND | XM_INSIDE_ENABLE | XM_INSIDE_CARBONS | XM_INSIDE_CSI | XM_INSIDE_RESUME };
 #define BOUND_WITH(inside) "<bind xmlns='urn:xmpp:bind:0'>" inside "</bind>"
@@ -177,7 +177,7 @@ static void wishes(void **state) {
       {{.bind = true, .carbons = true, .inactive = true}, ALL, BOUND_WITH(CARBONS INACTIVE)},
       {{.bind = true, .carbons = true, .inactive = true}, ALL & ~XM_INSIDE_CARBONS, BOUND_WITH(INACTIVE)},
       {{.bind = true, .carbons = true, .inactive = true}, ALL & ~XM_INSIDE_CSI, BOUND_WITH(CARBONS)},
-      {{.enable = true, .carbons = true, .inactive = true, .tag = "t"}, ALL, ""}, /* of a session that nobody wants */
+      {{.enable = true, .carbons = true, .inactive = true, .tag = "t"}, ALL, ""}, /* of no wanted session */
       {{.previd = "p", .h = 4294967295u}, ALL, "<resume xmlns='urn:xmpp:sm:3' h='4294967295' previd='p'/>"},
       {{.previd = "<'&\">", .h = 0}, ALL, "<resume xmlns='urn:xmpp:sm:3' h='0' previd='&lt;&apos;&amp;\"&gt;'/>"},
       {{.previd = "p"}, ALL & ~XM_INSIDE_RESUME, ""},
@@ -216,7 +216,7 @@ static void memory_for_wishes(void **state) {
   assert_true(n > 1);
 }
 
-/* What is answered. */
+/* What the server answers. */
 
 #define WHO "<authorization-identifier>a@b</authorization-identifier>"
 #define BOUND(inside) "<bound xmlns='urn:xmpp:bind:0'>" inside "</bound>"
@@ -225,7 +225,7 @@ static void memory_for_wishes(void **state) {
 #define RESUMED "<resumed xmlns='urn:xmpp:sm:3'/>"
 #define LOST "<failed xmlns='urn:xmpp:sm:3'/>"
 
-/* In the order of xm_inside_answer, a letter each. */
+/* What was found, a letter for each member, in the order of xm_inside_answer. */
 static const char *found(const xm_inside_answer *a) {
   static char to[8];
   char *p = to;
@@ -245,7 +245,7 @@ static void answers(void **state) {
     const char *inside;
     const xm_inside_wish *wish;
     unsigned offered;
-    const char *found; /* or the condition that it is refused with */
+    const char *found; /* or the error's condition */
   } rows[] = {
       {"", &both, ALL, ""},
       {WHO, &both, ALL, "i"},
@@ -257,7 +257,7 @@ static void answers(void **state) {
       {LOST WHO, &none, ALL, "il"},
       {WHO NOT_BOUND, &both, ALL, "if"},
       {WHO NOT_BOUND LOST, &both, ALL, "ifl"},
-      {WHO ENABLED, &both, ALL, "i"}, /* where it has no place */
+      {WHO ENABLED, &both, ALL, "i"}, /* <enabled/> outside of <bound/> is ignored */
       {BOUND(WHO RESUMED LOST NOT_BOUND) WHO, &both, ALL, "ib"},
       {BOUND("<enabled xmlns='urn:xmpp:carbons:2'/><metadata xmlns='urn:xmpp:mam:2'/>") WHO, &both, ALL, "ib"},
       {"<bound/><resumed xmlns='urn:xmpp:sm:2'/><failed/><authorization-identifier xmlns='urn:x'/>", &both, ALL, ""},
@@ -326,7 +326,7 @@ static void tokens(void **state) {
   (void)state;
   for (i = 0; i < sizeof none / sizeof *none; i++)
     if (token_in(none[i]).n) fail_msg("row %zu", i);
-  /* Its own bytes: it is no base64. */
+  /* The token is taken literally, since it isn't base64. */
   token = token_in("<token xmlns='urn:xmpp:fast:0' token='secret-token:a&amp;\xC3\xA9=' expiry=''/>");
   assert_int_equal(token.n, strlen("secret-token:a&\xC3\xA9="));
   assert_memory_equal(token.bytes, "secret-token:a&\xC3\xA9=", token.n);
@@ -339,7 +339,7 @@ static void tokens(void **state) {
   }
 }
 
-/* XEP-0082; seconds by another implementation. What is no date is no reason to have no token. */
+/* XEP-0082; the seconds were computed by another implementation. A malformed date doesn't make a token invalid. */
 static void dates(void **state) {
   static const struct {
     const char *text;
@@ -355,7 +355,7 @@ static void dates(void **state) {
       {"2024-02-29T12:00:00Z", 1709208000},
       {"2000-02-29T00:00:00Z", 951782400},
       {"2100-03-01T00:00:00Z", 4107542400},
-      {"2016-12-31T23:59:60Z", 1483228800}, /* a leap second is the next one */
+      {"2016-12-31T23:59:60Z", 1483228800}, /* a leap second counts as the second after it */
       {"2099-01-01T02:00:00+02:00", 4070908800},
       {"2098-12-31T18:30:00-05:30", 4070908800},
       {"2099-01-01T14:00:00.5+14:00", 4070908800},
@@ -412,7 +412,7 @@ static void dates(void **state) {
   }
 }
 
-/* Every day from 1970 to 2400, counted by one. */
+/* Every day from 1970 to 2400, compared with a count of days. */
 static void days(void **state) {
   static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
   int year, month, day;

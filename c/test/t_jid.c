@@ -1,5 +1,5 @@
-/* jid: the tables of RFC 7622, domains and addresses, lengths, splitting and comparing. Hostile input: t_jid_hostile.c.
- */
+/* jid: the tables of RFC 7622, domains and addresses, lengths, splitting and comparing. t_jid_hostile.c has hostile
+ * input. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -57,7 +57,7 @@ static void check_invalid(const char *s, const char *why) {
   check_invalid_n(s, strlen(s), why);
 }
 
-/* `list` is made of addresses with single spaces between them. */
+/* `list` is addresses with single spaces between them. */
 static void check_each_invalid(const char *list, const char *why) {
   char copy[1024], *rest = copy, *s;
   assert_true(strlen(list) < sizeof copy);
@@ -98,7 +98,7 @@ static void rfc7622_invalid(void **state) {
   check_invalid("a@b@example.com", "domainpart has a character");
 }
 
-/* What RFC 7622 3.3.1 takes from localparts, plain and by way of the width mapping; resourceparts may have it all. */
+/* What RFC 7622 3.3.1 forbids in localparts, directly and after width mapping; resourceparts may contain all of it. */
 static void forbidden_in_localparts(void **state) {
   (void)state;
   check_each_invalid(
@@ -146,7 +146,7 @@ static void international_domains(void **state) {
   check_valid("a@XN--FA-HIA.DE./r", "a", "faß.de", "r");
   check_valid("ｅｘａｍｐｌｅ。com。", "", "example.com", "");
   check_valid("\u05D0.example", "", "\u05D0.example", "");
-  check_each_invalid("☃.example xn--n3h.example", "internationalized"); /* the same snowman */
+  check_each_invalid("☃.example xn--n3h.example", "internationalized"); /* they are the same name */
   check_each_invalid("xn--.example xn--abc-.example xn--a.example xn--Fa\u00DF-hia.de", "internationalized");
   check_each_invalid("a\u200Db.example \u05D0a.example ab--cß.example", "internationalized");
   check_each_invalid("_a.ß.example \u2100.example a\uFF20b.example", "domainpart has a character");
@@ -175,7 +175,7 @@ static void ascii_domains(void **state) {
   }
 }
 
-/* `before`, `n` times `unit`, `after`. */
+/* `before`, then `n` times `unit`, then `after`. */
 static const char *stretched(const char *before, const char *unit, size_t n, const char *after) {
   static char whole[4 * XM_JID_MAX];
   char *to = stpcpy(whole, before);
@@ -210,7 +210,7 @@ static void lengths_of_parts(void **state) {
   check_split_invalid(stretched("d/", "a", 1024, ""), "resourcepart is longer");
 }
 
-/* It is the prepared length that counts. */
+/* The length after preparation counts. */
 static void lengths_after_preparation(void **state) {
   const char *reason;
   xm_jid j;
@@ -230,7 +230,7 @@ static void lengths_in_dns(void **state) {
   xm_jid j;
   (void)state;
   assert_int_equal(parse(&j, stretched("", LABEL_63 ".", 3, FIFTY TEN "a."), &reason), XM_OK);
-  assert_int_equal(j.domain_len, 253); /* the last dot does not count */
+  assert_int_equal(j.domain_len, 253); /* a final dot doesn't count */
   check_invalid(stretched("", LABEL_63 ".", 3, FIFTY TEN "ab"), "longer than 253");
   check_invalid(stretched("", LABEL_63 ".", 3, FIFTY "abcßfg"), "longer than 253");
   assert_int_equal(parse(&j, stretched("", LABEL_63 ".", 3, "\u7532.example"), &reason), XM_OK);
@@ -264,7 +264,7 @@ static void splitting(void **state) {
   check_split("d/a@b/c", NULL, "d", "a@b/c");
   check_split("a@d//@//", "a", "d", "/@//");
   check_split("a@b@c/r", "a", "b@c", "r");
-  check_split("♚ X@EXAMPLE..com./\t", "♚ X", "EXAMPLE..com.", "\t"); /* nothing is judged */
+  check_split("♚ X@EXAMPLE..com./\t", "♚ X", "EXAMPLE..com.", "\t"); /* splitting checks nothing else */
   check_split_invalid("", "domainpart is empty");
   check_split_invalid("a@", "domainpart is empty");
   check_split_invalid("/r", "domainpart is empty");
@@ -282,7 +282,7 @@ static bool same(const xm_jid *j, const char *s) {
   return xm_jid_is(j, s, strlen(s));
 }
 
-/* By RFC 6122: what a server makes of an address before it sends anything from there. NULL: it takes none like it. */
+/* By RFC 6122: how a server writes an address in what it sends. NULL: it isn't a valid address there. */
 static void check_written(const char *s, const char *expected) {
   xm_jid j;
   int rc = xm_jid_written(&j, s, strlen(s));
@@ -298,15 +298,15 @@ static void written_as_older_servers_do(void **state) {
   check_written("σίσυφος@d", "σίσυφοσ@d");
   check_written("\uFB01sh@d/\uFB01sh", "fish@d/fish");
   check_written("room@d/nick\u2764\uFE0F", "room@d/nick\u2764");
-  check_written("room@d/ﬀß\u00AD", "room@d/ffß"); /* Resourceprep folds no case */
+  check_written("room@d/ﬀß\u00AD", "room@d/ffß"); /* Resourceprep doesn't fold case */
   check_written("faß.example/\u2168", "faß.example/IX");
   check_written("xn--fa-hia.example", "faß.example");
-  check_written("\U0001F600@d/\U0001F600\uFE0F", "\U0001F600@d/\U0001F600"); /* later than Unicode 3.2 */
+  check_written("\U0001F600@d/\U0001F600\uFE0F", "\U0001F600@d/\U0001F600"); /* unassigned in Unicode 3.2 */
   check_written("a@d/\u202E", NULL);
   check_written("a@d/\u00AD", NULL);
   check_written("\u00AD@d", NULL);
   check_written("a b@d", NULL);
-  check_written("\u2100@d", NULL); /* a/c by NFKC */
+  check_written("\u2100@d", NULL); /* NFKC makes it "a/c" */
   check_written("@d", NULL);
   check_written("d/", NULL);
   check_written("", NULL);
@@ -336,7 +336,7 @@ static void comparing(void **state) {
   assert_false(same(&j, "strase@d/1"));
   assert_false(same(&j, "strasse@d/2"));
   assert_int_equal(parse(&j, "strasse@d/1", &reason), XM_OK);
-  assert_false(same(&j, "straße@d/1")); /* who answers so is somebody else */
+  assert_false(same(&j, "straße@d/1")); /* so an answer from this address is somebody else's */
   assert_false(same(&j, "strasse@d/\u2460"));
 }
 
@@ -350,7 +350,7 @@ static void resources(void **state) {
   assert_int_equal(xm_jid_set_resource(&j, "\t", 1, &reason), XM_EINVAL);
   assert_string_equal(reason, "the resourcepart has a character that is not allowed there");
   check_is(&j, "a", "d", "a b");
-  assert_int_equal(xm_jid_set_resource(&j, xm_jid_resource(&j) + 1, 2, &reason), XM_OK); /* a piece of itself */
+  assert_int_equal(xm_jid_set_resource(&j, xm_jid_resource(&j) + 1, 2, &reason), XM_OK); /* a part of itself */
   check_is(&j, "a", "d", " b");
   assert_int_equal(xm_jid_set_resource(&j, NULL, 0, &reason), XM_OK);
   check_is(&j, "a", "d", "");

@@ -1,4 +1,5 @@
-/* jid under fire: malformed UTF-8, random addresses, memory that runs out, passwords in memory that is given back. */
+/* jid with hostile input: malformed UTF-8, random addresses, memory that runs out, passwords in memory that is
+ * freed. */
 #include <dlfcn.h>
 #include <malloc.h>
 #include <setjmp.h>
@@ -17,13 +18,13 @@
 #endif
 
 static volatile long until_failure = -1; /* how many allocations still work; -1: all */
-static volatile long failures;           /* how many did not */
-static volatile long alive;              /* blocks given out and not given back */
-static const char *secret;               /* when set: looked for in every block that is given back */
+static volatile long failures;           /* how many have failed */
+static volatile long alive;              /* blocks that haven't been freed */
+static const char *secret;               /* when set: every block that is freed is searched for it */
 static size_t secret_len;
 static volatile bool leaked_secret;
 
-/* Sanitizers bring their own malloc and would not see through ours. */
+/* Sanitizers replace malloc themselves, and ours would hide the program's blocks from them. */
 #if !defined(__SANITIZE_ADDRESS__) && !__has_feature(address_sanitizer)
 static bool may_allocate(void) {
   if (until_failure == 0) failures++;
@@ -35,7 +36,7 @@ static bool may_allocate(void) {
   return true;
 }
 
-#pragma GCC visibility push(default) /* else the libraries go past them */
+#pragma GCC visibility push(default) /* or the libraries would use the C library's */
 void *malloc(size_t n) {
   static void *(*real)(size_t);
   if (!real) *(void **)&real = dlsym(RTLD_NEXT, "malloc");
@@ -65,7 +66,7 @@ void free(void *p) {
 #pragma GCC visibility pop
 #endif
 
-/* Valgrind, too, brings its own. */
+/* Valgrind replaces malloc, too. */
 static void skip_unless_ours(void) {
   long before = alive;
   void *volatile p = malloc(1);
@@ -122,7 +123,7 @@ static void no_secret_left_behind(void **state) {
   memcpy(p, wide, sizeof wide);
   __asm__ __volatile__("" : : "r"(p) : "memory");
   free(p);
-  assert_true(leaked_secret); /* the look-out works */
+  assert_true(leaked_secret); /* the search does find it */
   leaked_secret = false;
   assert_int_equal(xm_jid_opaque_string(password, sizeof password - 1, out, sizeof out, &n, &reason), XM_OK);
   assert_int_equal(xm_jid_opaque_string("p\u00E4ssword\t", sizeof password, out, sizeof out, &n, &reason), XM_EINVAL);
@@ -161,13 +162,13 @@ static uint32_t next_random(uint32_t *seed) {
   return *seed ^= *seed << 5;
 }
 
-/* Token `i` of a list with single spaces between them. */
+/* Copies word `i` of a list with single spaces between them. */
 static char *put_token(char *to, const char *list, size_t i) {
   while (i--) list = strchr(list, ' ') + 1;
   return stpncpy(to, list, strcspn(list, " "));
 }
 
-/* Made of what the rules are about, so that a good part is valid. */
+/* Makes an address of pieces that the rules are about, so that a good part of them are valid. */
 static size_t random_address(uint32_t *seed, char *to) {
   static const char pieces[] =
       "a B z9 - . xn--fa-hia ß Σ ς É e\u0301 \u0130 \u212A \uFF21 \uFF76 \uFF9E \u1112 \u1161 한 \u05D0 \u05B0 \u0628 "

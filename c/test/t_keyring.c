@@ -1,5 +1,5 @@
-/* keyring: what is kept there, what is found again, and what memory it lies in; and logins by SCRAM that use it. The room
- * is compiled into this file, so that its system calls can fail and what it gives back can be looked at. */
+/* keyring: what it keeps and finds again, and which memory it uses; and SCRAM logins with it. The module is compiled
+ * into this file, so that its system calls can be made to fail and the pages that it unmaps can be examined. */
 #include <dlfcn.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants some of these first */
+/* cmocka needs some of these headers first */
 #include <cmocka.h>
 #include <openssl/evp.h>
 #include <pthread.h>
@@ -20,7 +20,7 @@
 #include "scram.h"
 
 static bool may_lock = true, may_advise = true;
-static int gave_back; /* pages, all of them empty */
+static int gave_back; /* how many unmappings there were, all of zeroed memory */
 
 static int try_lock(const void *p, size_t n) {
   return may_lock ? mlock(p, n) : -1;
@@ -46,7 +46,7 @@ static int look_and_unmap(void *p, size_t n) {
 #undef madvise
 #undef munmap
 
-/* PBKDF2 is OpenSSL's, and counted. */
+/* Calls OpenSSL's PBKDF2, and counts the calls. */
 typedef int pbkdf2_fn(const char *, int, const unsigned char *, int, int, const EVP_MD *, int, unsigned char *);
 static int worked_out;
 
@@ -79,7 +79,7 @@ static void put(const char *s, unsigned char byte) {
   xm_keyring_put(&name, keys);
 }
 
-/* The byte that was put; -1: nothing is there. */
+/* The byte that put() stored; -1: nothing was found. */
 static int got(const char *s) {
   xm_keyring_name name = name_of(s);
   unsigned char keys[XM_KEYRING_SIZE], same[XM_KEYRING_SIZE];
@@ -107,7 +107,7 @@ static void what_is_put_is_found_by_its_name(void **state) {
   assert_int_equal(got("b"), 2);
   xm_keyring_forget();
   assert_int_equal(got("b"), -1);
-  b = name_of("a"); /* by another key: the old name tells nothing any more */
+  b = name_of("a"); /* hashed with another key, so the old name finds nothing */
   assert_memory_not_equal(a.bytes, b.bytes, sizeof a.bytes);
 }
 
@@ -128,7 +128,7 @@ static void the_one_used_longest_ago_goes(void **state) {
   assert_int_equal(got("more"), 100);
 }
 
-/* How the kernel treats the memory at `p`: /proc/PID/smaps, VmFlags. */
+/* How the kernel treats the memory at `p`: VmFlags in /proc/PID/smaps. */
 static bool has_flag(const void *p, const char *flag) {
   FILE *f = fopen("/proc/self/smaps", "r");
   char line[512];
@@ -143,7 +143,7 @@ static bool has_flag(const void *p, const char *flag) {
   return has;
 }
 
-/* A sanitizer lets nobody lock memory, and says that it did. */
+/* Under a sanitizer, mlock does nothing and returns success. */
 #if defined __SANITIZE_ADDRESS__
 enum { CAN_LOCK = false };
 #else
@@ -168,7 +168,7 @@ static void its_memory_is_locked_and_no_dump_has_it(void **state) {
 static void all_is_zeroised_and_given_back(void **state) {
   int before = gave_back;
   (void)state;
-  xm_keyring_forget(); /* nothing is there, and nothing happens */
+  xm_keyring_forget(); /* without a keyring it does nothing */
   assert_int_equal(gave_back, before);
   put("a", 1);
   xm_keyring_forget();
@@ -269,7 +269,7 @@ static bool put_token(const char *name, xm_token_slot slot, const char *s) {
   return xm_keyring_put_token(&n, slot, &token);
 }
 
-/* "": there is none. */
+/* "": there is no token. */
 static const char *token_at(const char *name, xm_token_slot slot) {
   static xm_token token;
   const xm_keyring_name n = name_of(name);
@@ -289,7 +289,7 @@ static void drop_token(const char *name, xm_token_slot slot) {
 static void a_name_has_two_tokens(void **state) {
   (void)state;
   assert_string_equal(token_at("a", XM_TOKEN_NEW), "");
-  assert_null(tokens); /* who asks has none, and pays for none */
+  assert_null(tokens); /* a look-up allocates nothing */
   assert_true(put_token("a", XM_TOKEN_NEW, "one") && put_token("a", XM_TOKEN_PROVEN, "two"));
   assert_true(put_token("b", XM_TOKEN_NEW, "three"));
   assert_string_equal(token_at("a", XM_TOKEN_NEW), "one");
@@ -306,7 +306,7 @@ static void a_name_has_two_tokens(void **state) {
   assert_string_equal(token_at("b", XM_TOKEN_NEW), "three");
 }
 
-/* The longest that there can be, whole; and a shorter one over it leaves nothing of it. */
+/* The longest possible token is kept completely; a shorter one that replaces it leaves nothing of it. */
 static void a_token_is_kept_whole(void **state) {
   const xm_keyring_name name = name_of("a");
   xm_token token = {.n = XM_TOKEN_MOST, .mechanism = "HT-SHA-256-UNIQ", .expiry = INT64_MAX}, got, small = token_of("t");
@@ -320,7 +320,7 @@ static void a_token_is_kept_whole(void **state) {
   assert_memory_equal(&got, &small, sizeof got);
 }
 
-/* A token is no key, and a key no token. */
+/* Tokens and keys of the same name don't affect each other. */
 static void tokens_and_keys_are_apart(void **state) {
   xm_keyring_name a;
   (void)state;
@@ -344,7 +344,7 @@ static void the_token_touched_longest_ago_goes(void **state) {
     snprintf(s, sizeof s, "%d", i);
     assert_true(put_token(s, i % 2 ? XM_TOKEN_PROVEN : XM_TOKEN_NEW, s));
   }
-  put("1", 1); /* keys take no room from tokens */
+  put("1", 1); /* keys take no space from tokens */
   assert_string_equal(token_at("0", XM_TOKEN_NEW), "0");
   assert_true(put_token("3", XM_TOKEN_PROVEN, "3"));
   assert_true(put_token("more", XM_TOKEN_NEW, "more"));
@@ -356,7 +356,7 @@ static void the_token_touched_longest_ago_goes(void **state) {
   assert_string_equal(token_at("3", XM_TOKEN_PROVEN), "3");
   assert_string_equal(token_at("4", XM_TOKEN_NEW), "4");
   assert_string_equal(token_at("more", XM_TOKEN_NEW), "more");
-  drop_token("5", XM_TOKEN_PROVEN); /* whose place is free now */
+  drop_token("5", XM_TOKEN_PROVEN); /* its slot is free now */
   assert_true(put_token("last", XM_TOKEN_NEW, "last"));
   assert_string_equal(token_at("6", XM_TOKEN_NEW), "6");
 }
@@ -386,7 +386,7 @@ static void a_child_has_no_tokens(void **state) {
   child = fork();
   if (child == 0) {
     bool right = !xm_keyring_token(&name, XM_TOKEN_NEW, &none) && !memmem(tokens, sizeof *tokens, "HT-SHA", 6);
-    right = right && !xm_keyring_put_token(&name, XM_TOKEN_NEW, &token); /* the name is the parent's */
+    right = right && !xm_keyring_put_token(&name, XM_TOKEN_NEW, &token); /* the name was made with the parent's key */
     xm_keyring_drop_token(&name, XM_TOKEN_NEW);
     right = right && !*token_at("a", XM_TOKEN_NEW) && put_token("a", XM_TOKEN_NEW, "u");
     right = right && strcmp(token_at("a", XM_TOKEN_NEW), "u") == 0 && is_hidden(tokens);
@@ -397,7 +397,7 @@ static void a_child_has_no_tokens(void **state) {
   assert_string_equal(token_at("a", XM_TOKEN_NEW), "t");
 }
 
-/* Neither where there never was any, nor where keys have found some. */
+/* Whether or not there already was locked memory for the keys. */
 static void without_such_memory_no_token_is_kept(void **state) {
   const xm_token token = token_of("t");
   xm_keyring_name name = {{0}};
@@ -418,7 +418,7 @@ static void without_such_memory_no_token_is_kept(void **state) {
     assert_null(tokens);
     assert_int_equal(the != NULL, found_before);
   }
-  may_lock = may_advise = true; /* and where there is some again, it is used */
+  may_lock = may_advise = true; /* as soon as memory can be locked, tokens are kept */
   assert_true(xm_keyring_put_token(&name, XM_TOKEN_NEW, &token));
 }
 
@@ -430,7 +430,7 @@ static void the_last_one_to_let_go_forgets_tokens(void **state) {
   assert_null(tokens);
 }
 
-/* Logins: RFC 5802's own exchange. */
+/* Logins, with the exchange in RFC 5802. */
 
 #define R "r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j"
 #define CHALLENGE R ",s=QSXCR+Q6sek8bf92,i=4096"
@@ -438,14 +438,14 @@ static void the_last_one_to_let_go_forgets_tokens(void **state) {
 #define FINAL "v=rmF9pqV8S7suAoZWja4dJRkFsKQ="
 
 typedef struct login {
-  const char *user, *password, *challenge, *final; /* final NULL: <failure/>, or the end */
+  const char *user, *password, *challenge, *final; /* final NULL: the server sends <failure/>, or the connection ends */
   xm_scram_hash hash;
   bool forgetful;
 } login;
 
 static const login usual = {"user", "pencil", CHALLENGE, FINAL, XM_SCRAM_SHA1, false};
 
-/* How often PBKDF2 was asked; `answer`, if not NULL, is what was said. */
+/* Logs in, and returns how often PBKDF2 was computed; `answer`, if not NULL, is the client's expected final message. */
 static int log_in(const login *l, const char *answer) {
   xm_scram_setup setup = {.hash = l->hash,
                           .username = l->user,
@@ -478,7 +478,7 @@ static void the_second_login_costs_no_rounds(void **state) {
   assert_int_equal(log_in(&usual, ANSWER), 1);
 }
 
-/* One letter less is another password, though the account and what the server says are the same. */
+/* A password that is shorter by a letter is another one, though the account and the server's messages are the same. */
 static void another_password_is_worked_out(void **state) {
   login other = usual;
   (void)state;
@@ -505,7 +505,7 @@ static void anything_else_is_worked_out(void **state) {
   assert_int_equal(log_in(&usual, ANSWER), 0);
 }
 
-/* Refused, cut off, or by a server that doesn't prove itself: with keys that were worked out, and with kept ones. */
+/* A login that is refused or cut off, or whose server doesn't prove itself, with computed keys and with kept ones. */
 static void a_login_that_fails_leaves_nothing(void **state) {
   static const char *const finals[] = {NULL, "", "v=rmF9pqV8S7suAoZWja4dJRkFsKR=", "e=invalid-proof"};
   size_t i;

@@ -1,4 +1,4 @@
-/* known: what was learnt of each server, forgetting, threads. */
+/* known: what was learnt of each server, how servers are forgotten, and threads. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <pthread.h>
 
@@ -141,25 +141,25 @@ static void who_was_not_met_for_longest_is_forgotten(void **state) {
   }
   assert_int_equal(get("s1").objected, 1);
   assert_true(offers("new", "new") && offers("newer", "newer"));
-  objects("s2", 2); /* as a stranger */
+  objects("s2", 2); /* it was forgotten, so it is a new server */
   assert_int_equal(get("s2").objected, 2);
 }
 
-/* An offer is one profile's, with what could ride inside; the last one counts. */
+/* An offer belongs to one SASL profile, and has what could go inside of its <authenticate/>; the last offer counts. */
 static void an_offer_has_its_profile(void **state) {
   xm_known k;
   (void)state;
   xm_known_offer("one", 3, "PLAIN", 5, true, 0x1ff);
   k = get("one");
   assert_true(k.offer_is_sasl2 && k.inside == 0x1ff && offers("one", "PLAIN"));
-  assert_false(k.sasl2); /* nobody has logged in */
+  assert_false(k.sasl2); /* because there was no login */
   assert_false(get("two").offer_is_sasl2);
   xm_known_offer("one", 3, "X", 1, false, 0);
   k = get("one");
   assert_true(!k.offer_is_sasl2 && k.inside == 0 && offers("one", "X"));
 }
 
-/* Once is enough: what comes later may be stripped of it. */
+/* One login by SASL2 is enough to set it: a later offer without SASL2 may have been tampered with. */
 static void who_has_had_sasl2_has_had_it(void **state) {
   xm_known k;
   (void)state;
@@ -179,7 +179,7 @@ static void who_has_had_sasl2_has_had_it(void **state) {
   assert_false(get("one").sasl2);
 }
 
-/* Each thread's own server: nobody else may be seen to write it. */
+/* Each thread has its own server, which no other may change. */
 static void *work(void *arg) {
   const char *key = arg;
   char text[XM_KNOWN_OFFER];

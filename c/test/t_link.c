@@ -1,5 +1,5 @@
-/* link: every public function in each of its states, once, twice, and behind every other one; how a link ends in each of
- * them, and what the peer sees of it; no memory for a deadline. On loopback, with the server in the same process. */
+/* link: every public function in each state, once, twice, and after every other one; how a link ends in each state, and
+ * what the peer receives then; no memory for a deadline's timer. On loopback, with the server in the same process. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <errno.h>
@@ -19,7 +19,7 @@
 
 #include "loop.h"
 
-/* The nth timer that is started finds no memory; 0: all do. */
+/* The nth timer that is started gets no memory; 0: all timers do. */
 static int poor_start;
 
 static int poor_timer_start(xm_loop *l, xm_timer *t, uint64_t ms, void (*fn)(void *), void *arg) {
@@ -39,7 +39,7 @@ typedef struct scene {
   xm_conn_options o;
   xm_wirelog log;
   xm_link *k;
-  int listener, peer, silent, fill[4]; /* -1: none */
+  int listener, peer, silent, fill[4]; /* each is -1 if there is none */
   int port;
   char nameserver[32], url[32];
 } scene;
@@ -62,7 +62,7 @@ static int bound_socket(int type, int *port) {
 }
 
 static void open_scene(scene *s) {
-  static xm_tls_ctx *tls; /* one for all: it is what costs */
+  static xm_tls_ctx *tls; /* shared by all tests, since to make one takes long */
   const xm_tls_options insecure = {.insecure = true};
   const char *reason;
   xm_err e = {0};
@@ -113,7 +113,7 @@ static xm_link_event turn(scene *s) {
   return ev;
 }
 
-/* A listener that takes no connection: its queue is full. */
+/* Fills the listener's queue, so that it accepts no further connection. */
 static void fill_queue(scene *s) {
   struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   int i;
@@ -153,7 +153,7 @@ static void behind_a_proxy(scene *s) {
   s->o.port = 5269;
 }
 
-/* A new link, brought as far as that. */
+/* Makes a new link, and brings it to this state. */
 static void bring(scene *s, xm_link_state to) {
   open_scene(s);
   if (to == XM_LINK_RESOLVING) s->o.host = "silent.example", s->o.nameservers = s->nameserver;
@@ -179,7 +179,7 @@ static void bring(scene *s, xm_link_state to) {
   if (to == XM_LINK_SECURING || to == XM_LINK_TUNNELLING) turn(s);
 }
 
-/* What is called. */
+/* The functions that are called. */
 
 static void next(scene *s) { xm_link_next(s->k); }
 static void pause_it(scene *s) { xm_link_pause(s->k, true); }
@@ -239,7 +239,7 @@ static const struct call {
 };
 enum { CALLS = sizeof calls / sizeof *calls };
 
-/* The state that it is in stays as it is until something ends it, and then it is CLOSED for good, with one reason. */
+/* The state doesn't change until a call ends the link; then it is CLOSED for good, with a single reason. */
 static void check(scene *s, xm_link_state was, const struct call *a, const struct call *b) {
   bool ended = a->ends || b->ends || was == XM_LINK_CLOSED;
   const struct call *by = a->ends ? a : b;
@@ -260,7 +260,7 @@ static void every_function_in_every_state(void **state) {
     for (i = 0; i < CALLS; i++) {
       for (j = 0; j < CALLS; j++) {
         scene s;
-        if (was == XM_LINK_CLOSED && calls[i].f == refuse) continue; /* it fills in the reason */
+        if (was == XM_LINK_CLOSED && calls[i].f == refuse) continue; /* it would fill in the reason */
         bring(&s, (xm_link_state)was);
         calls[i].f(&s);
         calls[j].f(&s);
@@ -271,8 +271,8 @@ static void every_function_in_every_state(void **state) {
   }
 }
 
-/* What the peer sees of an end, when there is something from it that wasn't read: then a close without a goodbye is a
- * reset, and our last words may be lost. */
+/* What the peer receives when a link ends and bytes from the peer haven't been read: then a close without a goodbye is
+ * a reset, and our last bytes may be lost. */
 #define ERROR \
   "<stream:error><bad-format xmlns='urn:ietf:params:xml:ns:xmpp-streams'/><x xmlns='urn:x'/></stream:error></stream:stream>"
 
@@ -280,7 +280,7 @@ static const struct end_row {
   xm_link_state state;
   void (*how)(scene *s);
   const char *said;
-  int last; /* 0: FIN; or an errno */
+  int last; /* 0: FIN; else an errno */
 } end_rows[] = {
     {XM_LINK_TUNNELLING, cut, "\x05\x01", ECONNRESET},
     {XM_LINK_TUNNELLING, part, "\x05\x01", 0},
@@ -304,7 +304,7 @@ static const struct end_row {
     {XM_LINK_OPEN, refuse, ERROR, 0},
 };
 
-/* All that comes until the end; `last` how it ends. */
+/* Receives everything until the end; `last` is how it ends: 0 or an errno. */
 static void drain(int fd, char *to, size_t room, int *last) {
   size_t used = 0;
   ssize_t n;
@@ -323,7 +323,7 @@ static void an_end_is_told_as_far_as_it_can_be(void **state) {
     int last;
     scene s;
     bring(&s, row->state);
-    if (row->state == XM_LINK_SECURING) recv(s.peer, said, sizeof said, 0); /* a ClientHello */
+    if (row->state == XM_LINK_SECURING) recv(s.peer, said, sizeof said, 0); /* the ClientHello */
     say(&s, "<unread/>");
     row->how(&s);
     drain(s.peer, said, sizeof said, &last);
@@ -333,7 +333,7 @@ static void an_end_is_told_as_far_as_it_can_be(void **state) {
   }
 }
 
-/* What the kernel takes while it ends is told: it is what sm counts by. */
+/* Bytes that the kernel takes while the link ends count as taken, since sm relies on the count. */
 static void what_leaves_at_the_end_is_counted(void **state) {
   static const struct {
     xm_link_how how;
@@ -356,11 +356,11 @@ static void what_leaves_at_the_end_is_counted(void **state) {
   }
 }
 
-/* Ends that come by themselves, and everything behind them. */
+/* Links that end by themselves, and every call after that. */
 
 static void by_nobody_there(scene *s) {
   open_scene(s);
-  begin_link(s); /* nobody listens */
+  begin_link(s); /* nobody listens there */
 }
 
 static void by_no_proxy(scene *s) {
@@ -388,7 +388,7 @@ static void by_a_proxy_that_goes(scene *s) {
 
 static void by_a_proxy_that_resets(scene *s) {
   bring(s, XM_LINK_TUNNELLING);
-  close(s->peer); /* with the greeting unread */
+  close(s->peer); /* before it has read the greeting */
   s->peer = -1;
 }
 
@@ -475,10 +475,10 @@ static void behind_a_failure_everything_is_harmless(void **state) {
   }
 }
 
-/* Each state before OPEN has a deadline, or the link ends at once. */
+/* Each state before OPEN has a deadline; if its timer can't be started, the link ends at once. */
 static void without_memory_for_a_deadline_it_ends(void **state) {
   static const struct {
-    int timer; /* which one it is that can't be started */
+    int timer; /* which timer can't be started */
     xm_link_state until;
   } rows[] = {{2, XM_LINK_DIALLING},
               {2, XM_LINK_SECURING},
@@ -504,7 +504,7 @@ static void without_memory_for_a_deadline_it_ends(void **state) {
     assert_int_equal(xm_link_why(s.k)->layer, XM_LAYER_LIMIT);
     close_scene(&s);
   }
-  for (i = 0; i < 1; i++) { /* the first one: it doesn't even begin */
+  for (i = 0; i < 1; i++) { /* without the first timer it can't even begin */
     xm_err e = {0};
     scene s;
     open_scene(&s);
@@ -516,7 +516,7 @@ static void without_memory_for_a_deadline_it_ends(void **state) {
   }
 }
 
-/* Without a TLS context there is no TLS, whatever led to it. */
+/* Without a TLS context no connection uses TLS, by whichever option it was asked for. */
 static void no_context_no_tls(void **state) {
   xm_link_peer there = {.port = 0};
   struct sockaddr_in *in = (struct sockaddr_in *)(void *)&there.address;
@@ -538,7 +538,7 @@ static void no_context_no_tls(void **state) {
   close_scene(&s);
 }
 
-/* Its greeting, what it is asked for, and the server's first words in one piece with the reply. */
+/* The proxy's greeting, the request, and the server's first bytes in one piece with the reply. */
 static void what_is_behind_the_reply_is_the_servers(void **state) {
   static const char request[] = "\x05\x01\x00\x03\x0cxmpp.example\x14\x95";
   static const char reply[] = "\x05\x00\x00\x01\x7f\x00\x00\x02\x00\x00";
@@ -571,7 +571,7 @@ static void what_is_behind_the_reply_is_the_servers(void **state) {
   }
 }
 
-/* One that says everything at once is told everything all the same. */
+/* A proxy that sends both replies at once still gets both messages. */
 static void a_proxy_that_answers_too_early_is_asked(void **state) {
   static const char both[] = "\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x02\x00\x00";
   static const char ours[] = "\x05\x01\x00\x05\x01\x00\x03\x0cxmpp.example\x14\x95<";
@@ -590,7 +590,7 @@ static void a_proxy_that_answers_too_early_is_asked(void **state) {
   close_scene(&s);
 }
 
-/* However near the proxy is: the server may not be. */
+/* A client needs TLS even if the proxy is on this machine, since the server needn't be. */
 static void no_client_goes_in_clear_behind_a_proxy(void **state) {
   xm_link_start start = {.password = "test", .password_len = 4};
   xm_err e = {0};
@@ -606,8 +606,8 @@ static void no_client_goes_in_clear_behind_a_proxy(void **state) {
   close_scene(&s);
 }
 
-/* Paused before it is open, it is negotiated all the same, and paused from then on; its end is noticed, and what had come
- * before is given out first. */
+/* A link that is paused before it is open still negotiates, and is paused from then on. Its end is noticed, and what
+ * was received before that is given out first. */
 static void a_pause_holds_what_is_open_only(void **state) {
   xm_link_state from;
   (void)state;
@@ -639,7 +639,7 @@ static void a_pause_holds_what_is_open_only(void **state) {
   }
 }
 
-/* A pause costs nothing while it lasts, also when the end has come meanwhile. */
+/* A paused link uses no CPU time, even if its connection has ended meanwhile. */
 static void a_pause_does_not_spin(void **state) {
   scene s;
   int i;
@@ -654,7 +654,7 @@ static void a_pause_does_not_spin(void **state) {
   for (i = 0; i < 100; i++) xm_loop_turn(s.loop, 1);
   assert_int_equal(news, 0);
   for (i = 0; i < 100; i++) {
-    xm_link_pause(s.k, false); /* which is news */
+    xm_link_pause(s.k, false); /* this wakes the owner */
     xm_link_pause(s.k, true);
     xm_loop_turn(s.loop, 1);
   }

@@ -1,5 +1,5 @@
-/* link: stanzas that come between the login and the session (early.h), on a fed link: given out first and in their order,
- * whatever the cutting, and known as what they are; bounds; pauses; ends; a heap that says no at every place. */
+/* link: stanzas between the login and the session (early.h), on a fed link: they are given out first and in their
+ * order, however the input is cut, and are marked as early; limits; pauses; ends; a heap that fails at every place. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "failing.h"
@@ -34,10 +34,10 @@ typedef struct scene {
   xm_jid jid;
   xm_conn_options o;
   xm_wirelog log;
-  xm_link *k; /* NULL: there was no memory for one */
+  xm_link *k; /* NULL: there was no memory for it */
   xm_buf wire;
   char id[64];
-  char told[16384]; /* of each element its id, "early" ones in capitals; "|": OPENED */
+  char told[16384]; /* each element's id, of early ones in capitals; "|": OPENED */
 } scene;
 
 static void on_news(void *arg) { (void)arg; }
@@ -74,7 +74,7 @@ static void tell(scene *s, const char *id) {
   *to = '\0';
 }
 
-/* What there is to hear. The last event: NOTHING or ENDED. */
+/* Takes all events. Returns the last one: NOTHING or ENDED. */
 static xm_link_event listen_to(scene *s) {
   for (;;) {
     xm_link_event ev = xm_link_next(s->k);
@@ -84,7 +84,7 @@ static xm_link_event listen_to(scene *s) {
   }
 }
 
-/* The server says that, in pieces of `size` bytes. */
+/* The server sends `text` in pieces of `size` bytes. */
 static xm_link_event say_in_pieces(scene *s, const char *text, size_t size) {
   xm_link_event ev = XM_LINK_NOTHING;
   char *all = malloc(strlen(text) + sizeof s->id);
@@ -103,7 +103,7 @@ static xm_link_event say(scene *s, const char *text) {
   return say_in_pieces(s, text, 1u << 20);
 }
 
-/* Reads the id of our last iq off the wire. */
+/* Reads our last iq's id from what was sent. */
 static void hear_id(scene *s) {
   const char *at;
   xm_buf_clear(&s->wire);
@@ -144,14 +144,15 @@ static void they_are_the_first_of_the_session(void **state) {
   }
 }
 
-/* Element by element, as a connection takes them: each is there until the next is asked for, with all that it has. */
+/* One element at a time, as a connection takes them: each is valid, with its whole tape, until the next is asked
+ * for. */
 static void each_is_there_until_the_next(void **state) {
   scene s;
   (void)state;
   open_scene(&s);
   ask_to_bind(&s);
   say(&s, EARLY);
-  xm_link_pause(s.k, true); /* a negotiation is read all the same */
+  xm_link_pause(s.k, true); /* a negotiation goes on in spite of it */
   assert_int_equal(say(&s, BOUND LATER), XM_LINK_NOTHING);
   assert_string_equal(s.told, "|");
   assert_string_equal(xm_link_jid(s.k)->str, "alice@xmpp.example/r");
@@ -165,13 +166,13 @@ static void each_is_there_until_the_next(void **state) {
   xm_link_pause(s.k, false);
   assert_int_equal(xm_link_next(s.k), XM_LINK_ELEMENT);
   assert_string_equal(xm_tape_get(xm_link_tape(s.k), 0, "id", NULL), "b");
-  xm_link_end(s.k, XM_LINK_CUT, NULL); /* what is out stays out, and what isn't never will be */
+  xm_link_end(s.k, XM_LINK_CUT, NULL); /* what hasn't been given out is lost */
   assert_string_equal(xm_tape_get(xm_link_tape(s.k), 0, "id", NULL), "b");
   assert_int_equal(xm_link_next(s.k), XM_LINK_ENDED);
   close_scene(&s);
 }
 
-/* What had come before its end is given out first. */
+/* What came before the link's end is given out first. */
 static void an_end_comes_behind_them(void **state) {
   scene s;
   (void)state;
@@ -197,7 +198,7 @@ static void is_too_much(scene *s, const char *bound) {
   close_scene(s);
 }
 
-/* No more than a hundred, no more than a MiB, none of more than 64 KiB: it ends, and may be tried again. */
+/* More than a hundred stanzas, more than a MiB, or one of more than 64 KiB ends the link; that may be tried again. */
 static void what_is_too_much_ends_the_link(void **state) {
   static char large[XM_EARLY_BYTES + 1000];
   scene s;
@@ -225,7 +226,7 @@ static void what_is_too_much_ends_the_link(void **state) {
   is_too_much(&s, "until a resource is bound");
 }
 
-/* What is no XML is the server's in any case. */
+/* Malformed XML is the server's fault in any case. */
 static void what_is_no_xml_is_nobodys(void **state) {
   scene s;
   (void)state;
@@ -238,7 +239,7 @@ static void what_is_no_xml_is_nobodys(void **state) {
   close_scene(&s);
 }
 
-/* A hundred are given out in spite of what others have in a turn. */
+/* All hundred are given out in a row, though an open link yields after fewer. */
 static void all_that_may_be_kept_is_given_out(void **state) {
   char wanted[256] = "|";
   scene s;
@@ -254,7 +255,7 @@ static void all_that_may_be_kept_is_given_out(void **state) {
   close_scene(&s);
 }
 
-/* Nobody has been logged in to: whoever it is is refused, and trying again doesn't help. */
+/* Before the login, a stanza ends the link, and trying again doesn't help. */
 static void before_the_login_nothing_is_kept(void **state) {
   static const char *const says[] = {HEADER "<message id='a'/>", LOGIN "<message id='a'/>"};
   size_t i;
@@ -270,7 +271,7 @@ static void before_the_login_nothing_is_kept(void **state) {
   }
 }
 
-/* All of it, or an end that says so; nothing is missing in the midst of it. */
+/* Either all stanzas come, or the link ends with an error; none is missing in between. */
 static void memory_that_runs_out_is_told(void **state) {
   static const char all[] = "|ABCde";
   int round;
@@ -287,7 +288,7 @@ static void memory_that_runs_out_is_told(void **state) {
       if (s.k && ev != XM_LINK_ENDED) ev = say(&s, SUCCESS OFFER);
       heap_is_well();
       if (s.k) hear_id(&s);
-      heap.armed = true; /* where it was */
+      heap.armed = true; /* it goes on counting */
       if (s.k && ev != XM_LINK_ENDED) ev = say(&s, EARLY BOUND LATER);
       failed = heap_is_well();
       if (!failed) assert_string_equal(s.told, all);

@@ -1,5 +1,6 @@
-/* link, over WebSocket: a login at a server in the same process, on loopback without TLS; its bytes in every cutting; what breaks
- * the protocol, and what the peer is told of it; what the kernel has taken, frame by frame; every allocation made to fail. */
+/* link, over WebSocket: a login to a server in the same process, on loopback without TLS; its bytes cut into pieces of
+ * every size; violations of the protocol, and what the peer receives then; how much the kernel has taken, frame by
+ * frame; every allocation fails once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <errno.h>
@@ -46,7 +47,7 @@
 
 enum { FIN = 0x80, TEXT = 1, BINARY = 2, SHUT = 8, PING = 9, PONG = 10 };
 
-/* The test's own buffers always have memory. */
+/* Appends to one of the test's own buffers, whose memory never runs out. */
 static void keep(xm_buf *b, const void *bytes, size_t n) {
   bool armed = heap.armed;
   heap.armed = false;
@@ -60,15 +61,15 @@ typedef struct scene {
   xm_conn_options o;
   xm_wirelog log;
   xm_link *k;
-  int listener, peer, port; /* -1: none */
+  int listener, peer, port; /* each is -1 if there is none */
   char url[64];
-  bool told;      /* of the stream's end, behind which nothing is asked for */
-  bool glued;     /* the first messages come with the 101 */
-  size_t piece;   /* bytes that the server says at a time; 0: all at once */
-  xm_buf heard;   /* what has come from the client and was not taken */
+  bool told;      /* the end of the stream; after it no event is asked for */
+  bool glued;     /* the first messages come in one piece with the 101 */
+  size_t piece;   /* how many bytes the server sends at a time; 0: all at once */
+  xm_buf heard;   /* received from the client, and not read yet */
   char message[100000];
-  int opcode;     /* of the frame that was taken last */
-  xm_buf events;  /* what the link has told, by letters and names */
+  int opcode;     /* of the frame that was read last */
+  xm_buf events;  /* the link's events, as letters and names */
 } scene;
 
 static void on_news(void *arg) {
@@ -107,7 +108,8 @@ static void close_scene(scene *s) {
   xm_loop_release(s->loop);
 }
 
-/* One call of the link's, written down: "O" opened, an element's name, "s" skipped, "c" close, "b" broken, "e" ended. */
+/* One call of the link; its event is recorded: "O" opened, an element's name, "s" skipped, "c" close, "b" broken, "e"
+ * ended. */
 static xm_link_event turn(scene *s) {
   xm_link_event ev = s->told ? XM_LINK_NOTHING : xm_link_next(s->k);
   static const char letters[] = "..O<scbe";
@@ -138,7 +140,7 @@ static void accept_peer(scene *s) {
   }
 }
 
-/* The server's part: bytes and frames out. */
+/* The server: what it sends. */
 
 static void say_bytes(scene *s, const char *bytes, size_t n) {
   size_t piece = s->piece ? s->piece : n, at;
@@ -167,7 +169,7 @@ static void say(scene *s, const char *text) {
   say_frame(s, FIN | TEXT, text, strlen(text));
 }
 
-/* And in. */
+/* The server: what it receives. */
 
 static void listen_on(scene *s) {
   char bytes[4096];
@@ -175,7 +177,7 @@ static void listen_on(scene *s) {
   if (n > 0) keep(&s->heard, bytes, (size_t)n);
 }
 
-/* The next frame into `message`, unmasked; false: it isn't there. */
+/* Reads the next frame into `message`, unmasked; false: there is none. */
 static bool take_frame(scene *s) {
   const unsigned char *u = (const unsigned char *)xm_buf_at(&s->heard);
   size_t have = xm_buf_len(&s->heard), at = 2, n, i;
@@ -202,7 +204,7 @@ static bool take_frame(scene *s) {
 }
 
 static bool hear_frame(scene *s) {
-  long left = 60000; /* turns, most of them of a millisecond */
+  long left = 60000; /* turns of the loop, most of them of 1 ms */
   while (!take_frame(s)) {
     if (--left == 0) fail_msg("nothing is heard");
     if (is_over(s)) {
@@ -220,7 +222,7 @@ static void hear(scene *s, const char *part) {
   if (s->opcode != TEXT || !strstr(s->message, part)) fail_msg("heard %d %s, not %s", s->opcode, s->message, part);
 }
 
-/* The upgrade: false: the link has ended meanwhile. */
+/* The upgrade from HTTP. false: the link has ended meanwhile. */
 static bool upgrade(scene *s) {
   unsigned char hash[XM_SHA1];
   char text[512], *key, *end;
@@ -286,7 +288,7 @@ static const char *events(scene *s) {
   return xm_buf_at(&s->events);
 }
 
-/* All that the link says until there is no more for it to do. */
+/* Lets the link run until it has nothing more to do. */
 static void settle(scene *s) {
   int i;
   for (i = 0; i < 30 && !is_over(s); i++) turn(s), listen_on(s);
@@ -310,7 +312,7 @@ static void a_login_in_every_cutting(void **state) {
   }
 }
 
-/* What comes in the same breath as the 101 is the stream's. */
+/* What comes in one piece with the 101 belongs to the stream. */
 static void glued_to_the_upgrade(void **state) {
   scene s;
   (void)state;
@@ -321,7 +323,7 @@ static void glued_to_the_upgrade(void **state) {
   close_scene(&s);
 }
 
-/* Out: each element is a message, with its namespace; what is no element is a ping. */
+/* What is sent: each element becomes a message, with its namespace; white space becomes a ping. */
 static void each_element_is_a_message(void **state) {
   scene s;
   uint64_t before;
@@ -345,7 +347,7 @@ static void each_element_is_a_message(void **state) {
   close_scene(&s);
 }
 
-/* A frame counts when the kernel has all of it. */
+/* A frame counts as taken when the kernel has all of it. */
 static void what_the_kernel_has_taken(void **state) {
   static char body[3000];
   uint64_t before, taken;
@@ -363,6 +365,7 @@ static void what_the_kernel_has_taken(void **state) {
   frame = stanza + strlen(" xmlns='jabber:client'") + 8;
   before = xm_link_taken(s.k);
   gone = s.k->web->gone;
+  assert_int_equal(gone, s.k->web->made); /* the request for the upgrade is counted on both sides */
   do { /* until the kernel takes no more */
     xm_buf_puts(xm_link_wire(s.k), text);
     put += stanza;
@@ -382,7 +385,7 @@ static void what_the_kernel_has_taken(void **state) {
   close_scene(&s);
 }
 
-/* A pong, of the last ping; while the kernel takes nothing, none. */
+/* The last of several pings is answered by a pong; while the kernel takes nothing, none is. */
 static void pings_are_answered(void **state) {
   scene s;
   int i;
@@ -399,7 +402,7 @@ static void pings_are_answered(void **state) {
   close_scene(&s);
 }
 
-/* How a stream may end, and what the peer hears: of the stream first, then of the WebSocket. */
+/* How a stream may end, and what the peer receives then: the end of the stream, and then of the WebSocket. */
 
 static void check_close(scene *s, unsigned code) {
   assert_true(hear_frame(s));
@@ -422,7 +425,7 @@ static void by_both(void **state) {
   close_scene(&s);
 }
 
-/* After our <close/> a close frame is as good as theirs. */
+/* After our <close/>, a close frame counts as the server's <close/>. */
 static void by_a_close_frame_behind_ours(void **state) {
   scene s;
   (void)state;
@@ -451,8 +454,8 @@ static void by_see_other_uri(void **state) {
   close_scene(&s);
 }
 
-/* What a server may not do once it is open: bytes of its own, or frames; what the link tells; how the stream and the WebSocket are
- * ended. */
+/* What a server may not send on an open stream, as raw bytes; the link's events and error; and the code of our close
+ * frame. */
 typedef struct breach {
   const char *bytes;
   size_t n;
@@ -537,7 +540,7 @@ static void what_a_server_may_not_do(void **state) {
   }
 }
 
-/* Before <open/> there is nothing but the reason why there will be none. */
+/* Instead of <open/> there can only be a reason why it doesn't come. */
 static void what_comes_first(void **state) {
   static const struct {
     const char *first, *condition;
@@ -567,7 +570,7 @@ static void what_comes_first(void **state) {
   }
 }
 
-/* What is known of a server over TCP isn't known of a WebSocket at the same address. */
+/* What is known of a server over TCP doesn't apply to a WebSocket at the same address. */
 
 static void hear_raw(scene *s, const char *part) {
   bool there = false;
@@ -609,7 +612,7 @@ static void log_in_by_tcp(scene *s) {
   while (xm_link_state_of(s->k) != XM_LINK_OPEN) turn(s);
 }
 
-/* For another link at the same place. */
+/* Prepares for another link to the same server. */
 static void start_over(scene *s) {
   xm_link_free(s->k);
   close(s->peer);
@@ -637,7 +640,7 @@ static void what_is_known_of_tcp(void **state) {
   close_scene(&s);
 }
 
-/* Others have their turn while a peer sends frames that bring nothing. */
+/* A peer that sends frames without content doesn't take other connections' turns. */
 static void empty_frames_are_bounded(void **state) {
   static const char *const what[] = {"\x89\x00", "\x8A\x00"};
   scene s;
@@ -663,7 +666,7 @@ static void empty_frames_are_bounded(void **state) {
   close_scene(&s);
 }
 
-/* ws:// is for this machine; elsewhere there must be TLS. */
+/* ws:// is only for this machine; elsewhere there must be TLS. */
 static void no_context_no_tls(void **state) {
   scene s;
   (void)state;
@@ -676,7 +679,7 @@ static void no_context_no_tls(void **state) {
   close_scene(&s);
 }
 
-/* Whatever fails, it is told as that, and nothing is left. */
+/* Whichever allocation fails, the error says so, and nothing leaks. */
 static void without_memory(void **state) {
   long n = 0;
   bool failed;

@@ -23,7 +23,7 @@
 
 #include "failing_off.h"
 
-/* The wall's clock, as if it had been set forward. */
+/* Sets the system's clock forward, as the library sees it. */
 static time_t set_forward;
 
 int clock_gettime(clockid_t clock, struct timespec *t) {
@@ -84,11 +84,11 @@ static void wait_until(xm_loop *l, uint64_t due) {
   while (xm_loop_now(l) < due) xm_loop_turn(l, 1);
 }
 
-/* Many timers against a sorted list. */
+/* Many timers, compared with a sorted list. */
 
 typedef struct subject {
   xm_timer timer;
-  unsigned armed; /* number of its last arming; 0: idle */
+  unsigned armed; /* number of the last time it was armed; 0: idle */
   struct subject ***cursor;
 } subject;
 
@@ -181,7 +181,8 @@ static void never(void *arg) {
   fail();
 }
 
-/* From either end, and without memory for less: then it stays what it was, and is smaller the next time. */
+/* Timers are stopped from either end. Without memory for a smaller block the table keeps its own, until the next
+ * time. */
 static void a_wave_gives_its_room_back(void **state) {
   enum { WAVE = 100000, FEW = 5 };
   static xm_timer timers[WAVE];
@@ -214,7 +215,7 @@ static void stopping_an_idle_timer_is_harmless(void **state) {
   xm_loop_release(l);
 }
 
-/* What a fn may do to other timers. */
+/* What a timer's function may do to other timers. */
 
 typedef struct plot {
   xm_loop *loop;
@@ -256,7 +257,7 @@ static void a_timer_armed_while_firing_waits_for_the_next_call(void **state) {
   plot a, b, c = {0}, d;
   int i;
   (void)state;
-  arm(&a, l, ARM_NOW, &b); /* b was due already: armed anew, it has to wait */
+  arm(&a, l, ARM_NOW, &b); /* b was due already: now it has to wait for the next turn */
   arm(&b, l, ARM_NOW, &c);
   arm(&d, l, ARM_NOW, &d);
   c = (plot){.loop = l, .victim = &c, .deed = NOTHING};
@@ -291,7 +292,7 @@ static void arming_anew_moves_a_timer(void **state) {
   xm_loop_release(l);
 }
 
-/* Waiting. */
+/* Waiting, alone and in a host's loop. */
 
 static void timeout_tells_the_first_timer(void **state) {
   xm_loop *l = new_loop();
@@ -315,7 +316,7 @@ static void timeout_tells_the_first_timer(void **state) {
   xm_loop_release(l);
 }
 
-/* Neither too early nor by asking again and again. */
+/* A turn wakes up neither too early nor again and again. */
 static void a_turn_sleeps_until_the_first_timer(void **state) {
   xm_loop *l = new_loop();
   xm_timer t = {0};
@@ -378,7 +379,7 @@ static void a_watcher_ends_the_turn(void **state) {
   assert_true(x.closed);
 }
 
-/* Ctrl-C has to get through to whoever turns the loop. */
+/* A signal such as Ctrl-C's must interrupt the turn of the loop. */
 
 static volatile sig_atomic_t signals;
 
@@ -463,7 +464,7 @@ static void sync_turns_only_when_touched(void **state) {
   xm_loop_release(l);
 }
 
-/* Does the host find the descriptor readable? */
+/* Does the host, which polls the descriptor, find it readable? */
 static bool is_called(xm_loop *l) {
   struct pollfd news = {.fd = xm_loop_fd(l), .events = POLLIN};
   return poll(&news, 1, 0) == 1;
@@ -475,7 +476,7 @@ static void a_host_is_called_for_what_comes_sooner_than_it_was_told(void **state
   int calls = 0;
   (void)state;
   xm_timer_start(l, &later, 1000000, count_call, &calls);
-  assert_false(is_called(l)); /* nobody was told anything */
+  assert_false(is_called(l)); /* the host hasn't asked for a timeout yet */
   assert_in_range(xm_loop_timeout(l), 900000, 1000000);
   xm_timer_start(l, &soonest, 2000000, count_call, &calls);
   assert_false(is_called(l));
@@ -486,7 +487,7 @@ static void a_host_is_called_for_what_comes_sooner_than_it_was_told(void **state
   assert_true(is_called(l));
   xm_loop_turn(l, 0);
   assert_false(is_called(l));
-  xm_timer_start(l, &soonest, 1000, count_call, &calls); /* as in a step, after which it asks */
+  xm_timer_start(l, &soonest, 1000, count_call, &calls); /* as in a step, after which the host asks again */
   assert_false(is_called(l));
   xm_timer_stop(l, &later);
   xm_timer_stop(l, &sooner);
@@ -499,7 +500,7 @@ static void a_host_is_called_for_watchers_and_wants(void **state) {
   (void)state;
   xm_loop_want(l);
   xm_loop_ask_again(l);
-  assert_false(is_called(l)); /* there was no host before */
+  assert_false(is_called(l)); /* there was no host yet */
   assert_int_equal(xm_loop_timeout(l), -1);
   xm_loop_want(l);
   assert_true(is_called(l));
@@ -521,7 +522,7 @@ static void touch_again(uv_poll_t *p, int status, int events) {
   xm_loop_touch(p->loop->data);
 }
 
-/* A watcher that was changed during the turn is not known to the kernel yet: no host may sleep. */
+/* A watcher that was changed during the turn hasn't been given to the kernel yet, so no host may sleep. */
 static void a_touch_during_the_turn_is_not_lost(void **state) {
   xm_loop *l = new_loop();
   ear x;
@@ -584,7 +585,7 @@ static void count(void *arg) {
   ++*(int *)arg;
 }
 
-/* A minute that the wall has seen and we have not: whoever watches is told, in the next turn, once. */
+/* The system's clock has advanced by a minute, and ours hasn't: every watch is called once, in the next turn. */
 static void a_jump_of_the_clock_is_told(void **state) {
   xm_loop *l = new_loop();
   xm_jump first, second;
@@ -593,7 +594,7 @@ static void a_jump_of_the_clock_is_told(void **state) {
   xm_jump_watch(l, &first, count, &a);
   xm_jump_watch(l, &second, count, &b);
   xm_loop_turn(l, 0);
-  set_forward += 4; /* as a clock does that is corrected */
+  set_forward += 4; /* as when a clock is corrected */
   xm_loop_turn(l, 0);
   assert_int_equal(a + b, 0);
   set_forward += 60;
@@ -610,7 +611,7 @@ static void a_jump_of_the_clock_is_told(void **state) {
   xm_loop_release(l);
 }
 
-/* Many who watch, and go in any order: the rest is told. */
+/* Watches may end in any order; those that are left are called. */
 static void who_watches_may_go_in_any_order(void **state) {
   enum { N = 7 };
   xm_loop *l = new_loop();
@@ -631,7 +632,7 @@ static void who_watches_may_go_in_any_order(void **state) {
 
 #if XM_HAS_TIMERFD
 
-/* The alarm of the wall's clock. */
+/* The alarm on the system's clock. */
 
 static int settings, alarm_fd = -1;
 static bool time_is_over;
@@ -657,7 +658,8 @@ static bool has_news(xm_loop *l) {
   return poll(&news, 1, 0) > 0;
 }
 
-/* It is set for the end of time. Where that is past (2038, with a time_t of 32 bits), it is due once and no more. */
+/* It is set for the end of time. If that is past (2038, with a time_t of 32 bits), it expires once, and isn't set
+ * again. */
 static void an_alarm_that_is_due_is_not_set_again(void **state) {
   xm_loop *l = new_loop();
   xm_jump j;
@@ -688,7 +690,7 @@ static void an_alarm_that_was_cancelled_is_set_again(void **state) {
   xm_jump j;
   int told = 0;
   (void)state;
-  time_is_over = true; /* so that there is something to read, in whose place a cancellation is */
+  time_is_over = true; /* so that a read would succeed, in place of which it is cancelled */
   settings = 0;
   cancellations = 1;
   xm_jump_watch(l, &j, count, &told);

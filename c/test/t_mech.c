@@ -1,5 +1,5 @@
-/* mech: which mechanism and which channel binding is chosen, in every combination of offer, allow-list, channel and
- * means; what a server has to prove; and what is shown of the names that it makes up. */
+/* mech: which mechanism and which channel binding is chosen, for every combination of offer, allow-list, channel and
+ * what the client has; what a server has to prove; and how names that a server makes up are shown. */
 #include "mech.h"
 
 #include <setjmp.h>
@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "refusal.h"
@@ -38,7 +38,7 @@ static void offer_bits(xm_mech_offer *offer, unsigned bits, bool backwards) {
   }
 }
 
-/* The name's place; -1: nothing should be chosen. */
+/* The chosen name's index; -1: none should be chosen. */
 static int expected_choice(unsigned both, bool alone, bool plain) {
   int i;
   if (alone) return both ? 8 : -1;
@@ -47,7 +47,8 @@ static int expected_choice(unsigned both, bool alone, bool plain) {
   return plain && both & PLAIN ? 7 : -1;
 }
 
-/* Every offer with every allow-list, in two orders, PLAIN wanted or not; TLS 1.2 with tls-unique, and a certificate. */
+/* Every offer with every allow-list, in two orders, PLAIN allowed or not; TLS 1.2 with tls-unique, and a
+ * certificate. */
 static void test_every_choice(void **unused) {
   const xm_mech_channel channel = {.version = 0x0303, .bindings = {[XM_MECH_UNIQUE] = {12, "finished it."}}};
   unsigned offered, allowed;
@@ -75,7 +76,8 @@ static void test_every_choice(void **unused) {
     }
 }
 
-/* Where TLS may end in front of the server, 'y' is said only to who has shown to know of bindings. */
+/* Where TLS may end in front of the server, 'y' is only sent to a server that has shown that it knows channel
+ * bindings. */
 static void test_fronted(void **unused) {
   static const struct {
     const char *plus, *binding;
@@ -102,7 +104,7 @@ static void test_fronted(void **unused) {
     }
 }
 
-/* The means: each that is missing takes its mechanisms away. */
+/* What the client has: without it, the mechanisms that need it aren't chosen. */
 static void test_means(void **unused) {
   static const struct {
     bool username, password, certificate, tls, verified, plain, pinned;
@@ -111,7 +113,7 @@ static void test_means(void **unused) {
   } rows[] = {
       {1, 1, 1, 1, 1, 1, 0, ALL, "EXTERNAL"},      {1, 0, 1, 1, 1, 1, 0, ALL, "EXTERNAL"},
       {1, 0, 1, 1, 0, 1, 0, ALL, "EXTERNAL"},      {1, 1, 0, 1, 1, 1, 0, ALL, "SCRAM-SHA-512"},
-      {1, 1, 1, 0, 0, 1, 0, ALL, "SCRAM-SHA-512"}, /* without TLS nobody has seen the certificate */
+      {1, 1, 1, 0, 0, 1, 0, ALL, "SCRAM-SHA-512"}, /* without TLS the server hasn't seen the certificate */
       {1, 1, 1, 0, 0, 1, 0, 1 | PLUS, NULL},       {1, 0, 0, 1, 1, 1, 0, ALL, NULL},
       {1, 1, 0, 1, 1, 1, 0, PLAIN, "PLAIN"},       {1, 1, 0, 1, 1, 1, 0, PLAIN | ANONYMOUS, "PLAIN"},
       {1, 1, 0, 1, 1, 1, 1, PLAIN, NULL},          {1, 1, 0, 1, 1, 0, 0, PLAIN, NULL},
@@ -175,18 +177,18 @@ static void test_refusals_say_why(void **unused) {
   }
 }
 
-/* The truth table. */
+/* The truth table of channel bindings. */
 
 typedef struct situation {
   bool tls, bound, refused, strict;
-  int allows;       /* see allowed */
-  unsigned usable;  /* types of ours, as bits */
-  int plus;         /* -PLUS mechanisms: none, a foreign one, one of ours */
-  int list;         /* see lists */
-  bool bare, plain; /* are offered, too */
+  int allows;       /* see `allowed` */
+  unsigned usable;  /* the types that we have, as bits */
+  int plus;         /* the -PLUS mechanism: none, one that isn't ours, or one of ours */
+  int list;         /* see `lists` */
+  bool bare, plain; /* these are offered, too */
 } situation;
 
-/* All; none that binds; one family, which isn't the one that the -PLUS is of. */
+/* All mechanisms; none with channel binding; one family, to which the offered -PLUS doesn't belong. */
 enum { ALLOWS_ALL, ALLOWS_NO_PLUS, ALLOWS_OTHER, ALLOWANCES };
 static const unsigned allowed[ALLOWANCES] = {ALL, ALL & ~PLUS, 1 << 2 | 1 << 5 | PLAIN};
 
@@ -213,9 +215,9 @@ static bool lists_type(const situation *s, const char *type) {
   return false;
 }
 
-/* The type that both sides have; -1: none. Who lists none takes tls-unique, if it is there (RFC 5929 3; Prosody 0.12, ejabberd
- * 23.01), else what there is is tried: on TLS 1.3 tls-exporter (RFC 9266 2), without the extended master secret the
- * certificate's. */
+/* The type that both sides have; -1: none. If the server lists no types, tls-unique if we have it (RFC 5929 3; Prosody
+ * 0.12, ejabberd 23.01), else what we have: with TLS 1.3 tls-exporter (RFC 9266 2), without the extended master secret
+ * the certificate's. */
 static int common_type(const situation *s) {
   static const char *const types[] = {"tls-exporter", "tls-unique", "tls-server-end-point"};
   int i;
@@ -225,31 +227,33 @@ static int common_type(const situation *s) {
   return -1;
 }
 
-/* Straight from the rules: RFC 5802 section 6, XEP-0440 section 3 (1.0.0), XEP-0474 section 6 (0.5.0). What should
- * happen: "p:TYPE", "y", "n", each with "!" if the offer has to be proved, "PLAIN", or a refusal's condition. */
+/* Written from RFC 5802 section 6, XEP-0440 section 3 (1.0.0) and XEP-0474 section 6 (0.5.0). The expected result:
+ * "p:TYPE", "y" or "n", each with "!" if the server has to prove its offer, "PLAIN", or a refusal's condition. */
 static const char *rule(const situation *s) {
   static const char *const bound[] = {"p:tls-exporter", "p:tls-unique", "p:tls-server-end-point"};
   bool announced = lists[s->list].there, ours = s->plus == OUR_PLUS && s->tls && s->allows == ALLOWS_ALL;
   bool guess = !announced && s->bare && !s->bound;
   int type = common_type(s);
   if (!s->bare && !ours) return s->plain && s->tls ? "PLAIN" : "invalid-mechanism";
-  /* XEP-0440 rule 3, which SASL2 makes a must: a -PLUS, and no list to choose its type from. */
+  /* XEP-0440 rule 3, a MUST in SASL2: a -PLUS is offered, and no list to choose its type from. */
   if (s->strict && ours && !announced) return "no-channel-binding";
-  /* We have no channel binding: there is no TLS, or the program wants none. The only truthful n. */
+  /* We have no channel binding, since there is no TLS, or the program wants none. Only then is "n" true. */
   if (!s->tls || s->allows == ALLOWS_NO_PLUS) return "n";
-  /* RFC 5802: who can and is offered it MUST. A type that wasn't listed may be refused once, if there is a way without. */
+  /* RFC 5802: a client that can, and gets an offer, MUST bind. A type that wasn't listed may be refused once, if it
+   * also works without. */
   if (ours && type >= 0 && !(guess && s->refused)) return bound[type];
-  /* It could before: what is offered now is no longer the server's own offer, or the server has changed, which is for the
-   * program to say. */
+  /* The server could bind before: either this is no longer its own offer, or it has changed, which the program must
+   * decide. */
   if (s->bound) return "no-channel-binding";
   if (!s->bare) return "no-channel-binding";
-  /* XEP-0440 rule 5: a list, and no mechanism of ours to use it with, be it that none came, or a made-up "X-PLUS", or one that
-   * isn't allowed; rule 6: a list with nothing for us, not even the type that it has to have. Honest servers send neither. */
+  /* XEP-0440 rule 5: a list, but no mechanism of ours to use it with, as none is offered, only a made-up "X-PLUS", or
+   * one that isn't allowed; rule 6: a list with no type of ours, not even the mandatory one. Honest servers send
+   * neither. */
   if (announced && !(ours && lists_type(s, "tls-server-end-point"))) return "y!";
-  /* In all that is left, somebody in between may be why we are not bound: he has taken out -PLUS, or put in one that is not
-   * ours or not allowed (it proves nothing); has taken out the list, so that a guess was refused; has chosen TLS without the
-   * extended master secret, or a certificate without a hash of its own (Ed25519), so that nothing listed can be had. To the
-   * server, y says so; to one that really can't, it says nothing. */
+  /* In all other cases, an attacker in between may be the reason why nothing is bound: by removing -PLUS, or adding one
+   * that isn't ours or isn't allowed (which proves nothing); by removing the list, so that a guess was refused; by
+   * choosing TLS without the extended master secret, or a certificate without a hash of its own (Ed25519), so that no
+   * listed type is possible. "y" tells the server; to one that really can't bind, it means nothing. */
   return "y";
 }
 
@@ -272,7 +276,7 @@ static void check_text(xm_mech_offer *offer, const char *text, size_t n) {
   xm_buf_free(&out);
 }
 
-/* Read back from its text, an offer leads to the same choice. */
+/* An offer that is read back from its text leads to the same choice. */
 static void check_read_back(const xm_mech_offer *offer, const xm_mech_policy *policy, const xm_mech_choice *choice,
                             bool refused) {
   xm_mech_offer sorted = *offer, again;
@@ -345,8 +349,8 @@ static void test_truth_table(void **unused) {
   }
 }
 
-/* What somebody in between can make of an offer so that nothing is bound, one by one: the server hears y (and finds him out
- * if it has -PLUS), or has to prove its offer. */
+/* What an attacker in between can do to an offer so that nothing is bound, one by one: the server gets "y" (and detects
+ * the attack if it has -PLUS), or has to prove its offer. */
 static void test_what_becomes_of_a_changed_offer(void **unused) {
   enum { EXPORTER = 1, UNIQUE = 2, END_POINT = 4 };
   static const struct {
@@ -383,7 +387,7 @@ static void test_what_becomes_of_a_changed_offer(void **unused) {
   }
 }
 
-/* What a server proves (XEP-0474). */
+/* What a server proves of its offer (XEP-0474). */
 
 #define CHECK_TEXT(offer, text) check_text(offer, text, sizeof text - 1)
 
@@ -398,7 +402,7 @@ static void add_all(xm_mech_offer *offer, const char *list) {
 static void test_text_of_an_offer(void **unused) {
   xm_mech_offer xep = {0}, none = {0}, unlisted = {0}, empty = {0}, odd = {0};
   (void)unused;
-  add_all(&xep, "SCRAM-SHA-1-PLUS SCRAM-SHA-1"); /* its own example, in another order */
+  add_all(&xep, "SCRAM-SHA-1-PLUS SCRAM-SHA-1"); /* the XEP's example, in another order */
   xm_mech_offer_add_binding(&xep, "tls-server-end-point", 20);
   xm_mech_offer_add_binding(&xep, "tls-exporter", 12);
   CHECK_TEXT(&xep,
@@ -410,7 +414,7 @@ static void test_text_of_an_offer(void **unused) {
   assert_int_equal(xm_mech_offer_text(&none, &(xm_buf){0}), XM_OK);
   add_all(&unlisted,
           "X-B PLAIN x-a PLAIN \xff"
-          "Z SCRAM-SHA-1 X \xc3\xa9"); /* kept as they came, doubles too */
+          "Z SCRAM-SHA-1 X \xc3\xa9"); /* kept as they came, with duplicates */
   CHECK_TEXT(&unlisted, "PLAIN\x1ePLAIN\x1eSCRAM-SHA-1\x1eX\x1eX-B\x1ex-a\x1e\xc3\xa9\x1e\xffZ");
   add_all(&empty, "PLAIN");
   empty.lists = true;
@@ -450,7 +454,7 @@ static void test_texts_read_back(void **unused) {
   }
 }
 
-/* 64 names can be proved, 65 can't; the choice doesn't mind. */
+/* 64 names can be proved, 65 can't; either way the choice is the same. */
 static void test_long_offers(void **unused) {
   xm_mech_policy policy = policy_of(ALL, &bare_channel);
   xm_mech_offer offer = {0}, types = {0};
@@ -506,7 +510,7 @@ static void test_allow_lists(void **unused) {
     assert_null(unknown);
     sum |= 1u << i;
   }
-  /* For tokens, only those whose proof is of no use on another channel. */
+  /* Of the mechanisms for tokens, only those whose proof can't be used on another channel. */
   sum |= xm_mech_token_bit("HT-SHA-256-EXPR", 15) | xm_mech_token_bit("HT-SHA-256-UNIQ", 15);
   assert_int_equal(xm_mech_allowed(NULL, &unknown, &n), sum);
   assert_int_equal(xm_mech_allowed("PLAIN,EXTERNAL", &unknown, &n), PLAIN | 1);
@@ -516,7 +520,7 @@ static void test_allow_lists(void **unused) {
   assert_false(xm_mech_is_anonymous(NULL));
 }
 
-/* Names that a server makes up: counted for nothing, shown in printable ASCII, cut to fit. */
+/* Names that a server makes up are never chosen, and shown as printable ASCII, cut to fit. */
 static void test_strange_offers(void **unused) {
   static char megabyte[1 << 20];
   static const struct {
@@ -539,7 +543,7 @@ static void test_strange_offers(void **unused) {
   assert_string_equal(offer.names + strlen(offer.names) - 5, ", ...");
   assert_int_equal(xm_mech_choose(&offer, &policy, &choice, &e), XM_EFAIL);
   check_form(&e, "invalid-mechanism");
-  xm_mech_offer_add(&offer, "PLAIN", 5); /* what isn't shown is known all the same */
+  xm_mech_offer_add(&offer, "PLAIN", 5); /* it is known though it isn't shown */
   assert_int_equal(xm_mech_choose(&offer, &policy, &choice, NULL), XM_OK);
   assert_string_equal(choice.mech->name, "PLAIN");
   offer = (xm_mech_offer){0};
@@ -550,7 +554,7 @@ static void test_strange_offers(void **unused) {
   assert_string_equal(offer.names, "...");
 }
 
-/* Lists of every length up to the brim and over it. */
+/* Lists of every length up to the limit and beyond it. */
 static void test_offers_that_just_fit(void **unused) {
   char name[300];
   size_t n;
@@ -570,7 +574,7 @@ static void test_offers_that_just_fit(void **unused) {
   }
 }
 
-/* Tokens (XEP-0484). */
+/* Mechanisms for tokens (XEP-0484). */
 
 static const char *const token_names[] = {"HT-SHA-256-EXPR", "HT-SHA-256-UNIQ", "HT-SHA-256-ENDP", "HT-SHA-256-NONE"};
 
@@ -587,16 +591,17 @@ static void test_names_of_mechanisms_for_tokens(void **unused) {
   (void)unused;
   for (i = 0; i < 4; i++) {
     assert_true(token_bit((int)i) && !(token_bit((int)i) & (sum | ALL)));
-    assert_int_equal(token_bit((int)i) & 0xff00 & ~0x1ffu, token_bit((int)i)); /* inside keeps them as they are */
+    assert_int_equal(token_bit((int)i) & 0xff00 & ~0x1ffu, token_bit((int)i)); /* `inside` doesn't change these bits */
     sum |= token_bit((int)i);
   }
   for (i = 0; i < sizeof others / sizeof *others; i++)
     if (xm_mech_token_bit(others[i], strlen(others[i]))) fail_msg("%s", others[i]);
 }
 
-/* The first of EXPR, UNIQ, ENDP, NONE that is listed, allowed and can be bound, over verified TLS, of who has a name. Every
- * combination. */
+/* The first of EXPR, UNIQ, ENDP, NONE that is listed, allowed and can be bound, over verified TLS, for a user with a
+ * name. Every combination. */
 static void test_every_token(void **unused) {
+  const xm_mech_offer no_offer = {0};
   unsigned listed, allows, usable, means;
   (void)unused;
   for (listed = 0; listed < 16; listed++)
@@ -611,14 +616,14 @@ static void test_every_token(void **unused) {
           policy.tls = means & 1;
           policy.verified = means & 2;
           policy.username = means & 4;
-          policy.password = false; /* which a token doesn't need */
+          policy.password = false; /* a token needs none */
           if (!policy.tls) policy.channel = NULL;
           for (i = 0; i < 4; i++) {
             if (i < 3) channel.bindings[i].n = usable >> i & 1 ? 32 : 0;
             if (listed >> i & 1) bits |= token_bit(i);
             if (allows >> i & 1) policy.allowed |= token_bit(i);
           }
-          got = xm_mech_for_token(bits, &policy);
+          got = xm_mech_for_token(bits, &policy, &no_offer);
           while (first < 4 && !(fine >> first & 1)) first++;
           if (first == 4) assert_null(got);
           else assert_string_equal(got ? got->name : "none", token_names[first]);
@@ -635,7 +640,39 @@ static void test_every_token(void **unused) {
         }
 }
 
-/* Nobody chooses one as if it were for passwords, and none is allowed but by who names no mechanisms, or it. */
+/* Where TLS may end in front of the server, a bound token is only asked for if the server has channel bindings. */
+static void test_token_behind_a_front(void **unused) {
+  const xm_mech_channel channel = {.version = 0x0304, .bindings = {{32, ""}, {32, ""}, {32, ""}}};
+  static const struct {
+    const char *offer, *bound, *unbound; /* what is asked for, if EXPR is listed, and if EXPR and NONE are */
+  } rows[] = {
+      {"SCRAM-SHA-256", NULL, "HT-SHA-256-NONE"},
+      {"PLAIN\x1ESCRAM-SHA-1", NULL, "HT-SHA-256-NONE"},
+      {"SCRAM-SHA-256\x1ESCRAM-SHA-256-PLUS", "HT-SHA-256-EXPR", "HT-SHA-256-EXPR"},
+      {"SCRAM-SHA-256\x1F" "tls-exporter", "HT-SHA-256-EXPR", "HT-SHA-256-EXPR"},
+  };
+  xm_mech_policy policy = policy_of(ALL, &channel);
+  size_t i;
+  int fronted;
+  (void)unused;
+  policy.allowed |= token_bit(0) | token_bit(3);
+  for (i = 0; i < sizeof rows / sizeof *rows; i++)
+    for (fronted = 0; fronted < 2; fronted++) {
+      const char *bound = fronted ? rows[i].bound : token_names[0], *unbound = fronted ? rows[i].unbound : token_names[0];
+      const xm_mech *got;
+      xm_mech_offer offer;
+      policy.fronted = fronted;
+      xm_mech_offer_read(&offer, rows[i].offer, strlen(rows[i].offer));
+      got = xm_mech_for_token(token_bit(0), &policy, &offer);
+      if (bound) assert_string_equal(got ? got->name : "none", bound);
+      else assert_null(got);
+      got = xm_mech_for_token(token_bit(0) | token_bit(3), &policy, &offer);
+      assert_string_equal(got ? got->name : "none", unbound);
+    }
+}
+
+/* A token's mechanism isn't chosen for a password, and is only allowed if no mechanisms are named, or if it is
+ * named. */
 static void test_tokens_are_no_passwords(void **unused) {
   const xm_mech_channel channel = {.version = 0x0304, .bindings = {{32, ""}, {32, ""}, {32, ""}}};
   const char *unknown;
@@ -651,11 +688,11 @@ static void test_tokens_are_no_passwords(void **unused) {
     assert_false(xm_mech_choose_token("", ~0u, &policy, &choice));
     assert_int_equal(xm_mech_allowed(token_names[i], &unknown, &n), token_bit((int)i));
     assert_null(unknown);
-    assert_int_equal(!!(xm_mech_allowed(NULL, &unknown, &n) & token_bit((int)i)), i < 2); /* the others say the same each time */
+    assert_int_equal(!!(xm_mech_allowed(NULL, &unknown, &n) & token_bit((int)i)), i < 2); /* EXPR, UNIQ */
     assert_false(xm_mech_allowed("PLAIN", &unknown, &n) & token_bit((int)i));
   }
   {
-    xm_mech_policy policy = policy_of(ANONYMOUS | token_bit(0), &channel); /* the one for who has no name, and a token's */
+    xm_mech_policy policy = policy_of(ANONYMOUS | token_bit(0), &channel); /* ANONYMOUS, and a token's */
     xm_mech_offer offer = {0};
     xm_mech_choice choice;
     offer_bits(&offer, ALL, false);
@@ -675,7 +712,7 @@ static void test_what_is_stronger(void **unused) {
       {"SCRAM-SHA-1", 'y', "PLAIN", 'n', true},
       {"PLAIN", 'n', "SCRAM-SHA-1", 'y', false},
       {"PLAIN", 'n', "PLAIN", 'n', false},
-      {"SCRAM-SHA-512", 'y', "SCRAM-SHA-1", 'y', false}, /* only in kind */
+      {"SCRAM-SHA-512", 'y', "SCRAM-SHA-1", 'y', false}, /* only the hash is another */
       {"SCRAM-SHA-1", 'y', "SCRAM-SHA-512", 'y', false},
       {"SCRAM-SHA-1-PLUS", 'p', "SCRAM-SHA-512", 'y', true},
       {"SCRAM-SHA-512", 'y', "SCRAM-SHA-1-PLUS", 'p', false},
@@ -711,6 +748,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_choice),     cmocka_unit_test(test_means),
       cmocka_unit_test(test_fronted),
+      cmocka_unit_test(test_token_behind_a_front),
       cmocka_unit_test(test_refusals_say_why), cmocka_unit_test(test_truth_table),
       cmocka_unit_test(test_what_becomes_of_a_changed_offer),
       cmocka_unit_test(test_text_of_an_offer), cmocka_unit_test(test_texts_read_back),

@@ -1,5 +1,5 @@
-/* nego: plays (play.h) of the login step by step. What becomes of each SASL mechanism is t_sasl_matrix's, what rides inside of
- * SASL2's login t_nego2's. */
+/* nego: plays (play.h) of the login, step by step. t_sasl_matrix tests each SASL mechanism; t_nego2 tests SASL2 with
+ * what goes inside of its <authenticate/>. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <fnmatch.h>
 
@@ -42,7 +42,8 @@ static void a_login_from_the_header_to_the_session(void **state) {
   LOGIN "S: $H$F" BIND "/>" SESSION "/>/$F\nC: $H<iq*</iq>\n" BOUND("alice@xmpp.example/lua") \
   "C: <iq type='set' id='*'>" SESSION "/></iq>\n"
 
-/* RFC 3921 3: a server of its time asks for it, and gives out no stanza before; later ones have it for older clients only. */
+/* RFC 3921 3: a server of that time requires a session, and sends no stanza before; later ones offer it for older
+ * clients. */
 static void an_older_server_is_asked_for_a_session(void **state) {
   (void)state;
   play(true, BOUND_BEFORE_SESSION "S: <iq type='result' id='$ID'/>\nREADY alice@xmpp.example/lua");
@@ -69,7 +70,7 @@ static void what_is_offered_again_is_passed_over(void **state) {
 #define BIND_NS "urn:ietf:params:xml:ns:xmpp-bind"
 #define BINDING "/>/$F\nC: $H<iq*</iq>\n" BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua\n"
 
-/* By their namespaces, whatever they are called and have in them; not what was offered before the login. */
+/* Features are noted by their namespaces, whatever their names and content; those offered before the login aren't. */
 static void what_is_offered_after_the_login_is_noted(void **state) {
   (void)state;
   play(true, LOGIN "OFFERS \nS: $H$F<ver xmlns='urn:xmpp:features:rosterver'/><x><y xmlns='u:y'/></x><c xmlns='u:c' a='b'><d/></c>"
@@ -78,7 +79,7 @@ static void what_is_offered_after_the_login_is_noted(void **state) {
   play(true, LOGIN "S: $H$F/$F\nC: $H\nFAIL bind not-offered\nOFFERS ");
 }
 
-/* A server has no end of names, and we have a bound. */
+/* A server may offer any number of features; we keep up to a limit. */
 static void what_is_offered_without_end_is_not_kept(void **state) {
   char script[16384] = LOGIN "S: $H$F" BIND "/>", wanted[8192] = BIND_NS, name[1001];
   int i;
@@ -116,7 +117,7 @@ static void nothing_secret_is_said_in_the_clear(void **state) {
   play_as(&clear, false, "secret", "C: $H\n" OFFER "FAIL sasl invalid-mechanism");
 }
 
-/* The JID is of no account, where nothing but ANONYMOUS may be used. */
+/* The JID isn't sent if no mechanism but ANONYMOUS may be used. */
 static void who_logs_in_without_a_name_tells_none(void **state) {
   const xm_jid jid = jid_of("alice@xmpp.example");
   xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true, .mechanisms = "ANONYMOUS"};
@@ -146,7 +147,7 @@ static void the_bound_address_is_ours(void **state) {
   char *script = malloc(10000);
   (void)state;
   play(true, TO_BIND BOUND("alice@xmpp.example/other") "READY alice@xmpp.example/other");
-  play(true, TO_BIND BOUND("Alice@XMPP.example/Lua") "READY Alice@XMPP.example/Lua"); /* the server's spelling */
+  play(true, TO_BIND BOUND("Alice@XMPP.example/Lua") "READY Alice@XMPP.example/Lua"); /* spelled as the server does */
   play(true, TO_BIND BOUND("eve@xmpp.example/lua") "FAIL bind wrong-jid");
   play(true, TO_BIND BOUND("alice@evil.example/lua") "FAIL bind wrong-jid");
   play(true, TO_BIND BOUND("alice@xmpp.example.evil.example/lua") "FAIL bind wrong-jid");
@@ -165,7 +166,8 @@ static void the_bound_address_is_ours(void **state) {
   free(script);
 }
 
-/* Servers that still prepare by stringprep (RFC 6122) fold more than PRECIS does: that account is ours, too. */
+/* Servers that still prepare by stringprep (RFC 6122) fold more characters than PRECIS does: it is still our
+ * account. */
 static void a_localpart_may_be_folded_further(void **state) {
 #define OURS   \
   "fu\xC3\x9F" \
@@ -191,7 +193,7 @@ static void a_refused_resource_has_its_condition(void **state) {
   play(true, TO_BIND "S: <iq type='error' id='$ID'/>\nFAIL bind undefined-condition");
 }
 
-/* RFC 6120 6.5, each with and without a text, and what no RFC knows. */
+/* The conditions of RFC 6120 6.5, each with and without a text, and one that no RFC defines. */
 static void every_refused_login_has_its_condition(void **state) {
   static const char *const conditions[] = {
       "aborted",         "account-disabled",      "credentials-expired", "encryption-required", "incorrect-encoding",
@@ -226,7 +228,7 @@ static void a_success_must_be_one(void **state) {
   play(true, LOGIN "C: $H\nS: $H$F/$F\nFAIL bind not-offered");
 }
 
-/* Whatever comes where something else is due. But for the first three, which follow the login, and then are kept. */
+/* Elements that aren't due. Only the first three may follow the login, where they are kept for later. */
 static void another_order_is_refused(void **state) {
   static const char *const strangers[] = {"<message/>",
                                           "<iq type='result' id='x'/>",
@@ -242,7 +244,7 @@ static void another_order_is_refused(void **state) {
                                           "<handshake/>"};
   static const struct {
     bool tls;
-    const char *before, *fine; /* fine: a bit for each stranger that has a verdict of its own */
+    const char *before, *fine; /* fine: a bit for each stranger that is allowed there */
     unsigned own;
   } places[] = {{false, "C: $H\nS: $H\n", "features", 1u << 6},
                 {true, "C: $H\nS: $H\n", "features", 1u << 6},
@@ -269,7 +271,8 @@ static void another_order_is_refused(void **state) {
   "<stream:error><" condition " xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>\n"
 #define EARLY "<message><body>Hi</body></message><presence from='a@b/c'/><iq type='get' id='1'><q xmlns='urn:q'/></iq>"
 
-/* Between the login and its last word: a server may begin to give out what is for a session as soon as it is asked for one. */
+/* Between the login and its last step: a server may begin to send what belongs to a session as soon as it is asked for
+ * one. */
 static void what_comes_before_the_session_is_kept_for_it(void **state) {
   (void)state;
   play(true, LOGIN "S: $H" EARLY "\nKEPT 3\nS: $F" BIND "/>/$F\nC: $H<iq*</iq>\nS: " EARLY "\nKEPT 3\n"
@@ -282,7 +285,7 @@ static void what_comes_before_the_session_is_kept_for_it(void **state) {
   play(true, TO_BIND "S: " EARLY "\nKEPT 3\nS: " STREAM_ERROR("reset") "FAIL stream reset retry");
 }
 
-/* A component has its session when it has proved its secret, and not before. */
+/* A component has its session when it has proved its secret; before that, nothing is kept. */
 static void nothing_is_kept_of_whom_nobody_knows(void **state) {
   static const char *const places[] = {"C: $H\nS: $H\n", "C: $H\nS: $H$F" STARTTLS "/>/$F\nC: *\n"};
   const xm_jid jid = jid_of("echo.example");
@@ -345,7 +348,7 @@ static void passwords_are_prepared_or_refused(void **state) {
   play_as(&o, true,
           "a\xC2\xA0"
           "e\xCC\x81",
-          "C: $H\n" OFFER "C: *>AGFsaWNlAGEgw6k=</auth>"); /* OpaqueString: a space, NFC */
+          "C: $H\n" OFFER "C: *>AGFsaWNlAGEgw6k=</auth>"); /* OpaqueString: NFC, and U+0020 for other spaces */
   play_as(&o, true, "a\nb", "C: $H\n" OFFER "FAIL sasl malformed-request");
   play_as(&o, true, "a\xFF", "C: $H\n" OFFER "FAIL sasl malformed-request");
   play_as(&o, true, "", "C: $H\n" OFFER "FAIL sasl malformed-request");
@@ -387,7 +390,7 @@ static void what_proves_the_password_is_secret(void **state) {
   assert_false(xm_nego_is_secret(p.nego));
   line(&p, OFFER, strlen(OFFER) - 1, "");
   assert_true(xm_nego_is_secret(p.nego));
-  assert_int_equal(p.nego->password.cap, 0); /* given back, and wiped before */
+  assert_int_equal(p.nego->password.cap, 0); /* freed, after it was wiped */
   assert_null(xm_nego_mechanism(p.nego));
   server_says(&p, "<success " SASL "/>");
   assert_string_equal(xm_nego_mechanism(p.nego), "PLAIN");
@@ -400,7 +403,7 @@ static void what_proves_the_password_is_secret(void **state) {
   xm_buf_free(&p.out);
 }
 
-/* A session that may be resumed: its id, and 7 stanzas handled of it. */
+/* With a session that can be resumed: its id, and that 7 of its stanzas have been handled. */
 static void play_again(bool tls, const char *script) {
   const xm_jid jid = jid_of("alice@xmpp.example/lua");
   const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true, .previd = "id-1", .h = 7};
@@ -419,7 +422,7 @@ static void a_session_is_resumed(void **state) {
   play_again(true, LOGIN "S: $H$F" SM "/$F\n" RESUME RESUMED("previd='id-1' h='3'") "RESUMED 3");
 }
 
-/* TLS, SASL and the offer come first, whatever was offered before. */
+/* Resumption comes after TLS, SASL and its own offer, whatever was offered before that. */
 static void resuming_waits_for_the_login(void **state) {
   const xm_jid jid = jid_of("alice@xmpp.example/lua");
   const xm_nego_options none = {.jid = &jid, .plain = true, .need_tls = true};
@@ -435,7 +438,7 @@ static void resuming_waits_for_the_login(void **state) {
           BOUND("alice@xmpp.example/lua") "READY alice@xmpp.example/lua\nANEW");
 }
 
-/* The ids are the server's: any bytes, as they were (XEP-0198 3: at most 4000). */
+/* The ids are the server's choice, and are repeated byte by byte (XEP-0198 3: at most 4000). */
 static void the_old_id_is_said_as_it_was(void **state) {
   static const struct {
     const char *id, *written;
@@ -459,7 +462,7 @@ static void the_old_id_is_said_as_it_was(void **state) {
   }
 }
 
-/* Another session than ours, or one whose count isn't known, is none that we could go on with. */
+/* Another session than ours, or one whose `h` can't be read, can't be continued. */
 static void what_is_resumed_must_be_ours(void **state) {
   static const char *const wrong[] = {
       "h='3'", "previd='' h='3'", "previd='id-2' h='3'", "previd='id-1 ' h='3'", "previd='ID-1' h='3'", "previd='id-1'",
@@ -504,7 +507,7 @@ static void without_the_offer_the_session_is_lost(void **state) {
   }
 }
 
-/* A resource isn't taken for a session that nobody wants: it may be another client's by now. */
+/* If only resuming is wanted, no resource is bound: it may be another client's by now. */
 static void nothing_is_bound_where_only_resuming_is_wanted(void **state) {
   const xm_jid jid = jid_of("alice@xmpp.example/lua");
   const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true, .previd = "id-1", .h = 7, .only_resume = true};
@@ -517,8 +520,8 @@ static void nothing_is_bound_where_only_resuming_is_wanted(void **state) {
   play_as(&o, true, "secret", LOGIN "C: $H\nS: $H$F/$F\nFAIL closed session-lost\nLOST");
 }
 
-/* A nonza of stream management may precede the answer, and stanzas, which are none of what is counted on either side;
- * anything else is out of order. */
+/* Before the answer, there may be nonzas of stream management, and stanzas, which neither side counts; anything else is
+ * out of order. */
 static void little_comes_before_the_answer(void **state) {
   static const char *const early[] = {
       "<message xmlns='urn:x'/>", "<resumed previd='id-1' h='3'/>", "<failed/>",
@@ -540,7 +543,7 @@ static void little_comes_before_the_answer(void **state) {
   }
 }
 
-/* What is said ahead (XEP-0305). */
+/* What is sent ahead (XEP-0305). */
 
 #define MECHANISMS(list) "S: $H$F<mechanisms " SASL ">" list "</mechanisms>/$F\n"
 #define TWO "<mechanism>SCRAM-SHA-1</mechanism><mechanism>PLAIN</mechanism>"
@@ -598,7 +601,7 @@ static void auth_is_said_ahead_if_the_offer_is_known(void **state) {
   not_ahead();
 }
 
-/* Whatever has changed, the choice might have been another. */
+/* Whatever has changed in the offer, another mechanism might have been chosen. */
 static void another_offer_is_an_objection(void **state) {
   static const char *const offers[] = {
       "<mechanism>SCRAM-SHA-1</mechanism>",
@@ -624,7 +627,7 @@ static void another_offer_is_an_objection(void **state) {
   not_ahead();
 }
 
-/* Nothing that shows the password, nothing in the clear, nothing that is not allowed. */
+/* <auth/> isn't sent ahead if it would show the password, without TLS, or if the mechanism isn't allowed. */
 static void auth_is_not_said_ahead_otherwise(void **state) {
   const xm_jid jid = jid_of("alice@xmpp.example/lua");
   const xm_nego_options clear = {.jid = &jid, .plain = true}, other = {.jid = &jid, .mechanisms = "SCRAM-SHA-256"};
@@ -710,12 +713,12 @@ static void what_can_be_said_ahead_next_time_is_told(void **state) {
   xm_nego *n = xm_nego_new(&o, "secret", 6);
   size_t len;
   (void)state;
-  assert_null(xm_nego_offer(n, &len)); /* nobody has logged in */
+  assert_null(xm_nego_offer(n, &len)); /* there was no login */
   n->login.choice.mech = &(const xm_mech){"SCRAM-SHA-1", XM_MECH_SCRAM, XM_SCRAM_SHA1, 0};
   xm_buf_puts(&n->login.offered, "SCRAM-SHA-1");
   assert_null(xm_nego_offer(n, &len));
   n->authenticated = true;
-  assert_null(xm_nego_offer(n, &len)); /* in the clear */
+  assert_null(xm_nego_offer(n, &len)); /* an offer without TLS */
   n->secure = true;
   assert_memory_equal(xm_nego_offer(n, &len), "SCRAM-SHA-1", 11);
   assert_int_equal(len, 11);

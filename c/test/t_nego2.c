@@ -1,6 +1,6 @@
-/* nego: plays (play.h) of the login that is one exchange: SASL2 (XEP-0388), with a resource bound inside of it (XEP-0386), a
- * session resumed (XEP-0198), tokens (XEP-0484); what a server may do wrong or otherwise there, row by row; and the same without
- * memory. What becomes of each mechanism is t_sasl_matrix's. */
+/* nego: plays (play.h) of a login in one exchange: SASL2 (XEP-0388), with a resource bound inside of it (XEP-0386), a
+ * session resumed (XEP-0198), and tokens (XEP-0484); what a server may do wrong or differently there, as tables; and
+ * the same when memory runs out. t_sasl_matrix tests each mechanism. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <fnmatch.h>
 
@@ -59,8 +59,8 @@
 #define FEATURES_BEHIND "S: $F<x xmlns='u:x'/>/$F\n"
 #define STANZAS "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'"
 
-/* Who logs in: by SASL2 and nothing else; with a resource bound inside, and a token asked for; so that the old session is
- * resumed; the same, and no new one is wanted; by a token; by one, without a password. */
+/* How to log in: by SASL2 and nothing else; with a resource bound inside, and asking for a token; the same, resuming
+ * the old session; the same, without a new session if that fails; by a token; by a token, without a password. */
 enum who { ALONE, BINDING, RESUMING, ONLY_RESUMING, SHOWING, SHOWING_ONLY };
 
 static void options_of(enum who who, const xm_jid *jid, xm_token *token, xm_nego_options *o) {
@@ -90,7 +90,7 @@ static int with_channel(void **state) {
   return 0;
 }
 
-/* What is said to who offers everything. */
+/* What each of them sends to a server that offers everything. */
 static const char *const logins[] = {
     FEATURES2(EVERYTHING) "C: $H" SAYS_PLAIN "</authenticate>\n",
     FEATURES2(EVERYTHING) "C: $H" SAYS_PLAIN USER_AGENT BINDS2 ASKS "</authenticate>\n",
@@ -114,7 +114,7 @@ static void all_of_it_is_one_exchange(void **state) {
         "READY " ME "\nENABLED \nTOKEN worked " FRESH_IS);
 }
 
-/* What isn't offered is not asked for. */
+/* Only what is offered is asked for. */
 static void what_is_offered_inside_is_what_is_asked_for(void **state) {
   static const struct {
     const char *offered, *said;
@@ -142,8 +142,8 @@ static void what_is_offered_inside_is_what_is_asked_for(void **state) {
   }
 }
 
-/* The hazards of the design's table (login.md 7), by its numbers, and the failures of a token (0: login.md 3.7): what the server
- * says to the login, and what comes of it. */
+/* The hazards in the table of the design (login.md 7), by their numbers, and failures of a token (0: login.md 3.7):
+ * what the server sends to the login, and what follows. */
 static const struct hazard {
   int number;
   enum who who;
@@ -209,7 +209,7 @@ static const struct hazard {
      "BEFORE " ME "\nLOST 5\nENABLED s2 0 -"},
     {35, ONLY_RESUMING, SUCCESS(LOST2(" h='5'>") WHO_BARE) "$F" BIND "/>/$F", "FAIL closed session-lost\nLOST 5"},
     {36, RESUMING, SUCCESS(BOUND2("") WHO) "<message/>", "BEFORE " ME "\nLOST"},
-    {36, RESUMING, SUCCESS(LOST2(">") WHO_BARE), "C: \nLOST\n" THEN_BINDS "LOST"}, /* the resource by itself */
+    {36, RESUMING, SUCCESS(LOST2(">") WHO_BARE), "C: \nLOST\n" THEN_BINDS "LOST"}, /* binds on its own then */
     {36, RESUMING, SUCCESS(WHO_BARE), "C: \nS: $F" SM BIND "/>/$F\nC: <resume xmlns='urn:xmpp:sm:3' h='7' previd='id-1'/>"},
     {37, BINDING, SUCCESS(BOUND2(ENABLED("id='s1'")) WHO) "<message/>", "BEFORE " ME "\nENABLED - 0 -"},
     {37, BINDING, SUCCESS(BOUND2(ENABLED("resume='true'")) WHO) "<message/>", "BEFORE " ME "\nENABLED - 0 -"},
@@ -228,11 +228,11 @@ static const struct hazard {
     {39, BINDING, SUCCESS(BOUND2("") WHO) "$F" SM "/$F", "READY " ME "\nENABLED \nOFFERS urn:xmpp:sm:3"},
     {39, BINDING, SUCCESS(BOUND2("<failed xmlns='urn:xmpp:sm:3'/>") WHO) "<message/>", "BEFORE " ME "\nENABLED "},
     {40, BINDING, "$F/$F", "FAIL stream bad-format"},
-    {40, BINDING, SUCCESS(BOUND2("") WHO) "$F/$F$F/$F", "FAIL stream bad-format"}, /* link takes no more than the first to nego */
+    {40, BINDING, SUCCESS(BOUND2("") WHO) "$F/$F$F/$F", "FAIL stream bad-format"}, /* link gives nego the first only */
     {40, ALONE, SUCCESS(WHO_BARE) "$F/$F", "FAIL bind not-offered"},
     {42, BINDING, SUCCESS(BOUND2("") WHO) "<message/>", "BEFORE " ME},
     {42, BINDING, SUCCESS(BOUND2("") WHO) "<r xmlns='urn:xmpp:sm:3'/>", "BEFORE " ME},
-    {42, ALONE, SUCCESS(WHO_BARE) "<message/>", "KEPT 1"}, /* nobody has a resource yet */
+    {42, ALONE, SUCCESS(WHO_BARE) "<message/>", "KEPT 1"}, /* no resource is bound yet */
     {43, BINDING, "<message/>", "FAIL stream bad-format"},
     {43, SHOWING, "<iq type='get' id='1'/>", "FAIL stream bad-format\nTOKEN shown"},
     {45, SHOWING, "<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",
@@ -246,7 +246,7 @@ static const struct hazard {
     {47, SHOWING, CONTINUE("<additional-data>" REFLECTED "</additional-data><tasks><task>x</task></tasks>"),
      "FAIL sasl bad-server-signature\nTOKEN shown"},
     {48, BINDING, "<task-data " SASL2 "/>", "FAIL stream bad-format"},
-    {48, BINDING, SUCCESS(BOUND2("") WHO) "<task-data " SASL2 "/>", "BEFORE " ME}, /* and it is for nobody */
+    {48, BINDING, SUCCESS(BOUND2("") WHO) "<task-data " SASL2 "/>", "BEFORE " ME}, /* and it isn't given out */
     {50, BINDING, SUCCESS(BOUND2("") "<token xmlns='urn:xmpp:fast:0' expiry='2099-01-01T00:00:00Z'/>" WHO), "TOKEN unused"},
     {50, BINDING, SUCCESS(BOUND2("") "<token xmlns='urn:xmpp:fast:0' token='t2'/>" WHO), "TOKEN unused"},
     {50, BINDING, SUCCESS(BOUND2("") TOKEN("", "2099-01-01T00:00:00Z") WHO), "TOKEN unused"},
@@ -256,7 +256,7 @@ static const struct hazard {
     {51, BINDING, CONTINUE(FRESH), "FAIL sasl task-required\nTOKEN unused"},
     {51, BINDING, SUCCESS(BOUND2("") WHO) FRESH, "BEFORE " ME "\nTOKEN unused"},
     {52, SHOWING, SUCCESS(DATA(ANSWER) BOUND2("") FRESH WHO), "TOKEN worked " FRESH_IS},
-    {52, ALONE, SUCCESS(FRESH WHO), "TOKEN unused"}, /* without a user agent it is nobody's */
+    {52, ALONE, SUCCESS(FRESH WHO), "TOKEN unused"}, /* without a user agent it can't be used */
     {54, BINDING, SUCCESS(BOUND2("") FRESH FRESH WHO), "TOKEN unused"},
     {55, BINDING, SUCCESS(BOUND2("") TOKEN("t2", "soon") WHO), "TOKEN unused HT-SHA-256-EXPR t2 0"},
     {55, BINDING, SUCCESS(BOUND2("") TOKEN("t2", "2001-09-09T01:46:40Z") WHO), "TOKEN unused HT-SHA-256-EXPR t2 1000000000"},
@@ -293,7 +293,7 @@ static void every_hazard_comes_to_what_it_should(void **state) {
   }
 }
 
-/* 27, 50, 65: what is as long as it likes. */
+/* 27, 50, 65: texts of any length. */
 static void long_things_have_an_end(void **state) {
   static char script[65536], text[30000];
   (void)state;
@@ -315,7 +315,7 @@ static void long_things_have_an_end(void **state) {
   play2(BINDING, script);
 }
 
-/* 70: XEP-0478. What is inside is left out, then the login. */
+/* 70: XEP-0478, limits. What goes inside is left out first, then the login fails. */
 static void a_server_may_take_little(void **state) {
 #define LIMITED(n) "S: $H$F" AUTHENTICATION("PLAIN", EVERYTHING) "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>" n \
   "</max-bytes></limits>/$F\n"
@@ -331,13 +331,13 @@ static void a_server_may_take_little(void **state) {
   play2(BINDING, LIMITED("200") BARE_SAID "\nS: " SUCCESS(FRESH WHO) "\nTOKEN unused");
   play2(BINDING, LIMITED("100") "C: $H\nFAIL stream policy-violation");
   play2(BINDING, LIMITED("1") "C: $H\nFAIL stream policy-violation");
-  play2(BINDING, LIMITED("0") ALL_SAID); /* who says nothing of use has said nothing */
+  play2(BINDING, LIMITED("0") ALL_SAID); /* a limit of no use is ignored */
   play2(BINDING, LIMITED("") ALL_SAID);
   play2(BINDING, LIMITED("-1") ALL_SAID);
   play2(BINDING, LIMITED("many") ALL_SAID);
   play2(BINDING, LIMITED("99999999999999999999") ALL_SAID);
   play2(ALONE, LIMITED("400") "C: $H" SAYS_PLAIN "</authenticate>");
-  /* And what follows a token that is refused is longer than that. */
+  /* After a refused token, the login with a password would exceed the limit, unless less goes inside. */
   snprintf(script, sizeof script, "S: $H$F<authentication " SASL2 ">" BOTH "<inline>" EVERYTHING "</inline></authentication>"
            "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>%zu</max-bytes></limits>/$F\n"
            "C: $H" BY_TOKEN "\nS: " FAILURE("not-authorized") "\n"
@@ -346,7 +346,7 @@ static void a_server_may_take_little(void **state) {
   play2(SHOWING, script);
 }
 
-/* A classic resumption behind a login that has not done it, and what else is to do on the same stream. */
+/* A classic resumption after a login that hasn't done it, and what else is done on the same stream. */
 static void what_was_not_inside_comes_behind(void **state) {
   (void)state;
   play2(RESUMING, FEATURES2("") "C: $H" SAYS_PLAIN USER_AGENT "</authenticate>\n"
@@ -361,7 +361,7 @@ static void what_was_not_inside_comes_behind(void **state) {
         "S: " SUCCESS(RESUMED2 WHO) "\nRESUMED 3");
 }
 
-/* Ahead (XEP-0305). */
+/* What is sent ahead (XEP-0305). */
 
 #define OFFERED "PLAIN\x1ESCRAM-SHA-1"
 #define TWO2(inside) "S: $H$F<authentication " SASL2 ">" BOTH "<inline>" inside "</inline></authentication>/$F\n"
@@ -389,7 +389,7 @@ static void all_of_it_is_said_ahead(void **state) {
   ahead = (struct ahead){0};
 }
 
-/* 67, 68: another list, another profile, other things inside: it is begun anew. */
+/* 67, 68: with another list, another profile, or other offers inside, the login begins anew. */
 static void another_offer_is_begun_anew(void **state) {
   static const char *const offers[] = {
       AUTHENTICATION("SCRAM-SHA-1", EVERYTHING),
@@ -411,7 +411,7 @@ static void another_offer_is_begun_anew(void **state) {
              offers[i]);
     play2(SHOWING, script);
   }
-  ahead.profile = XM_LOGIN_SASL; /* who had only the older profile, and now has both */
+  ahead.profile = XM_LOGIN_SASL; /* a server that had only the older profile, and now has both */
   ahead.inside = 0;
   play2(ALONE, "C: $H<auth " SASL " mechanism='SCRAM-SHA-1'>*</auth>\n"
         "S: $H$F<mechanisms " SASL "><mechanism>PLAIN</mechanism><mechanism>SCRAM-SHA-1</mechanism></mechanisms>"
@@ -419,7 +419,7 @@ static void another_offer_is_begun_anew(void **state) {
   ahead = (struct ahead){0};
 }
 
-/* What shows the password, a token that isn't offered, or nothing that is known. */
+/* Nothing is sent ahead that shows the password, or a token that isn't offered, or if no offer is known. */
 static void what_shows_the_password_is_not_said_ahead(void **state) {
   static const char *const offers[] = {NULL, "PLAIN", "X\x1EY"};
   size_t i;
@@ -435,12 +435,12 @@ static void what_shows_the_password_is_not_said_ahead(void **state) {
   ahead = (struct ahead){XM_NEGO_AHEAD_ALL - XM_NEGO_AHEAD_AUTH, "PLAIN", XM_LOGIN_SASL2, everything()};
   play2(SHOWING, "C: $H\nAHEAD 0");
   ahead = (struct ahead){XM_NEGO_AHEAD_ALL, OFFERED, XM_LOGIN_SASL2, everything()};
-  play(true, "C: $H\nAHEAD 0"); /* who wants no SASL2 */
+  play(true, "C: $H\nAHEAD 0"); /* without SASL2 */
   ahead = (struct ahead){0};
 }
 
-/* 74: memory that runs out at any place. The login has failed, or it stands; a token has come whole, or not at all; and what
- * can't be kept of stream management makes a session that can't be resumed, no other one. */
+/* 74: memory runs out at any place. Either the login has failed or it is valid; a token has come whole or not at all;
+ * and if there is no memory for stream management, the session can't be resumed, but is the same otherwise. */
 
 static void it_stands(const struct attempt *a, bool has_token) {
   const xm_token *fresh = xm_nego_new_token(a->nego);
@@ -451,7 +451,7 @@ static void it_stands(const struct attempt *a, bool has_token) {
   assert_int_equal(fresh->n, has_token ? 2 : 0);
 }
 
-/* Whatever has happened. */
+/* Checked whether or not the login has failed. */
 static void nothing_is_half(const struct attempt *a) {
   const xm_token *fresh = xm_nego_new_token(a->nego);
   xm_enabled is = xm_nego_take_enabled(a->nego);
@@ -484,7 +484,7 @@ static void run_out_of_memory(enum who who, bool for_good, const char *const say
     attempt_end(&a);
   } while (a.failed);
   assert_true(n > 10);
-  assert_int_equal(tolerated, for_good ? 0 : 2); /* the id, and where to resume */
+  assert_int_equal(tolerated, for_good ? 0 : 2); /* the id, and the place to resume at */
 }
 
 static void memory_that_runs_out_leaves_nothing_half(void **state) {

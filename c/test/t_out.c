@@ -1,6 +1,6 @@
-/* out: what is written reads back as it was, or is refused: every byte in every place, every code point, every sequence
- * that looks like UTF-8; Clark names; what is abandoned leaves no trace; a tape goes out and comes in again as it was.
- */
+/* out: what is written reads back unchanged, or is refused: every byte in every place, every code point, every sequence
+ * that looks like UTF-8; Clark names; what is abandoned leaves no trace; a tape that is written and read is the
+ * same. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <unistr.h>
 
@@ -30,7 +30,7 @@
 
 static const xm_bounds generous = {8 << 20, 64 * 1024, 200, 256, 50000, 1024};
 
-/* The parser, with the one element in `b` on its tape; NULL: it is not read as one element. */
+/* A parser with the one element in `b` on its tape; NULL: it isn't read as one element. */
 static xm_xml *parse(const xm_buf *b) {
   struct log got = {.after = &generous};
   xm_xml *x = xm_xml_new("jabber:client", &generous);
@@ -41,7 +41,7 @@ static xm_xml *parse(const xm_buf *b) {
   return NULL;
 }
 
-/* <e to='before' NAME='value'>text</e> and the like, with `n` bytes of `s` in one place of it. */
+/* <e to='before' NAME='value'>text</e> and the like, with `n` bytes of `s` in one of its places. */
 enum place { ELEMENT, ATTRIBUTE, LOCAL, URI, VALUE, TEXT, PLACES };
 
 static int put_attribute(xm_out *o, enum place place, const char *s, size_t n) {
@@ -65,7 +65,7 @@ static int write_in_place(xm_out *o, enum place place, const char *s, size_t n) 
   return place == ELEMENT ? xm_out_close(o, s, n) : xm_out_close(o, "e", 1);
 }
 
-/* What the parser found there. */
+/* What the parser found in that place. */
 static const char *found(const xm_tape *t, enum place place, size_t *n) {
   const xm_tape_rec *last = &t->recs[t->recs[0].attrs];
   const char *name = xm_tape_str(t, last->name);
@@ -79,8 +79,7 @@ static const char *found(const xm_tape *t, enum place place, size_t *n) {
   }
 }
 
-/* Writes it there; accepted: reads it back and compares; refused: nothing but what was there before is in the buffer.
- */
+/* Writes `s` there. If it is accepted, reads it back and compares; if not, checks that the buffer is unchanged. */
 static bool goes_through(enum place place, const char *s, size_t n) {
   xm_buf b = XM_BUF_INIT;
   xm_out o;
@@ -109,7 +108,7 @@ static bool goes_through(enum place place, const char *s, size_t n) {
   return rc == XM_OK;
 }
 
-/* The rules anew, from XML 1.0 2.2 and Namespaces in XML 3. */
+/* The rules, written anew from XML 1.0 2.2 and Namespaces in XML 3. */
 
 static bool is_char(unsigned long c) {
   return c == 9 || c == 10 || c == 13 || (c >= 0x20 && c <= 0xD7FF) || (c >= 0xE000 && c <= 0xFFFD) ||
@@ -133,7 +132,7 @@ static void every_byte_in_every_place(void **state) {
       for (place = 0; place < PLACES; place++) {
         bool name = is_name_byte(c) && (where > 0 || is_letter(c)), text = c < 128 && is_char((unsigned)c);
         bool want = place <= LOCAL ? name : text;
-        if (place == LOCAL && c == '}' && where < 2) want = true; /* so it is the namespace that ends in it */
+        if (place == LOCAL && c == '}' && where < 2) want = true; /* so it ends the namespace */
         if (goes_through((enum place)place, s, 3) != want) fail_msg("byte %d at %d in place %d", c, where, place);
       }
     }
@@ -141,7 +140,7 @@ static void every_byte_in_every_place(void **state) {
   for (place = 0; place < PLACES; place++) assert_int_equal(goes_through((enum place)place, "", 0), place >= VALUE);
 }
 
-/* UTF-8, surrogates too. */
+/* Encodes as UTF-8, surrogates too. */
 static size_t encode(unsigned long c, char *to) {
   if (c < 0x80) return to[0] = (char)c, 1;
   if (c < 0x800) return to[0] = (char)(0xC0 | c >> 6), to[1] = (char)(0x80 | (c & 63)), 2;
@@ -154,7 +153,7 @@ static size_t encode(unsigned long c, char *to) {
   return 4;
 }
 
-/* Those that XML has, 4,096 at a time; the others, and the neighbours of what has to be escaped, one by one. */
+/* Code points that XML allows, 4,096 at a time; the others, and those near characters that are escaped, one by one. */
 static void every_code_point_in(enum place place) {
   static char all[4 * 4096 + 4];
   size_t used = 0;
@@ -194,7 +193,7 @@ static bool is_utf8(const char *s, size_t n) {
   return true;
 }
 
-/* Just the writer: what it takes has been read back above. */
+/* Only writes: what is accepted has been read back above. */
 static bool is_taken(const char *s, size_t n) {
   static xm_buf b;
   xm_out o;
@@ -207,8 +206,7 @@ static bool is_taken(const char *s, size_t n) {
   return taken;
 }
 
-/* All sequences of two bytes and of three that begin beyond ASCII, and of four many; libunistring says which are UTF-8.
- */
+/* All sequences of two and three bytes that begin beyond ASCII, and many of four; libunistring says which are UTF-8. */
 static void sequences_are_utf8_or_refused(void **state) {
   static const char *const ends[] = {"\xC1\xBF",         "\xC2\x80",         "\xDF\xBF",         "\xE0\x9F\xBF",
                                      "\xE0\xA0\x80",     "\xED\x9F\xBF",     "\xED\xA0\x80",     "\xED\xBF\xBF",
@@ -266,15 +264,15 @@ static void it_looks_like_this(void **state) {
   xm_buf_free(&b);
 }
 
-/* Where sixteen bytes, eight or four are looked at at once: the same rules for each byte at each place. */
+/* Where sixteen, eight or four bytes are examined at once, the same rules hold for each byte at each place. */
 
-enum { LONGEST = 40 }; /* what is in front of it */
+enum { LONGEST = 40 }; /* the longest text before it */
 
 static void append(char *to, const char *what) {
   memcpy(to + strlen(to), what, strlen(what) + 1);
 }
 
-/* One character of ASCII as it is written there, or what may not be; `to` is a string. */
+/* Appends an ASCII character to the string `to`, escaped as that place needs; false: it isn't allowed. */
 static bool escape_anew(char *to, enum place place, int c) {
   const char one[] = {(char)c, '\0'};
   bool value = place == VALUE;
@@ -284,8 +282,8 @@ static bool escape_anew(char *to, enum place place, int c) {
   return true;
 }
 
-/* It is written as `wanted`, or, where that is NULL, refused. The bytes lie in a piece of memory that is no longer than they
- * are. */
+/* Checks that `s` is written as `wanted`, or refused if that is NULL. A copy of exactly `n` bytes is used, so that a
+ * sanitizer notices reads beyond it. */
 static void check_as(enum place place, const char *s, size_t n, const char *wanted) {
   xm_buf b = XM_BUF_INIT;
   xm_out o = xm_out_begin(&b);
@@ -297,7 +295,7 @@ static void check_as(enum place place, const char *s, size_t n, const char *want
   xm_buf_free(&b);
 }
 
-/* `special`, of `n` bytes, between so many plain ones: written as `as`, NULL: refused. */
+/* `special`, of `n` bytes, between `before` and `behind` plain ones is written as `as`; NULL: refused. */
 static void check_amid(enum place place, size_t before, const char *special, size_t n, const char *as, size_t behind) {
   static const char plain[] = "plain, as most of what is written; and that is as long as forty bytes and more";
   char s[LONGEST + 40], wanted[LONGEST + 140];
@@ -339,7 +337,7 @@ static void characters_at_each_place(void **state) {
       for (i = 0; i < sizeof fine / sizeof *fine; i++) {
         check_amid((enum place)place, before, fine[i], strlen(fine[i]), fine[i], 0);
         check_amid((enum place)place, before, fine[i], strlen(fine[i]), fine[i], 3);
-        for (n = strlen(fine[i]) - 1; n > 0 && (fine[i][n] & 0xC0) == 0x80; n--) { /* its end is missing */
+        for (n = strlen(fine[i]) - 1; n > 0 && (fine[i][n] & 0xC0) == 0x80; n--) { /* its last bytes are missing */
           check_amid((enum place)place, before, fine[i], n, NULL, 0);
           check_amid((enum place)place, before, fine[i], n, NULL, 3);
         }
@@ -351,7 +349,7 @@ static void characters_at_each_place(void **state) {
     }
 }
 
-/* What is missing at the end is there, but not in what is to be written. */
+/* The missing bytes follow in memory, but beyond the length that was given. */
 static void nothing_behind_the_end_counts(void **state) {
   static const char s[] = "0123456789abcdef\xC3\xA9\xF0\x9F\x98\x80";
   static const size_t broken[] = {17, 19, 20, 21}, whole[] = {16, 18, 22};
@@ -361,7 +359,7 @@ static void nothing_behind_the_end_counts(void **state) {
   for (i = 0; i < 3; i++) assert_true(is_taken(s, whole[i]));
 }
 
-/* Of names of each length, in front of and behind what has been looked at at once. */
+/* In names of each length, so that the byte comes before and after those that are examined at once. */
 static void each_byte_in_each_name(void **state) {
   char s[21], wanted[100];
   size_t n, at;
@@ -372,7 +370,7 @@ static void each_byte_in_each_name(void **state) {
       for (at = 0; at < n; at++)
         for (c = 0; c < 256; c++) {
           bool fine = is_name_byte(c) && (at > 0 || is_letter(c));
-          if (c == '{' && at == 0) continue; /* of a namespace: see attribute_names_are_refused */
+          if (c == '{' && at == 0) continue; /* it begins a namespace: see attribute_names_are_refused */
           memset(s, 'n', sizeof s);
           s[at] = (char)c;
           if (place == ELEMENT) sprintf(wanted, "<%.*s to='before'/>", (int)n, s);
@@ -381,7 +379,7 @@ static void each_byte_in_each_name(void **state) {
         }
 }
 
-/* Beyond ASCII a name's UTF-8 is checked, and it is said that somebody has to ask what it is. */
+/* Beyond ASCII, a name's UTF-8 is checked, and the writer reports that it can't tell whether it is a valid name. */
 static void wide_names_are_told_of(void **state) {
   char s[24];
   size_t n, at;
@@ -432,7 +430,7 @@ static void attribute_names_are_refused(void **state) {
     if (goes_through(ATTRIBUTE, names[i], strlen(names[i]))) fail_msg("%s", names[i]);
   assert_false(goes_through(ATTRIBUTE, "a\0b", 3));
   assert_true(goes_through(ATTRIBUTE, "{urn:a}b", 8));
-  assert_true(goes_through(ATTRIBUTE, "{a}b}c", 6)); /* a namespace with a brace of its own */
+  assert_true(goes_through(ATTRIBUTE, "{a}b}c", 6)); /* a namespace that contains a brace */
   assert_true(goes_through(ATTRIBUTE, "{{}}b", 5));
   assert_true(goes_through(ATTRIBUTE, "{ <&'>}b", 8));
   assert_true(goes_through(ATTRIBUTE, "{urn:a}xmlns", 12));
@@ -449,7 +447,7 @@ static void some_namespaces_have_no_element(void **state) {
   xm_buf_free(&b);
 }
 
-/* Whatever came goes out again and means the same: all stanzas of the corpus. */
+/* All stanzas of the corpus: what is read and written again means the same. */
 static void a_tape_is_written_as_it_was_read(void **state) {
   int i, written = 0;
   (void)state;
@@ -485,7 +483,7 @@ static void a_tape_is_written_as_it_was_read(void **state) {
   assert_true(written > 100);
 }
 
-/* A part of a tape, with its namespace said anew where it must be. */
+/* A part of a tape, whose namespace is declared anew where that is needed. */
 static void a_child_is_written_alone(void **state) {
   xm_buf in = XM_BUF_INIT, b = XM_BUF_INIT;
   xm_out o = xm_out_begin(&b);
@@ -503,7 +501,7 @@ static void a_child_is_written_alone(void **state) {
   xm_buf_free(&b);
 }
 
-/* The namespace of "xml:" can't be declared; what came in it, came by its prefix. */
+/* The namespace of "xml:" can't be declared; elements in it came with that prefix, and are written with it. */
 static void the_prefix_xml_is_written_as_it_came(void **state) {
   static const char text[] = "<message><xml:a n='1'><b/><c xmlns='urn:c'><xml:d xml:e='2'>t</xml:d></c><xml:f/></xml:a>";
   xm_buf in = XM_BUF_INIT, b = XM_BUF_INIT;
@@ -532,7 +530,7 @@ static void the_prefix_xml_is_written_as_it_came(void **state) {
   xm_buf_free(&is);
 }
 
-/* What xml would take by the same bounds is written, and not one more of anything; and xml agrees. */
+/* What is within the bounds, xml would accept, and is written; one more of anything is refused by both. */
 static int write_bounded(xm_buf *b, const xm_bounds *bounds, unsigned depth, unsigned attributes, unsigned texts) {
   xm_out o = xm_out_begin_within(b, bounds);
   unsigned i;
@@ -541,7 +539,7 @@ static int write_bounded(xm_buf *b, const xm_bounds *bounds, unsigned depth, uns
   for (i = 0; i < attributes && rc == XM_OK; i++) rc = xm_out_attr(&o, (char[]){'a', (char)('a' + i), 0}, 2, "x", 1);
   for (i = 0; i < texts && rc == XM_OK; i++) {
     rc = xm_out_text(&o, "t", 1);
-    if (rc == XM_OK) rc = xm_out_text(&o, "t", 1); /* neighbours are one */
+    if (rc == XM_OK) rc = xm_out_text(&o, "t", 1); /* adjacent texts count as one */
     if (rc == XM_OK) rc = xm_out_open(&o, "b", 1);
     if (rc == XM_OK) rc = xm_out_close(&o, "b", 1);
   }
@@ -604,7 +602,7 @@ static void memory_that_runs_out_is_told(void **state) {
   assert_true(n > 4);
 }
 
-/* Wherever in a tag or a text the buffer is full: `x` is written behind so many bytes. */
+/* Memory runs out at any place in a tag or a text: `x` is written after `bytes` bytes, and the buffer can't grow. */
 static int write_behind(size_t bytes, const xm_tape *x) {
   xm_buf b = XM_BUF_INIT;
   xm_out o;

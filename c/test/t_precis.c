@@ -1,4 +1,4 @@
-/* precis: the tables of RFC 8265, and each rule behind them. Every code point alone: precis_dump.c. */
+/* precis: the tables of RFC 8265, and each of its rules. precis_dump.c shows every code point on its own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -10,7 +10,7 @@
 
 #include "precis.h"
 
-/* `expected` NULL: refused with `fault`. */
+/* `expected` NULL: it is refused with `fault`. */
 static void check(bool username, const char *s, const char *expected, xm_precis_fault fault) {
   char out[256];
   size_t n = 0;
@@ -32,8 +32,8 @@ static void refuses(bool username, const char *s, xm_precis_fault fault) {
   check(username, s, NULL, fault);
 }
 
-/* `list` is made of strings with single spaces between them: XM_PRECIS_FAULTS if they stay as they are, else why not.
- */
+/* `list` is strings with single spaces between them; `fault` XM_PRECIS_FAULTS: they don't change; else why they are
+ * refused. */
 static void check_each(bool username, const char *list, xm_precis_fault fault) {
   char copy[512], *rest = copy, *s;
   assert_true(strlen(list) < sizeof copy);
@@ -49,7 +49,7 @@ static void usernames(void **state) {
   (void)state;
   keeps_each(true, "juliet@example.com fussball fußball π σ ς \u03B0 \u1E61"); /* tables 1 and 2, and more */
   takes(true, "Σ", "σ");
-  takes(true, "ΟΔΥΣΣΕΥΣ", "οδυσσευσ"); /* no final sigma is made up */
+  takes(true, "ΟΔΥΣΣΕΥΣ", "οδυσσευσ"); /* no final sigma is introduced */
   takes(true, "JULIET", "juliet");
   takes(true, "ÉÀ\u0410", "éà\u0430");
   takes(true, "\u0130", "i\u0307");
@@ -72,7 +72,7 @@ static void passwords(void **state) {
   takes(false, "  \u00A0\u2003\u3000x ", "     x ");
   keeps_each(false, "πßå \u05E9a Richard\u2163 ＡＢ \uFB00 Σ \u0488 \u01C5 \u1F88 \u16EE ²");
   takes(false, "e\u0301\u031F", "é\u031F");
-  takes(false, "\uFB2C", "\u05E9\u05BC\u05C1"); /* the longest that NFC makes of one */
+  takes(false, "\uFB2C", "\u05E9\u05BC\u05C1"); /* NFC makes no code point longer */
   refuses(false, "", XM_PRECIS_EMPTY);
   refuses(false, "\xFF", XM_PRECIS_UTF8);
   refuses(false, "my cat is a \tby", XM_PRECIS_CHARACTER);
@@ -85,7 +85,7 @@ static void allowed_nowhere(void **state) {
       "\xC2\x85 \x07",                                   /* controls */
       "\uFDD0 \uFFFF \U0010FFFF",                        /* noncharacters */
       "\u00AD \u200B \uFE0F \U000E0001",                 /* default ignorable */
-      "\u1100 \u1161 \u11A8 \uA960 \uD7FB",              /* jamo that nothing composes */
+      "\u1100 \u1161 \u11A8 \uA960 \uD7FB",              /* jamo that don't compose */
       "\uE000 \U000F0000",                               /* private use */
       "\u2028 \u2029 \u0600",                            /* separators of lines and paragraphs, a format character */
       "\u0640 \u07FA \u302E \u302F \u3031 \u3035 \u303B" /* exceptions */
@@ -96,7 +96,7 @@ static void allowed_nowhere(void **state) {
     check_each(false, lists[i], XM_PRECIS_CHARACTER);
     check_each(true, lists[i], XM_PRECIS_CHARACTER);
   }
-  keeps_each(true, "\u06FD\u06FE \u0F0B \u3007"); /* exceptions the other way */
+  keeps_each(true, "\u06FD\u06FE \u0F0B \u3007"); /* exceptions that are allowed */
 }
 
 /* RFC 5892 appendix A. */
@@ -128,7 +128,7 @@ static void bidi(void **state) {
              "a a\u05B0 1 - a-");
   check_each(true, "\u05D0a a\u05D0 1\u05D0 \u05B0\u05D0 \u05D0- \u05D0-\u05B0 \u05D0!", XM_PRECIS_BIDI);
   check_each(true, "\u06281\u0661 \u0661 a\u0661 -\u0628 \u05D0a\u05D0", XM_PRECIS_BIDI);
-  keeps_each(false, "\u05D0a a\u05D0 \u05D0-"); /* OpaqueString has no such rule */
+  keeps_each(false, "\u05D0a a\u05D0 \u05D0-"); /* OpaqueString has no bidi rule */
 }
 
 static void limits(void **state) {
@@ -142,7 +142,7 @@ static void limits(void **state) {
   assert_int_equal(xm_precis_username("éééé", 8, out, sizeof out, &n, &fault), XM_OK);
   assert_int_equal(xm_precis_username("ééééé", 10, out, sizeof out, &n, &fault), XM_ELIMIT);
   assert_int_equal(xm_precis_username("é", 2, out, 0, &n, &fault), XM_ELIMIT);
-  /* Nothing shrinks more: seven bytes to two. */
+  /* The most that a string can shrink: from seven bytes to two. */
   assert_int_equal(xm_precis_username("\uFF21\u030A\u0301\uFF21\u030A\u0301\uFF21\u030A\u0301", 21, out, 6, &n, &fault),
                    XM_OK);
   assert_int_equal(n, 6);

@@ -1,5 +1,5 @@
-/* retry: a table of what may happen, and what follows; then histories: servers that log in and cut, that send elsewhere after
- * each login, that end each session alike. */
+/* retry: a table of ends, and what follows them; then sequences of ends: servers that log in and cut, that redirect
+ * after each login, that end each session the same way. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,12 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "retry.h"
 
-enum { NEW, BEGUN, GHOST }; /* never ready; it was; and its link broke with no goodbye */
+enum { NEW, BEGUN, GHOST }; /* never had a session; had one; had one whose link broke without a goodbye */
 
 static const xm_retry_policy any = {.any = true, .min = 1000, .max = 60000};
 static const xm_retry_policy resume = {.resume = true, .min = 1000, .max = 60000};
@@ -21,7 +21,7 @@ static const xm_retry_policy none = {.min = 1000, .max = 60000};
 
 static const char *const verdicts[] = {"end", "fall back", "follow", "next", "wait"};
 
-/* The words of `what`: objected, elsewhere, targets, blamed, stopping, undelivered, lost (not resumable). */
+/* `what` is made of these words: objected, elsewhere, targets, blamed, stopping, undelivered, lost (not resumable). */
 static const struct row {
   int before;
   xm_retry_stage stage;
@@ -32,7 +32,7 @@ static const struct row {
   const xm_retry_policy *policy;
   xm_retry_verdict verdict;
 } rows[] = {
-    /* the first connect: nothing is tried again but what costs nothing */
+    /* the first connect: only what costs no time is tried again */
     {NEW, XM_RETRY_ANYBODY, XM_LAYER_TCP, "ECONNREFUSED", true, false, "", &any, XM_RETRY_END},
     {NEW, XM_RETRY_ANYBODY, XM_LAYER_TLS, "certificate-expired", false, false, "", &any, XM_RETRY_END},
     {NEW, XM_RETRY_ANYBODY, XM_LAYER_STREAM, "not-well-formed", false, false, "", &any, XM_RETRY_END},
@@ -43,7 +43,7 @@ static const struct row {
     {NEW, XM_RETRY_ANYBODY, XM_LAYER_TLS, "tls-error", true, false, "targets", &none, XM_RETRY_NEXT},
     {NEW, XM_RETRY_ANYBODY, XM_LAYER_TLS, "tls-error", true, false, "targets objected", &none, XM_RETRY_FALL_BACK},
     {NEW, XM_RETRY_SERVER, XM_LAYER_STREAM, "see-other-host", false, true, "targets elsewhere", &none, XM_RETRY_FOLLOW},
-    /* a session has ended: what passes by itself */
+    /* a session has ended for a temporary reason */
     {BEGUN, XM_RETRY_READY, XM_LAYER_TCP, "ECONNRESET", true, false, "", &any, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_READY, XM_LAYER_TCP, "ECONNRESET", true, false, "", &resume, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_READY, XM_LAYER_TCP, "ECONNRESET", true, false, "lost", &resume, XM_RETRY_END},
@@ -51,11 +51,11 @@ static const struct row {
     {BEGUN, XM_RETRY_READY, XM_LAYER_TCP, "ECONNRESET", true, false, "", &none, XM_RETRY_END},
     {BEGUN, XM_RETRY_READY, XM_LAYER_STREAM, "system-shutdown", true, true, "", &any, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_READY, XM_LAYER_CLOSED, "closed-by-server", true, false, "", &any, XM_RETRY_WAIT},
-    /* what we refuse ourselves: no XML, for one */
+    /* ended by ourselves, because of malformed XML for example */
     {BEGUN, XM_RETRY_READY, XM_LAYER_STREAM, "not-well-formed", false, false, "", &any, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_READY, XM_LAYER_STREAM, "not-well-formed", false, false, "", &resume, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_READY, XM_LAYER_STREAM, "not-well-formed", false, false, "", &none, XM_RETRY_END},
-    /* a WebSocket that is closed, or refused by a web server, later */
+    /* a WebSocket is closed, or refused by a web server */
     {NEW, XM_RETRY_ANYBODY, XM_LAYER_WEBSOCKET, "http-503", true, false, "", &any, XM_RETRY_END},
     {NEW, XM_RETRY_SERVER, XM_LAYER_WEBSOCKET, "close-1001", true, false, "", &any, XM_RETRY_END},
     {BEGUN, XM_RETRY_SERVER, XM_LAYER_WEBSOCKET, "http-403", false, false, "", &any, XM_RETRY_WAIT},
@@ -64,7 +64,7 @@ static const struct row {
     {BEGUN, XM_RETRY_READY, XM_LAYER_WEBSOCKET, "protocol-error", false, false, "", &any, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_READY, XM_LAYER_WEBSOCKET, "close-1008", false, true, "", &any, XM_RETRY_END},
     {BEGUN, XM_RETRY_READY, XM_LAYER_WEBSOCKET, "close-1009", false, true, "blamed", &any, XM_RETRY_WAIT},
-    /* what the server says, and means us; unless it means one stanza that we know */
+    /* the server's error concerns us, unless it is about one stanza that is known */
     {BEGUN, XM_RETRY_READY, XM_LAYER_STREAM, "policy-violation", false, true, "", &any, XM_RETRY_END},
     {BEGUN, XM_RETRY_READY, XM_LAYER_STREAM, "policy-violation", false, true, "blamed", &any, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_READY, XM_LAYER_STREAM, "invalid-from", false, true, "blamed", &any, XM_RETRY_WAIT},
@@ -73,14 +73,14 @@ static const struct row {
     {BEGUN, XM_RETRY_READY, XM_LAYER_STREAM, "see-other-host", false, true, "", &any, XM_RETRY_END},
     {BEGUN, XM_RETRY_READY, XM_LAYER_STREAM, "see-other-host", false, true, "elsewhere", &none, XM_RETRY_FOLLOW},
     {BEGUN, XM_RETRY_READY, XM_LAYER_CLOSED, "session-lost", false, false, "", &resume, XM_RETRY_END},
-    /* conflict: with somebody else; with what the server believes to be us */
+    /* conflict: with somebody else, or with our own earlier session on the server */
     {BEGUN, XM_RETRY_READY, XM_LAYER_STREAM, "conflict", false, true, "", &any, XM_RETRY_END},
     {GHOST, XM_RETRY_READY, XM_LAYER_STREAM, "conflict", false, true, "", &any, XM_RETRY_END},
     {GHOST, XM_RETRY_SERVER, XM_LAYER_STREAM, "conflict", false, true, "", &any, XM_RETRY_WAIT},
     {GHOST, XM_RETRY_SERVER, XM_LAYER_BIND, "conflict", false, false, "", &any, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_SERVER, XM_LAYER_STREAM, "conflict", false, true, "", &any, XM_RETRY_END},
     {BEGUN, XM_RETRY_SERVER, XM_LAYER_BIND, "conflict", false, false, "", &any, XM_RETRY_END},
-    /* connecting again: who answers may be a captive portal */
+    /* reconnecting: the peer may be a captive portal */
     {BEGUN, XM_RETRY_ANYBODY, XM_LAYER_TCP, "ECONNREFUSED", true, false, "", &any, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_ANYBODY, XM_LAYER_DNS, "no-service", false, false, "", &any, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_ANYBODY, XM_LAYER_TLS, "certificate-expired", false, false, "", &any, XM_RETRY_WAIT},
@@ -101,7 +101,7 @@ static const struct row {
     {BEGUN, XM_RETRY_ANYBODY, XM_LAYER_TLS, "certificate-expired", false, false, "", &none, XM_RETRY_END},
     {BEGUN, XM_RETRY_ANYBODY, XM_LAYER_TLS, "tls-error", true, false, "targets", &any, XM_RETRY_NEXT},
     {BEGUN, XM_RETRY_SERVER, XM_LAYER_STREAM, "bad-format", false, true, "objected", &any, XM_RETRY_FALL_BACK},
-    /* stop was called: only for what is to be delivered */
+    /* stop was called: only what hasn't been delivered is a reason to connect again */
     {BEGUN, XM_RETRY_READY, XM_LAYER_TCP, "EOF", true, false, "stopping", &any, XM_RETRY_END},
     {BEGUN, XM_RETRY_READY, XM_LAYER_TCP, "EOF", true, false, "stopping undelivered", &any, XM_RETRY_WAIT},
     {BEGUN, XM_RETRY_READY, XM_LAYER_TCP, "EOF", true, false, "stopping undelivered", &none, XM_RETRY_END},
@@ -143,14 +143,15 @@ static void each_end_has_its_consequence(void **state) {
   }
 }
 
-/* An end of the link at `now`, as bad luck. */
+/* The link has ended at `now` for a temporary reason. */
 static xm_retry_answer broken(xm_retry *r, const xm_retry_policy *p, xm_retry_stage stage, uint64_t now, uint32_t dice) {
   const xm_err why = {.layer = XM_LAYER_TCP, .retry = true, .condition = "EOF"};
   const xm_retry_end e = {.why = &why, .stage = stage, .now = now, .dice = dice, .resumable = true};
   return xm_retry_after(r, p, &e);
 }
 
-/* Up to min, then up to twice as long, never over max; the dice choose from all of that. */
+/* The first pause is at most min, then each at most twice the last, never over max; the dice choose any time up to
+ * that. */
 static void pauses_grow(void **state) {
   static const unsigned most[] = {1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000};
   xm_retry low = history(BEGUN), high = history(BEGUN), odd = history(BEGUN);
@@ -164,7 +165,7 @@ static void pauses_grow(void **state) {
   for (i = 0; i < 100; i++) assert_int_equal(broken(&high, &any, XM_RETRY_ANYBODY, 0, 60000).ms, 60000);
 }
 
-/* Attempts and pauses begin anew when a session has lasted, and only then. */
+/* Attempts and pauses are counted anew after a session that has lasted, and only then. */
 static void only_what_lasts_begins_anew(void **state) {
   static const struct {
     unsigned max, stood;
@@ -199,7 +200,7 @@ static void hops_are_counted_until_a_session_has_lasted(void **state) {
   (void)state;
   for (n = 0; elsewhere(&r, XM_RETRY_SERVER, 0).verdict == XM_RETRY_FOLLOW; n++) {}
   assert_int_equal(n, 3);
-  for (r = (xm_retry){0}, n = 0;; n++) { /* after the login, each time */
+  for (r = (xm_retry){0}, n = 0;; n++) { /* each time after the login */
     xm_retry_opened(&r, 10);
     if (elsewhere(&r, XM_RETRY_READY, 20).verdict != XM_RETRY_FOLLOW) break;
   }
@@ -218,7 +219,8 @@ static xm_retry_answer refused(xm_retry *r, const char *condition, uint64_t stoo
   return xm_retry_after(r, &any, &e);
 }
 
-/* The same end for the third time in a row waits for as long as there is; another one, or a session that lasts, breaks the row. */
+/* After the same end three times in a row, the pause is the longest one; another end, or a session that lasts, stops
+ * that. */
 static void the_same_end_is_slowed_down(void **state) {
   xm_retry r = {0};
   xm_retry_answer a;
@@ -229,7 +231,7 @@ static void the_same_end_is_slowed_down(void **state) {
     assert_int_equal(a.verdict, XM_RETRY_WAIT);
     assert_int_equal(a.stuck, i >= 3);
     assert_int_equal(a.ms, i >= 3 ? 60000 : 7);
-    broken(&r, &any, XM_RETRY_ANYBODY, 20, 0); /* in between it couldn't be reached */
+    broken(&r, &any, XM_RETRY_ANYBODY, 20, 0); /* in between the server couldn't be reached */
   }
   assert_false(refused(&r, "bad-format", 10).stuck);
   assert_false(refused(&r, "not-well-formed", 10).stuck);
@@ -237,10 +239,11 @@ static void the_same_end_is_slowed_down(void **state) {
   assert_false(refused(&r, "not-well-formed", 30000).stuck);
   assert_false(refused(&r, "not-well-formed", 10).stuck);
   assert_true(refused(&r, "not-well-formed", 10).stuck);
-  for (i = 0; i < 6; i++) assert_false(broken(&r, &any, XM_RETRY_READY, 10, 0).stuck); /* a bad network is no such thing */
+  for (i = 0; i < 6; i++) assert_false(broken(&r, &any, XM_RETRY_READY, 10, 0).stuck); /* a bad network doesn't count */
 }
 
-/* A ghost is what a link leaves that broke without a word, until there is a session again. */
+/* A "ghost" is our earlier session on the server, after a link has broken without a goodbye, until there is a session
+ * again. */
 static void a_ghost_lasts_until_there_is_a_session(void **state) {
   const xm_err conflict = {.layer = XM_LAYER_STREAM, .condition = "conflict"}, bye = {.layer = XM_LAYER_CLOSED, .retry = true};
   xm_retry_end e = {.why = &conflict, .stage = XM_RETRY_SERVER, .said = true};
@@ -256,14 +259,14 @@ static void a_ghost_lasts_until_there_is_a_session(void **state) {
   assert_int_equal(xm_retry_after(&r, &any, &e).verdict, XM_RETRY_END);
   xm_retry_opened(&r, 2000);
   e.why = &bye;
-  assert_int_equal(xm_retry_after(&r, &any, &e).verdict, XM_RETRY_WAIT); /* said goodbye: no ghost */
+  assert_int_equal(xm_retry_after(&r, &any, &e).verdict, XM_RETRY_WAIT); /* there was a goodbye, so no ghost */
   e.why = &conflict;
   e.stage = XM_RETRY_SERVER;
   assert_int_equal(xm_retry_after(&r, &any, &e).verdict, XM_RETRY_END);
 }
 
-/* Who is to be back at once doesn't wait behind a session that has lasted; behind one that hasn't, behind an attempt that has
- * failed, and behind a conflict, he waits as everybody does. */
+/* With at_once, there is no pause after a session that has lasted; after one that hasn't, after a failed attempt, and
+ * after a conflict, there is a pause as always. */
 static void the_first_attempt_is_at_once(void **state) {
   static const struct {
     const char *condition;

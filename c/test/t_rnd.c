@@ -1,4 +1,4 @@
-/* rnd: ids are of their alphabet and of no pattern, and without randomness there are none. */
+/* rnd: ids consist of their alphabet and have no pattern; without randomness there are none. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <errno.h>
 #include <setjmp.h>
@@ -10,11 +10,11 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <openssl/rand.h>
 
-/* The kernel, which can be without randomness. */
+/* A kernel that may have no randomness. */
 static struct kernel {
   int calls;
   int good; /* calls that succeed; the others don't */
@@ -39,7 +39,7 @@ static int by_text(const void *a, const void *b) {
   return strcmp(a, b);
 }
 
-/* 144 bits: even one that comes twice would be the end of the world. */
+/* With 144 bits, two ids are never the same. */
 static void ids_differ_and_may_stand_anywhere(void **state) {
   enum { MANY = 10000 };
   char(*ids)[XM_RND_ID + 1] = malloc(sizeof(char[MANY][XM_RND_ID + 1]));
@@ -55,7 +55,8 @@ static void ids_differ_and_may_stand_anywhere(void **state) {
   free(ids);
 }
 
-/* At each place, each character: in 10,000 ids one is missing from 1536 combinations once in 10^65 runs. */
+/* Each character at each place: that in 10,000 ids one of the 1536 combinations is missing happens once in 10^65
+ * runs. */
 static void every_character_comes_at_every_place(void **state) {
   static bool seen[XM_RND_ID][128];
   int i, at, c, combinations = 0;
@@ -70,7 +71,7 @@ static void every_character_comes_at_every_place(void **state) {
   assert_int_equal(combinations, XM_RND_ID * 64);
 }
 
-/* OpenSSL's generator, for who asks it. */
+/* OpenSSL's generator, when it is used. */
 
 static int give_none(unsigned char *to, int n) {
   (void)to, (void)n;
@@ -113,7 +114,7 @@ static void openssl_is_not_asked_where_the_kernel_gives(void **state) {
   assert_int_equal(RAND_set_rand_method(usual), 1);
 }
 
-/* It is asked for all of them: what the kernel gave before it failed need not be good. */
+/* All bytes are taken from it, since those that the kernel gave before it failed need not be random. */
 static void openssl_gives_what_the_kernel_does_not(void **state) {
   const RAND_METHOD *usual = RAND_get_rand_method();
   unsigned char bytes[600], all[sizeof bytes];
@@ -132,7 +133,7 @@ static void openssl_gives_what_the_kernel_does_not(void **state) {
   assert_int_equal(RAND_set_rand_method(usual), 1);
 }
 
-/* A byte that stays zero 20 times running is one that nobody fills. */
+/* A byte that is zero 20 times in a row hasn't been filled. */
 static void as_many_bytes_are_filled_as_are_asked_for(void **state) {
   static const size_t sizes[] = {0, 1, 8, 24, 255, 256, 257, 511, 512, 513, 768, 1000};
   unsigned char bytes[1001], any[1001];
@@ -152,7 +153,7 @@ static void as_many_bytes_are_filled_as_are_asked_for(void **state) {
 
 static void a_supply_gives_what_nobody_has_had(void **state) {
   enum { MANY = 200 };
-  static char ids[2][MANY][XM_RND_ID + 1]; /* ours, and a forked process's */
+  static char ids[2][MANY][XM_RND_ID + 1]; /* ours, and a child process's */
   char(*all)[XM_RND_ID + 1] = ids[0];
   xm_rnd_supply s = {.left = 0};
   int ends[2], i, status;
@@ -162,7 +163,7 @@ static void a_supply_gives_what_nobody_has_had(void **state) {
   assert_int_equal(pipe(ends), 0);
   child = fork();
   assert_true(child >= 0);
-  if (child == 0) { /* it has what its parent has, and must not give it */
+  if (child == 0) { /* the child has the parent's buffer, and must not use it */
     for (i = 0; i < MANY; i++) xm_rnd_supplied_id(&s, ids[1][i]);
     _exit(write(ends[1], ids[1], sizeof ids[1]) == sizeof ids[1] ? 0 : 1);
   }

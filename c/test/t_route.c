@@ -1,5 +1,5 @@
-/* route: the table of 2,100 rows that says what answers what, checked against the rule as a table of its own; waiting,
- * open questions; a heap that says no at every place. */
+/* route: a table of 2,100 rows of which response answers which request, compared with the rule as a table of its own;
+ * pending requests, open questions; a heap that fails at every place. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,14 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "ns.h"
 
 #include "failing.h"
 
-/* How often a chain was gone along: it is by memcmp that what is found there is looked at. */
+/* How many steps were taken along chains: each entry there is compared by memcmp. */
 static unsigned long steps;
 static int count_memcmp(const void *a, const void *b, size_t n) {
   steps++;
@@ -48,7 +48,7 @@ static xm_route *new_route(const char *self) {
   return r;
 }
 
-/* What a stanza says of itself; NULL: nothing. */
+/* A stanza for a test; NULL: it hasn't that. */
 typedef struct said {
   const char *ns, *name, *type, *id, *from, *to, *child_ns;
 } said;
@@ -87,7 +87,7 @@ static xm_pending *await(xm_route *r, const char *name, const char *id, const ch
   return p;
 }
 
-/* Does it answer an iq that waits? Then nobody waits any more, else it still does. */
+/* Does it answer the pending iq? If so, none is pending any more; else it still is. */
 static bool answers_to(xm_route *r, const said *s) {
   const xm_tape *t = tape_of(s);
   bool claimed = xm_route_claim(r, t) == &owner;
@@ -96,7 +96,8 @@ static bool answers_to(xm_route *r, const said *s) {
   return claimed;
 }
 
-/* Addresses by a letter: B, F, D our own; f our other resource; others and look-alikes. */
+/* Addresses, by a letter: B, F, D our own bare JID, full JID and domain; f our other resource; others, and
+ * look-alikes. */
 static const struct address {
   char letter;
   const char *spelled;
@@ -111,7 +112,7 @@ static const struct address {
                  {'F', "Alice@XMPP.Example./here"},
                  {'d', "xmpp.example/x"}};
 
-/* The rule: for each address asked (the first seven), by whom the answer may come. */
+/* The rule: for each address that was asked (the first seven), from which the answer may come. */
 static const char *const may_come_from[] = {"-BFD", "-BF", "-F", "-D", "f", "b", "e"};
 
 static void who_was_asked_answers(void **state) {
@@ -137,11 +138,11 @@ static void who_was_asked_answers(void **state) {
             right += want;
           }
   assert_int_equal(rows, 2100);
-  assert_int_equal(right, 2 * (5 + 4 + 3 + 2 + 1 + 1 + 1)); /* F is in two spellings */
+  assert_int_equal(right, 2 * (5 + 4 + 3 + 2 + 1 + 1 + 1)); /* F is there in two spellings */
   xm_route_free(r);
 }
 
-/* Other requests: the same name, and any type. */
+/* Other requests are answered by a stanza of the same name, and of any type. */
 static void messages_and_presences_are_answered_by_their_like(void **state) {
   static const char *const names[] = {"message", "presence"}, *const types[] = {"error", "chat", "result", NULL};
   xm_route *r = new_route(SELF);
@@ -186,8 +187,7 @@ static bool fits_one(const char *self, const char *to, const char *from) {
   return answered;
 }
 
-/* However an address is spelled, as long as it is the same one after preparation; a resourcepart has just one spelling.
- */
+/* Any spelling of an address matches that is the same after preparation; a resourcepart has only one spelling. */
 static void addresses_are_compared_as_prepared(void **state) {
   (void)state;
   assert_true(fits_one(SELF, "Bob@OTHER.example/R", "bob@other.example/R"));
@@ -200,11 +200,11 @@ static void addresses_are_compared_as_prepared(void **state) {
   assert_true(fits_one(SELF, "ALICE@xmpp.example/here", NULL));
   assert_false(fits_one(SELF, "alice@xmpp.example/HERE", NULL));
   assert_false(fits_one(SELF, "bob@other.example", "bob@other.example\xC2\xAD/x"));
-  assert_true(fits_one(SELF, "not@a@jid@", "not@a@jid@")); /* what can't be prepared: byte for byte */
+  assert_true(fits_one(SELF, "not@a@jid@", "not@a@jid@")); /* an invalid address is compared byte for byte */
   assert_false(fits_one(SELF, "not@a@jid@", "Not@a@jid@"));
 }
 
-/* As a server that prepares by other rules may have bound it. */
+/* A server that prepares by other rules may have bound another spelling. */
 static void our_own_address_has_a_spelling_too(void **state) {
   xm_route *r = xm_route_new(XM_NS_CLIENT);
   xm_jid bound = {.local_len = 5, .domain_len = 12, .resource_len = 4, .str = "Alice@XMPP.example/here"};
@@ -222,7 +222,7 @@ static void our_own_address_has_a_spelling_too(void **state) {
   xm_route_free(r);
 }
 
-/* Before it is known: only absence tells, and strangers stay strangers. */
+/* Before our address is known, only an answer without `from` is from our account. */
 static void nobody_is_us_before_we_are_bound(void **state) {
   xm_route *r = xm_route_new(XM_NS_CLIENT);
   (void)state;
@@ -268,7 +268,8 @@ static void an_id_waits_once(void **state) {
   xm_route_free(r);
 }
 
-/* As a server that prepares by RFC 6122 writes who was asked; and nobody who only looks alike. */
+/* A server that prepares by RFC 6122 answers with its own spelling of the address; one that only looks alike doesn't
+ * count. */
 static void a_servers_spelling_answers(void **state) {
   static const struct {
     const char *asked, *arrived;
@@ -281,15 +282,15 @@ static void a_servers_spelling_answers(void **state) {
               {"room@d.example/\uFB01", "room@d.example/fi", true},
               {"room@d.example/so\u00ADft", "room@d.example/soft", true},
               {"straße@d.example", "straße@d.example", true},
-              {"strasse@d.example", "straße@d.example", false}, /* nobody writes it so who means the other */
+              {"strasse@d.example", "straße@d.example", false}, /* a server that means the first never writes this */
               {"fish@d.example", "\uFB01sh@d.example", false},
               {"room@d.example/\u2764", "room@d.example/\u2764\uFE0F", false},
               {"straße@d.example", "strase@d.example", false},
               {"straße@d.example", "strasse@e.example", false},
               {"straße@d.example/r", "strasse@d.example", false},
               {"straße@d.example", "strasse@d.example/r", false},
-              {"x@straße.example", "x@strasse.example", false}, /* another's domain (IDNA2008) */
-              {"room@d.example/ß", "room@d.example/ss", false}, /* Resourceprep folds no case */
+              {"x@straße.example", "x@strasse.example", false}, /* another domain (IDNA2008) */
+              {"room@d.example/ß", "room@d.example/ss", false}, /* Resourceprep doesn't fold case */
               {"paypal@d.example", "p\u0430ypal@d.example", false},
               {"p\u0430ypal@d.example", "paypal@d.example", false},
               {"a@d.example/\u202Er", "a@d.example/r", false},
@@ -299,11 +300,11 @@ static void a_servers_spelling_answers(void **state) {
   for (i = 0; i < sizeof rows / sizeof *rows; i++)
     if (fits_one(SELF, rows[i].asked, rows[i].arrived) != rows[i].fits)
       fail_msg("%s answered by %s", rows[i].asked, rows[i].arrived);
-  assert_true(fits_one("strasse@d.example/x", "straße@d.example", NULL)); /* ourselves, as our server wrote it */
+  assert_true(fits_one("strasse@d.example/x", "straße@d.example", NULL)); /* our own, as our server spells it */
   assert_false(fits_one("straße@d.example/x", "strasse@d.example", NULL));
 }
 
-/* A gateway's users choose their ids: two may choose the same. */
+/* A gateway's users choose their ids, and two may choose the same. */
 static void an_id_waits_once_an_address(void **state) {
   xm_route *r = new_route("echo.example");
   static int owners[3];
@@ -322,7 +323,7 @@ static void an_id_waits_once_an_address(void **state) {
   }
   s.from = "eve@d";
   s.to = own[0];
-  assert_null(xm_route_claim(r, tape_of(&s))); /* who may answer is as strict as ever */
+  assert_null(xm_route_claim(r, tape_of(&s))); /* who may answer hasn't changed */
   s.from = "bob@d";
   s.to = "b@echo.example";
   assert_null(xm_route_claim(r, tape_of(&s)));
@@ -335,7 +336,7 @@ static void an_id_waits_once_an_address(void **state) {
   xm_route_free(r);
 }
 
-/* Every one of many is found, whatever the order, and gets its own owner. */
+/* Each of many is found, in any order, and with its own owner. */
 static void many_wait(void **state) {
   enum { MANY = 5000 };
   static int owners[MANY];
@@ -349,7 +350,7 @@ static void many_wait(void **state) {
     assert_int_equal(xm_route_await(r, &q, &owners[i], &waiting[i]), XM_OK);
   }
   for (i = 0; i < MANY; i++) {
-    k = (int)((unsigned)i * 2654435761u % MANY); /* as good as by chance, some twice */
+    k = (int)((unsigned)i * 2654435761u % MANY); /* a pseudo-random order, with some twice */
     sprintf(id, "%d", k);
     if (!waiting[k]) continue;
     if (i % 3 == 0) {
@@ -362,10 +363,10 @@ static void many_wait(void **state) {
   }
   for (i = 0, k = 0; i < MANY; i++) k += waiting[i] != NULL;
   assert_int_equal(xm_route_waiting(r), k);
-  xm_route_free(r); /* with those that still wait */
+  xm_route_free(r); /* together with those that are still pending */
 }
 
-/* The wave. */
+/* A burst of requests. */
 enum { WAVE = 100000, FEW = 5 };
 static xm_pending *wave[WAVE];
 
@@ -413,7 +414,7 @@ static void a_wave_gives_its_room_back(void **state) {
   xm_route_free(r);
 }
 
-/* A few back and forth where it shrinks. */
+/* A few requests more or less at the size where the table shrinks don't make it shrink and grow all the time. */
 static void a_table_does_not_flap(void **state) {
   xm_route *r = new_route(SELF);
   size_t cap;
@@ -452,9 +453,9 @@ static void without_memory_a_table_stays_as_it_is(void **state) {
   xm_route_free(r);
 }
 
-/* Open questions. */
+/* Open questions: received iqs that must be answered. */
 
-/* We have answered: from `own` (NULL: we have but one address) to `to`. */
+/* The program has answered `to`, from `own` (NULL: it didn't say). */
 static void answered(xm_route *r, xm_question *likely, const char *to, const char *own, const char *id) {
   xm_route_request a = {.id = id, .id_len = strlen(id), .to = to, .sent_from = own};
   if (to) a.to_len = strlen(to);
@@ -462,7 +463,7 @@ static void answered(xm_route *r, xm_question *likely, const char *to, const cha
   xm_route_answered(r, likely, &a);
 }
 
-/* One asker, one id, two of our addresses: the answer's `from` says which of them was answered. */
+/* The same asker and id, to two of our addresses: the answer's `from` says which question was answered. */
 static void a_question_is_to_one_of_our_addresses(void **state) {
   static const char asker[] = "bob@other.example/r";
   xm_route *r = new_route("echo.example");
@@ -473,7 +474,7 @@ static void a_question_is_to_one_of_our_addresses(void **state) {
   assert_null(xm_route_question(r, NULL, asker, "c@echo.example", "1"));
   answered(r, NULL, asker, "c@echo.example", "1");
   answered(r, NULL, asker, NULL, "1");
-  answered(r, a, asker, "B@echo.example", "1"); /* what is likely isn't, when another was named */
+  answered(r, a, asker, "B@echo.example", "1"); /* the likely question isn't meant if another address is named */
   assert_ptr_equal(xm_route_question(r, NULL, asker, "a@echo.example", "1"), a);
   assert_null(xm_route_question(r, NULL, asker, "b@echo.example", "1"));
   assert_false(xm_question_release(r, b));
@@ -482,7 +483,8 @@ static void a_question_is_to_one_of_our_addresses(void **state) {
   xm_route_free(r);
 }
 
-/* The same words again and again: whose call it is that asks or answers, else the oldest; until all are answered. */
+/* The same question several times: an answer is to the one whose call is running, else to the oldest, until all are
+ * answered. */
 static void of_equals_the_likely_one_is_meant(void **state) {
   static const char asker[] = "bob@other.example/r";
   enum { MANY = 5 };
@@ -495,7 +497,7 @@ static void of_equals_the_likely_one_is_meant(void **state) {
   assert_ptr_equal(xm_route_question(r, q[3], asker, NULL, "1"), q[3]);
   assert_null(xm_route_question(r, q[3], asker, NULL, "2"));
   answered(r, q[3], asker, NULL, "1");
-  assert_ptr_equal(xm_route_question(r, q[3], asker, NULL, "1"), q[0]); /* that one is over */
+  assert_ptr_equal(xm_route_question(r, q[3], asker, NULL, "1"), q[0]); /* that one has been answered */
   answered(r, q[3], asker, NULL, "1");                                  /* so this is the oldest */
   assert_ptr_equal(xm_route_question(r, NULL, asker, NULL, "1"), q[1]);
   assert_false(xm_question_release(r, q[0]));
@@ -511,8 +513,9 @@ static void of_equals_the_likely_one_is_meant(void **state) {
   xm_route_free(r);
 }
 
-/* A stranger asks the same, or with one id from many addresses, or many ids: each is found, answered and given back in
- * steps whose number doesn't grow, in any order. Steps are counted, since time depends on what else runs. */
+/* A stranger asks the same again and again, or with one id from many addresses, or with many ids: each question is
+ * found, answered and released in a number of steps that doesn't grow, in any order. Steps are counted, since time
+ * depends on what else runs. */
 static void many_questions_cost_no_more_each(void **state) {
   enum { MANY = 20000 };
   static xm_question *q[MANY];
@@ -543,7 +546,7 @@ static void many_questions_cost_no_more_each(void **state) {
     }
 }
 
-/* Whatever is asked of whom: equals and others, in every order of answering and giving back, against a plain list. */
+/* Any questions, the same and different ones, answered and released in any order, compared with a plain list. */
 static void questions_are_what_a_list_would_be(void **state) {
   static const char *const askers[] = {"a@x/r", "b@x/r", NULL},
                            *const owns[] = {"echo.example", "u@echo.example", NULL}, *const ids[] = {"1", "2"};
@@ -566,7 +569,7 @@ static void questions_are_what_a_list_would_be(void **state) {
       n++;
     } else if (n && k % 3 == 1) {
       unsigned w = k / 3 % n;
-      for (i = 0; i < n; i++) /* the oldest of its kind */
+      for (i = 0; i < n; i++) /* the oldest that matches */
         if (!list[i].answered && list[i].from == list[w].from && list[i].to == list[w].to && list[i].id == list[w].id)
           break;
       assert_ptr_equal(xm_route_question(r, NULL, list[w].from, list[w].to, list[w].id), i < n ? list[i].q : NULL);
@@ -625,10 +628,10 @@ static void an_answered_question_is_over(void **state) {
   assert_true(xm_question_release(r, c));
   xm_question_free(c);
   xm_route_free(r);
-  assert_false(xm_question_release(NULL, d)); /* the route has gone: it is freed, and nobody answers */
+  assert_false(xm_question_release(NULL, d)); /* the route is gone, so the question is freed, and nothing is answered */
 }
 
-/* Memory. */
+/* Memory that runs out. */
 
 static bool all_of_it(xm_route *r) {
   xm_route_request q = {

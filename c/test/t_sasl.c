@@ -1,7 +1,7 @@
-/* sasl: whole logins against a server written independently, the same with a heap that says no at every place, and the
- * mechanisms of one message. What lying servers get is t_scram's and t_sasl_matrix's, the choice t_mech's.
+/* sasl: whole logins against a server that was written independently, the same with a heap that fails at every place,
+ * and the mechanisms of one message. t_scram and t_sasl_matrix have servers that lie, t_mech the choice.
  *
- * The rooms are compiled into this file, so that their malloc can be made to fail and their freed blocks can be
+ * The modules are compiled into this file, so that their malloc can be made to fail and their freed blocks can be
  * searched for the password, under sanitizers too. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include <openssl/hmac.h>
@@ -21,13 +21,13 @@
 #define PASSWORD "pencil"
 
 static struct heap {
-  bool failing;   /* it says no some time */
-  bool armed;     /* now is the client's turn: only then does it count */
-  bool for_good;  /* once it has said no: always, or never again */
-  long left;      /* allocations until it says no */
-  unsigned noes;  /* how often it did */
-  long live;      /* the rooms' blocks that are not given back */
-  unsigned leaks; /* blocks given back with the password in them */
+  bool failing;   /* some allocation will fail */
+  bool armed;     /* only while the client runs do allocations count */
+  bool for_good;  /* after the first failure all fail; else only that one */
+  long left;      /* allocations until one fails */
+  unsigned noes;  /* how many have failed */
+  long live;      /* the modules' blocks that haven't been freed */
+  unsigned leaks; /* blocks that were freed with the password in them */
 } heap;
 
 typedef union block {
@@ -99,7 +99,7 @@ static int spy_rnd_id(char id[XM_RND_ID + 1]) {
   return no_randomness ? XM_EFAIL : xm_rnd_id(id);
 }
 
-static size_t widest_wipe; /* bytes, of those that scram wiped itself */
+static size_t widest_wipe; /* bytes, the most that scram wiped at once */
 static void spy_wipe(void *p, size_t n) {
   if (n > widest_wipe) widest_wipe = n;
   xm_wipe(p, n);
@@ -114,7 +114,7 @@ static void spy_wipe(void *p, size_t n) {
 #undef realloc
 #undef free
 
-/* Without the password, too. */
+/* An error, whose text must not contain the password. */
 static void check_refusal(const xm_err *e, const char *condition) {
   check_form(e, condition);
   assert_null(strstr(e->text, PASSWORD));
@@ -133,12 +133,12 @@ static const xm_sasl_login user = LOGIN("user", 4, PASSWORD, sizeof PASSWORD - 1
 #define OFFER "PLAIN\x1eSCRAM-SHA-1"
 static const xm_mech_channel tls13 = {.version = 0x0304, .bindings = {{32, "32 bytes that TLS has exported ."}}};
 
-/* A server written from RFC 5802 section 3 on one-shot HMAC() and digests: it shares no line with scram.c. */
+/* A server, written from RFC 5802 section 3 with one-shot HMAC() and digests: it shares no code with scram.c. */
 typedef struct server {
   const struct kind *kind;
   const char *rounds, *extension;
   char flag;                  /* GS2's; 0: n */
-  bool claims;                /* it tells what it offered, and TLS's version */
+  bool claims;                /* it proves its offer and TLS's version */
   char gs2[120];              /* the GS2 header, then the channel binding, which has no NUL before its end */
   char bare[300], first[900]; /* client-first-message-bare, server-first-message */
   char final[200];
@@ -163,7 +163,7 @@ static void salted_password(const server *v, const char *password, unsigned char
   }
 }
 
-/* XEP-0474 and XEP-0515, into `to`. */
+/* XEP-0474 and XEP-0515, written to `to`. */
 static void claim(const server *v, char to[120]) {
   unsigned char hash[64];
   assert_int_equal(EVP_Digest(OFFER, strlen(OFFER), hash, NULL, v->kind->md(), NULL), 1);
@@ -179,12 +179,12 @@ static void server_challenge(server *v, const xm_buf *said) {
   assert_memory_equal(xm_buf_at(said), v->gs2, n);
   snprintf(v->bare, sizeof v->bare, "%.*s", (int)(xm_buf_len(said) - n), xm_buf_at(said) + n);
   if (v->claims) claim(v, claims);
-  /* so long that the client's windows have to grow in mid-message */
+  /* long enough that the client's windows have to grow in the middle of a message */
   snprintf(v->first, sizeof v->first, "%s%%%0150d!,s=YSBzYWx0,i=%s%s%s", strstr(v->bare, "r="), 0, v->rounds,
            v->extension, claims);
 }
 
-/* c= is the GS2 header, and what the channel is bound by. Returns what follows. */
+/* c= is the GS2 header and the channel binding. Returns what follows it. */
 static const char *check_binding(const server *v, const char *response) {
   char bytes[120], c[170] = "c=";
   size_t n = strlen(v->gs2);
@@ -195,7 +195,7 @@ static const char *check_binding(const server *v, const char *response) {
   return response + strlen(c);
 }
 
-/* The client's proof gives back its key, whose hash is what a server stores. */
+/* The client's key, recovered from its proof, has the hash that a server stores. */
 static void check_proof(const server *v, const unsigned char *salted, const char *proof, const unsigned char *auth,
                         size_t n) {
   unsigned char key[64], stored[64], signature[64], got[66];
@@ -227,7 +227,7 @@ static void server_final(server *v, const char *password, const xm_buf *said) {
   EVP_EncodeBlock((unsigned char *)v->final + 2, signature, (int)v->kind->len);
 }
 
-/* Made by hand: no choice comes between. */
+/* A choice of this mechanism, made for the test. */
 static const xm_mech_choice *choice_of(const char *name, char flag) {
   static xm_mech_choice choice;
   const char *unknown;
@@ -248,7 +248,8 @@ static const xm_mech_choice *choice_of(const char *name, char flag) {
   return &choice;
 }
 
-/* One call of the client's, with the heap as the test has set it; what failed has added nothing to `out`. */
+/* One call of the client's, with the heap as the test has set it up; a call that fails hasn't added anything to
+ * `out`. */
 #define CLIENT(call, out)                                  \
   do {                                                     \
     size_t before = xm_buf_len(out);                       \
@@ -258,7 +259,7 @@ static const xm_mech_choice *choice_of(const char *name, char flag) {
     if (rc < 0) assert_int_equal(xm_buf_len(out), before); \
   } while (0)
 
-/* A whole login against the server above. 0, or the client's XM_EFAIL. */
+/* A whole login to the server above. Returns 0, or the client's XM_EFAIL. */
 static int log_in(server *v, const xm_sasl_login *login, bool proof_in_challenge, xm_err *e) {
   const xm_mech_choice *choice = choice_of(v->kind->mech, v->flag);
   xm_sasl_login full = *login;
@@ -310,7 +311,7 @@ static void test_with_another_server(void **unused) {
   assert_int_equal(heap.leaks, 0);
 }
 
-/* A password of 1 MiB is still hashed right, one byte more is refused. */
+/* A password of 1 MiB is accepted, one more byte is refused. */
 static void test_longest_password(void **unused) {
   enum { LONG = 1 << 20 };
   server v = {.kind = &kinds[0], .rounds = "1", .extension = ""};
@@ -329,7 +330,7 @@ static void test_longest_password(void **unused) {
   free(password);
 }
 
-/* The login with the heap failing at its allocation `at`; false when it had no so many. */
+/* The login with the heap failing at allocation `at`; false if there were fewer. */
 static bool survives(long at, bool for_good, bool proof_in_challenge, const char *extension) {
   server v = {.kind = &kinds[2], .rounds = "1", .extension = extension, .flag = "np"[for_good], .claims = true};
   xm_sasl_login login = user;
@@ -341,7 +342,7 @@ static bool survives(long at, bool for_good, bool proof_in_challenge, const char
   assert_int_equal(heap.live, 0);
   assert_int_equal(heap.leaks, 0);
   assert_int_equal(xm_err_is_set(&e), rc < 0);
-  if (rc == 0) return heap.noes > 0; /* OpenSSL could do without what it did not get */
+  if (rc == 0) return heap.noes > 0; /* OpenSSL can do without some allocations */
   assert_true(heap.noes > 0);
   if (strcmp(e.condition, "ENOMEM") && strcmp(e.condition, "no-randomness")) check_refusal(&e, "crypto-failed");
   return true;
@@ -371,7 +372,7 @@ static void test_no_randomness(void **unused) {
   assert_int_equal(heap.live, 0);
 }
 
-/* The keys of a login lie on the stack in one piece; nothing is left of them. */
+/* The keys of a login are on the stack in one block; nothing is left of them. */
 static void test_keys_are_wiped(void **unused) {
   server v = {.kind = &kinds[0], .rounds = "4096", .extension = ""};
   (void)unused;
@@ -407,7 +408,7 @@ static void test_plain(void **unused) {
   assert_int_equal(heap.leaks, 0);
 }
 
-/* EXTERNAL says nothing, or who is meant; ANONYMOUS nothing. Neither takes anything back. */
+/* EXTERNAL sends nothing, or the authzid; ANONYMOUS nothing. Neither accepts data from the server. */
 static void test_external_and_anonymous(void **unused) {
   static const struct {
     const char *mech, *authzid;
@@ -434,8 +435,7 @@ static void test_external_and_anonymous(void **unused) {
   assert_int_equal(heap.live, 0);
 }
 
-/* With a heap that fails once, at every place. */
-/* HT (XEP-0484, draft-schmaus-kitten-sasl-ht-09), against OpenSSL's HMAC. */
+/* HT (XEP-0484, draft-schmaus-kitten-sasl-ht-09), compared with OpenSSL's HMAC. */
 
 static const xm_mech_channel all_bindings = {
     .version = 0x0303,
@@ -483,12 +483,12 @@ static void check_ht(const char *name, int binding, const char *user_name, const
   assert_int_equal(xm_sasl_step(s, "", 0, &out, &e), XM_EFAIL);
   check_refusal(&e, "unexpected-challenge");
   e = (xm_err){0};
-  for (i = 0; i < 256; i++) { /* each bit of it counts, */
+  for (i = 0; i < 256; i++) { /* each bit of it matters, */
     answer[i / 8] ^= (unsigned char)(1 << i % 8);
     assert_int_equal(xm_sasl_success(s, (char *)answer, 32, &e), XM_EFAIL);
     answer[i / 8] ^= (unsigned char)(1 << i % 8);
   }
-  for (i = 0; i < 34; i++) /* and its length */
+  for (i = 0; i < 34; i++) /* and so does its length */
     if (i != 32) assert_int_equal(xm_sasl_success(s, (char *)answer, i == 33 ? 33 : (size_t)i, &e), XM_EFAIL);
   assert_int_equal(xm_sasl_success(s, (char *)mac_of, 32, &e), XM_EFAIL);
   check_refusal(&e, "bad-server-signature");
@@ -504,14 +504,14 @@ static void test_tokens(void **unused) {
   (void)unused;
   for (i = 0; i < 4; i++) {
     check_ht(names[i], i, "user", "secret-token:fast-" PASSWORD);
-    check_ht(names[i], i, "\xc3\xa9", "dGhpcyBpcyBubyBiYXNlNjQ="); /* as it came */
+    check_ht(names[i], i, "\xc3\xa9", "dGhpcyBpcyBubyBiYXNlNjQ="); /* taken literally */
     check_ht(names[i], i, "user", long_one);
   }
   assert_int_equal(heap.live, 0);
   assert_int_equal(heap.leaks, 0);
 }
 
-/* Computed once by hand (Python's hmac), so that the two above can't be wrong alike. */
+/* Computed once by another implementation (Python's hmac), in case the two above are wrong in the same way. */
 static void test_a_known_token(void **unused) {
   static const unsigned char known[] = {0x61, 0x6c, 0x69, 0x63, 0x65, 0x00, 0x2f, 0xbc, 0x54, 0x13, 0xad, 0x1d, 0x90, 0xb6,
                                         0xf0, 0x0a, 0x1e, 0xe7, 0x57, 0x5c, 0x51, 0x1d, 0xe2, 0xeb, 0xb6, 0xd8, 0xcd, 0xcd,
@@ -548,7 +548,7 @@ static void test_tokens_that_cannot_be_said(void **unused) {
   }
 }
 
-/* OpenSSL can do without some of what it doesn't get; what is said is the same then. */
+/* OpenSSL can do without some allocations; then the message is the same. */
 static void one_message_with_failing_heap(const xm_mech_choice *choice, const xm_sasl_login *login) {
   bool hashes = choice->mech->kind == XM_MECH_TOKEN;
   unsigned char mac_of[32];
@@ -586,7 +586,7 @@ static void test_one_message_with_failing_heap(void **unused) {
   one_message_with_failing_heap(token_choice("HT-SHA-256-EXPR"), &token);
 }
 
-/* What no mechanism can say is refused before anything is said. */
+/* What no mechanism can express is refused before anything is sent. */
 static void test_logins_that_cannot_be_said(void **unused) {
   static const struct {
     xm_sasl_login login;
@@ -608,7 +608,7 @@ static void test_logins_that_cannot_be_said(void **unused) {
   assert_int_equal(heap.live, 0);
 }
 
-/* XEP-0114's own example; a long secret; a heap that says no. */
+/* XEP-0114's own example; a long secret; a heap that fails. */
 static void test_component_handshake(void **unused) {
   static const char longer[] = "0123456789abcdef0123456789abcdef" PASSWORD;
   char hex[XM_SASL_HANDSHAKE + 1] = "";

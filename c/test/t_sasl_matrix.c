@@ -1,7 +1,7 @@
-/* The SASL matrix: what a server may say, over which channel, to whom; what is said to it, and nothing else; and how it
- * ends. From nego's door: elements in, elements out, with nego, login, mech, sasl and scram behind it. The rows are in
- * sasl_rows.h (RFC 6120's profile) and sasl2_rows.h (SASL2, and tokens). Some rooms are compiled into this file, so that their
- * malloc can be made to fail. */
+/* The SASL matrix: what a server may send, over which channel, to which client; exactly what the client sends; and how
+ * it ends. Elements go into nego and come out of it, with login, mech, sasl and scram behind it. The rows are in
+ * sasl_rows.h (RFC 6120's profile) and sasl2_rows.h (SASL2, and tokens). Some modules are compiled into this file, so
+ * that their malloc can be made to fail. */
 #include <fnmatch.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,23 +11,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants some of these first */
+/* cmocka needs some of these headers first */
 #include <cmocka.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
 #include "failing.h"
-/* above those whose malloc fails */
+/* Modules whose malloc fails are included above this line, */
 #include "../core/buf.c"
 #include "../core/login.c"
 #include "../core/nego.c"
 #include "failing_off.h"
-/* below those whose malloc does not */
+/* others below. */
 #include "sasl2_rows.h"
 #include "sasl_rows.h"
 #include "xml.h"
 
-/* In rnd's place: the nonce of RFC 5802's example, always. */
+/* Replaces rnd's: the nonce is always that of RFC 5802's example. */
 int xm_rnd_bytes(void *p, size_t n) {
   memset(p, 4, n);
   return 0;
@@ -49,13 +49,13 @@ typedef struct session {
   xm_xml *xml;
   xm_buf out;
   xm_err e;
-  bool failing;    /* memory runs out some time, as `heap` has it */
-  bool sasl2;      /* the login is said in that profile */
-  char said[2000]; /* see sasl_rows.h, sasl2_rows.h */
+  bool failing;    /* memory runs out, see `heap` */
+  bool sasl2;      /* the client logs in by SASL2 */
+  char said[2000]; /* what the client has sent; see sasl_rows.h, sasl2_rows.h */
   char mechanism[40];
   char bare[400];       /* SCRAM: client-first-bare */
-  char challenge[1600]; /* server-first */
-  char final[1600];     /* client-final without proof */
+  char challenge[1600]; /* server-first-message */
+  char final[1600];     /* client-final-message-without-proof */
 } session;
 
 static xm_mech_channel channel_of(const char *setup) {
@@ -76,7 +76,7 @@ static void tell_channel(session *s) {
   xm_nego_set_channel(s->nego, &channel);
 }
 
-/* The token that the account has: "token-EXPR" is one for HT-SHA-256-EXPR. */
+/* The account's token: "token-EXPR" is one for HT-SHA-256-EXPR. */
 static bool read_token(const char *setup, xm_token *token) {
   const char *kind = strstr(setup, "token-");
   *token = (xm_token){.n = strlen(TOKEN), .bytes = TOKEN};
@@ -107,9 +107,9 @@ static void start(session *s, xm_jid *jid, char allowed[200]) {
   if (says(setup, "odd-space"))
     password =
         "pen\xc2\xa0"
-        "cil"; /* U+00A0 becomes a space */
+        "cil"; /* U+00A0, which becomes a space */
   if (says(setup, "soft-hyphen")) password = "pen\xc2\xad" "cil";
-  if (says(setup, "two-forms")) password = "pen\xc2\xb2" "cil"; /* a superscript two */
+  if (says(setup, "two-forms")) password = "pen\xc2\xb2" "cil"; /* superscript two */
   s->nego = xm_nego_new(&o, password, password ? strlen(password) : 0);
   s->xml = xm_xml_new("jabber:client", &limits);
   assert_true(s->nego && s->xml);
@@ -120,10 +120,10 @@ static void start(session *s, xm_jid *jid, char allowed[200]) {
   tell_channel(s);
 }
 
-/* What the server says, until there is an event. */
+/* Gives the parser what the server sends, until there is an event. */
 static int hear(session *s, const char *text) {
   size_t n = strlen(text), room;
-  int ev = xm_xml_next(s->xml, &s->e); /* what was out is done with */
+  int ev = xm_xml_next(s->xml, &s->e); /* the last element isn't needed any more */
   while (n && ev == XM_XML_MORE) {
     char *to = xm_xml_space(s->xml, &room);
     size_t some = n < room ? n : room;
@@ -147,7 +147,7 @@ static void open_stream(session *s) {
   assert_int_equal(xm_nego_opened(s->nego, xm_xml_tape(s->xml), &s->out, &s->e), XM_NEGO_WAIT);
 }
 
-/* What was said. */
+/* What the client has sent. */
 
 static size_t decode(const char *text, size_t n, char *to) {
   int len = n == 1 ? 0 : EVP_DecodeBlock((unsigned char *)to, (const unsigned char *)text, (int)n);
@@ -167,13 +167,13 @@ static void note_scram(session *s, const char *bytes, bool first) {
   }
 }
 
-/* What is between `from` and `to`, decoded. */
+/* Decodes what is between `from` and `to`. */
 static size_t decode_between(const char *from, const char *to, char bytes[1500]) {
   bytes[0] = '\0';
   return to > from ? decode(from, (size_t)(to - from), bytes) : 0;
 }
 
-/* HMAC-SHA-256 of a word and the channel's binding, by the token (XEP-0484). */
+/* HMAC-SHA-256, with the token as its key, of a word and the channel binding (XEP-0484). */
 static void prove_by_token(const session *s, const char *word, unsigned char mac[32]) {
   const xm_mech_channel channel = channel_of(s->row->setup);
   static const char *const types[] = {"EXPR", "UNIQ", "ENDP"};
@@ -190,7 +190,7 @@ static void prove_by_token(const session *s, const char *word, unsigned char mac
   assert_non_null(HMAC(EVP_sha256(), TOKEN, strlen(TOKEN), text, len, mac, &n));
 }
 
-/* A name, NUL and a proof; the proof becomes a word. */
+/* A name, NUL and a proof; the proof is replaced by a word. */
 static size_t name_proof(const session *s, char bytes[1500], size_t n) {
   char *proof = memchr(bytes, '\0', n);
   unsigned char right[32];
@@ -201,7 +201,8 @@ static size_t name_proof(const session *s, char bytes[1500], size_t n) {
   return (size_t)(proof - bytes) + 5;
 }
 
-/* The first message of a login: its name, its mechanism, its bytes, and in SASL2 what is inside besides. */
+/* The first message of a login: the element's name, the mechanism, the initial response, and in SASL2 what else is
+ * inside. */
 static void note_login(session *s, const char *xml, char *to) {
   const char *content, *end, *inside = "";
   char bytes[1500];
@@ -211,11 +212,11 @@ static void note_login(session *s, const char *xml, char *to) {
   if (s->sasl2) {
     assert_memory_equal(xml, "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='", 49);
     content = strstr(xml, "'><initial-response");
-    assert_non_null(content); /* all of our mechanisms have one */
+    assert_non_null(content); /* all of our mechanisms send one */
     content += strlen("'><initial-response");
     end = *content++ == '/' ? content : strstr(content, "</initial-response>");
     inside = end == content ? content + 1 : end + strlen("</initial-response>");
-    assert_false(end - content == 1 && *content == '='); /* which is how the older profile says "empty" */
+    assert_false(end - content == 1 && *content == '='); /* "=" is for an empty one in the older profile */
   } else {
     assert_memory_equal(xml, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='", 57);
     content = strchr(xml, '>') + 1;
@@ -232,7 +233,7 @@ static void note_login(session *s, const char *xml, char *to) {
   if (i > strlen("</authenticate>")) sprintf(to, " %.*s", (int)(i - strlen("</authenticate>")), inside);
 }
 
-/* One element of ours, as text behind what was said before. Nothing else than these may ever be sent. */
+/* One element from the client, as text after the earlier ones. Nothing else may ever be sent. */
 static void note(session *s) {
   char xml[2000], bytes[1500], *content, *to = s->said + strlen(s->said);
   const char *response = s->sasl2 ? "<response xmlns='urn:xmpp:sasl:2'" : "<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
@@ -252,7 +253,7 @@ static void note(session *s) {
   }
 }
 
-/* The server that is honest: RFC 5802 section 3. */
+/* The signature of an honest server: RFC 5802 section 3. */
 static void sign(const session *s, char v[120]) {
   const EVP_MD *md = strstr(s->mechanism, "512")   ? EVP_sha512()
                      : strstr(s->mechanism, "256") ? EVP_sha256()
@@ -274,7 +275,7 @@ static void sign(const session *s, char v[120]) {
   EVP_EncodeBlock((unsigned char *)v + 2, signature, (int)n);
 }
 
-/* A message of the server's, in the profile of the login, with these bytes in base64. */
+/* A message from the server, in the login's profile, with these bytes in base64. */
 static void wrap_bytes(const session *s, const char *name, const void *bytes, size_t n, char *xml) {
   bool success = strcmp(name, "success") == 0;
   char *to = xml + sprintf(xml, "<%s %s>%s", name, s->sasl2 ? NS2 : NS, s->sasl2 && success ? "<additional-data>" : "");
@@ -304,7 +305,8 @@ static char *put_names(char *to, const char *list, const char *end, const char *
   return to;
 }
 
-/* The end of a part of a line, and where the next one begins that is marked with `mark`; NULL: there is none. */
+/* The end of this part of a line; part(): where the next part begins that is marked with `mark`; NULL: there is
+ * none. */
 static const char *end_of_part(const char *at) {
   return at + strcspn(at, "/|;");
 }
@@ -344,14 +346,14 @@ static void features(const char *line, bool sasl2, char *to) {
   strcpy(to, "</stream:features>");
 }
 
-/* SASL2's <continue/>: the mechanism is done with, and more is wanted. */
+/* SASL2's <continue/>: the mechanism is done, and the server wants another task. */
 static void put_continue(const char *v, char *xml) {
   char *to = xml + sprintf(xml, "<continue " NS2 "><additional-data>");
   to += EVP_EncodeBlock((unsigned char *)to, (const unsigned char *)v, (int)strlen(v));
   strcpy(to, "</additional-data><tasks><task>X-TOTP</task></tasks></continue>");
 }
 
-/* A line of a script as XML: see sasl_rows.h and sasl2_rows.h. */
+/* Makes XML of a line of a script: see sasl_rows.h and sasl2_rows.h. */
 static void line_to_xml(session *s, const char *line, char *xml) {
   char v[120];
   if (*line == 'C') snprintf(s->challenge, sizeof s->challenge, "%s", line + 1);
@@ -377,7 +379,7 @@ static void line_to_xml(session *s, const char *line, char *xml) {
   }
 }
 
-/* An xm_nego_verdict, or XM_EFAIL. */
+/* Plays one line. Returns an xm_nego_verdict, or XM_EFAIL. */
 static int play_line(session *s, const char *line) {
   char xml[8000];
   int verdict;
@@ -409,13 +411,13 @@ static void check_error(size_t i, const session *s) {
   for (p = s->e.text; *p; p++) assert_true((unsigned char)*p >= ' ');
 }
 
-/* Has the login succeeded when the script is at its end, whatever came of it then? */
+/* Has the login succeeded by the end of the script, whatever came after that? */
 static bool is_success(const struct row *row, const char *last) {
   return says(row->said, "| iq") || says(row->condition, "-jid") ||
          (!*row->condition && (strchr("SVHT", *last) || says(last, "<success")));
 }
 
-/* What has become of the token, and the one that has come. */
+/* Notes what has become of the token, and which new one has come. */
 static void note_fate(session *s) {
   static const char *const fates[] = {"", " shown", " worked", " refused"};
   const xm_token *fresh = xm_nego_new_token(s->nego);
@@ -452,7 +454,7 @@ static void play(size_t i, const struct row *row) {
   xm_buf_free(&s.out);
 }
 
-/* A login that would succeed, with the heap failing from its request `at` on: false when there were not so many. */
+/* A login that would succeed, with the heap failing from request `at` on: false if there were fewer. */
 static bool survives(const struct row *row, long at) {
   session s = {.row = row, .out = XM_BUF_SECRET, .failing = true};
   static xm_jid jid;
@@ -507,7 +509,7 @@ static void test_matrix_sasl2(void **unused) {
   for (i = 0; i < ROWS2; i++) play(i, &rows2[i]);
 }
 
-/* The type that a login was bound by is told when it has succeeded, not before. */
+/* The channel binding's type is reported when the login has succeeded, not before. */
 static void test_binding_is_told(void **unused) {
   static const struct row row = {"tls13", {"FSCRAM-SHA-1-PLUS|tls-exporter", "C" CH, "V"}, "", "*"};
   session s = {.row = &row, .out = XM_BUF_SECRET};
@@ -527,7 +529,7 @@ static void test_binding_is_told(void **unused) {
   xm_buf_free(&s.out);
 }
 
-/* Each mechanism has its own end to it, however many come. */
+/* Each mechanism has a limit of challenges. */
 static void test_challenges_have_an_end(void **unused) {
   static const struct {
     struct row row;

@@ -1,5 +1,6 @@
-/* scan: what of a stream is ordinary, and read without expat, and what is left to expat; by rows. Whichever it is, what is told is
- * the same as by expat alone (XM_SCAN=0), at every cutting, each on its last byte. */
+/* scan: which parts of a stream are ordinary, and read without expat, and which are left to expat, as tables. In either
+ * case the events are the same as with expat alone (XM_SCAN=0), however the input is cut, and each comes with its last
+ * byte. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "xml.h"
@@ -22,15 +23,15 @@
 #define BEFORE "<before/>"
 #define TEN "0123456789"
 #define FIFTY TEN TEN TEN TEN TEN
-#define LONG_NS "urn:" FIFTY TEN          /* 64 bytes: what the tape still writes out for each element */
+#define LONG_NS "urn:" FIFTY TEN          /* 64 bytes: the longest that the tape repeats for each element */
 #define LONGER_NS "urn:" FIFTY TEN "5"
 
 static const xm_bounds login = {64 * 1024, 64 * 1024, 128, 256, 50000, 1024}, real = XM_BOUNDS_DEFAULT;
 
-/* Who reads it: so many stanzas are expat's. */
+/* Which of the two reads a stanza; as a number, how many stanzas are left to expat. */
 enum { SCAN, EXPAT };
 
-/* Each stands alone between two others that are ordinary. */
+/* Each of these stands between two ordinary stanzas. */
 static const struct row {
   const char *bytes;
   int by;
@@ -317,7 +318,7 @@ static const struct row {
     {"<a b='\xE2\x82'/>", EXPAT},
 };
 
-/* Between stanzas. `by`: who reads the stanza behind. */
+/* Between stanzas. `by`: what reads the stanza after it. */
 static const struct row between[] = {
     {" ", SCAN},
     {"\n", SCAN},
@@ -336,7 +337,7 @@ static const struct row between[] = {
     {"]>&#10;]]>", EXPAT},
 };
 
-/* One that leaves all to expat, or not. */
+/* A parser that leaves everything to expat, or not. */
 static xm_xml *new_xml(bool by_expat) {
   xm_xml *x;
   if (by_expat) setenv("XM_SCAN", "0", 1);
@@ -346,8 +347,8 @@ static xm_xml *new_xml(bool by_expat) {
   return x;
 }
 
-/* What comes of it behind the header, in a first piece and then in others; with all left to expat, or not. How many stanzas were
- * read without it. */
+/* Feeds `s` after the header, first a piece of `first` bytes and then pieces of `size`; `by_expat`: everything is left
+ * to expat. Returns how many stanzas were read without it. */
 static long read_in_pieces(struct log *l, bool by_expat, const char *s, size_t first, size_t size) {
   size_t n = strlen(s), at = 0, piece = first;
   bool more;
@@ -363,7 +364,7 @@ static long read_in_pieces(struct log *l, bool by_expat, const char *s, size_t f
   return scanned;
 }
 
-/* The same events, ending with the same bytes; and what is refused is refused with the same byte. */
+/* The events are the same and end at the same bytes; and what is refused is refused at the same byte. */
 static void check_same(const char *s, const struct log *got, const struct log *wanted) {
   if (got->n == wanted->n && got->fed == wanted->fed && memcmp(got->ends, wanted->ends, got->n * sizeof *got->ends) == 0 &&
       xm_buf_len(&got->text) == xm_buf_len(&wanted->text) &&
@@ -373,7 +374,7 @@ static void check_same(const char *s, const struct log *got, const struct log *w
            wanted->fed, (int)xm_buf_len(&wanted->text), xm_buf_at(&wanted->text));
 }
 
-/* How many events of a kind are there behind the first? */
+/* How many events of this kind are there after the first event? */
 static long count_lines(const struct log *l, char kind) {
   const char *at = xm_buf_at(&l->text), *end = at + xm_buf_len(&l->text);
   long n = 0;
@@ -381,8 +382,8 @@ static long count_lines(const struct log *l, char kind) {
   return n;
 }
 
-/* In a first piece, and in others: as by expat alone. `scanned`: how many stanzas are read without it. How many there are that
- * are not skipped; -1: the stream is refused. */
+/* Compares the events with those of expat alone. `scanned`: how many stanzas were read without it. Returns how many
+ * there are that aren't skipped; -1: the stream is refused. */
 static long compare(const char *s, const xm_bounds *bounds, size_t first, size_t size, long *scanned) {
   struct log got = {.after = bounds}, wanted = {.after = bounds};
   long n;
@@ -395,8 +396,9 @@ static long compare(const char *s, const xm_bounds *bounds, size_t first, size_t
   return n;
 }
 
-/* Whole, byte by byte and in every two pieces. All stanzas are read without expat, or so many less. (Of what comes in one piece
- * with something that is expat's, more may be; what stands before it isn't.) */
+/* Compares for `s` in one piece, byte by byte, and cut once at every place. All stanzas are read without expat, except
+ * for `less`. (If a piece also has something that is left to expat, the rest of the piece may be, too, but nothing
+ * before it.) */
 static void check(const char *s, const xm_bounds *bounds, int by, long less) {
   size_t n = strlen(s), cut;
   bool is_first = strncmp(s, BEFORE, strlen(BEFORE)) != 0;
@@ -408,7 +410,7 @@ static void check(const char *s, const xm_bounds *bounds, int by, long less) {
   }
 }
 
-/* A stanza that crosses a bound, or not, and an empty one behind. */
+/* A stanza that crosses a bound, or not, and an empty one after it. */
 static void check_skipped(const char *stanza, const xm_bounds *bounds, int by, bool is_skipped) {
   struct log l = {.after = bounds};
   char s[300];
@@ -440,7 +442,7 @@ static void what_stands_between_is_space(void **state) {
   }
 }
 
-/* Nothing but space may follow a stream's end, with a stanza in front of it in the same piece or not. */
+/* Only white space may follow a stream's end, whether or not a stanza comes before it in the same piece. */
 static void the_end_is_expats(void **state) {
   static const char *const rows[] = {"</stream:stream>", "</stream:stream >", " </stream:stream>\n", "</stream>", "</before>", "</stream:stream/>"};
   size_t i;
@@ -452,7 +454,7 @@ static void the_end_is_expats(void **state) {
   }
 }
 
-/* What is too long for the little that is read again of a tag when more comes: names, and white space. */
+/* Names and white space that are longer than what is scanned again of a tag when more input comes. */
 static void short_is_what_is_ordinary(void **state) {
   static const struct {
     const char *front;
@@ -473,7 +475,8 @@ static void short_is_what_is_ordinary(void **state) {
   }
 }
 
-/* Whose end is there is read, however much space there is. */
+/* If the tag's end is there, it is read, however much white space it has; if it comes byte by byte, only up to a
+ * limit. */
 static void space_that_drips_is_left(void **state) {
   int k, whole;
   (void)state;
@@ -489,8 +492,8 @@ static void space_that_drips_is_left(void **state) {
   }
 }
 
-/* Each bound: what has just so much is read, what has one more is left, and skipped. (Of the attributes that don't count, as a
- * server puts them in, scan knows nothing.) */
+/* Each bound: a stanza that just fits is read; one that has one more is left to expat, and skipped. (scan doesn't know
+ * the attributes that a server adds and that don't count.) */
 static void bounds_hold_to_the_last_one(void **state) {
   static const struct {
     const char *stanza;
@@ -520,7 +523,7 @@ static void bounds_hold_to_the_last_one(void **state) {
   for (i = 0; i < sizeof rows / sizeof *rows; i++) {
     for (k = 0; k < 7; k++) {
       xm_bounds b = rows[i].most;
-      b.ns = b.ns ? b.ns : 13; /* the content namespace's own */
+      b.ns = b.ns ? b.ns : 13; /* as long as the content namespace */
       size = k == 1 ? &b.stanza : k == 2 ? &b.start_tag : k == 3 && rows[i].most.ns ? &b.ns : NULL;
       number = k == 4 ? &b.depth : k == 5 ? &b.attributes : k == 6 ? &b.nodes : NULL;
       if (k && ((!size && !number) || (number && *number == 0))) continue;
@@ -531,7 +534,7 @@ static void bounds_hold_to_the_last_one(void **state) {
   }
 }
 
-/* The stream's default namespace is what a stanza without a prefix is in: it must be the content namespace. */
+/* A stanza without a prefix is in the stream's default namespace, which must be the content namespace. */
 static void only_a_header_with_the_content_namespace_will_do(void **state) {
   static const struct {
     const char *header;
@@ -561,7 +564,7 @@ static void only_a_header_with_the_content_namespace_will_do(void **state) {
   }
 }
 
-/* In a login all is expat's: its own bounds hold, and what it says is wiped. */
+/* During a login everything is left to expat, with the login's bounds; its memory is wiped. */
 static void before_a_login_is_over_all_is_expats(void **state) {
   struct log l = {0};
   xm_xml *x = new_xml(false);
@@ -578,13 +581,13 @@ static void before_a_login_is_over_all_is_expats(void **state) {
   assert_true(feed(x, &l, "<a/>", 4, true));
   assert_int_equal(xm_xml_scanned(x), 2);
   assert_int_equal(xm_xml_restart(x), XM_OK);
-  assert_false(feed(x, &l, "<a/>", 4, true)); /* no root */
+  assert_false(feed(x, &l, "<a/>", 4, true)); /* without a root element */
   assert_int_equal(l.n, 5);
   log_free(&l);
   xm_xml_free(x);
 }
 
-/* All is counted in each stanza anew, and of a bound that one has crossed the next knows nothing. */
+/* Each stanza is counted anew, and that one has crossed a bound doesn't affect the next. */
 static void a_stanza_counts_for_itself(void **state) {
   static const char s[] = "<a><b c='1' d='2'/>t<b c='1'/></a>", over[] = "<a>t<b/>t<b/>t</a>";
   const xm_bounds most = {34, 17, 2, 2, 4, 20};
@@ -606,7 +609,7 @@ static void a_stanza_counts_for_itself(void **state) {
   xm_xml_free(x);
 }
 
-/* Nor is memory kept for what has no end: what is too long for a tag is expat's before that. */
+/* No memory is kept for a tag without an end: what is too long for a tag is given to expat. */
 static void what_has_no_end_is_not_waited_for(void **state) {
   static const struct {
     const char *first;

@@ -1,4 +1,4 @@
-/* scram: the RFCs' and XEPs' own exchanges byte for byte, and a table of servers that lie. */
+/* scram: the exchanges in the RFCs and XEPs byte for byte, and a table of servers that lie. */
 #include "scram.h"
 
 #include <limits.h>
@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-/* cmocka wants setjmp.h, stdarg.h, stddef.h and stdint.h first */
+/* cmocka needs setjmp.h, stdarg.h, stddef.h and stdint.h before it */
 #include <cmocka.h>
 
 #include "refusal.h"
@@ -22,7 +22,7 @@
 #define FIRST R "," S ",i=4096"
 #define FINAL "v=rmF9pqV8S7suAoZWja4dJRkFsKQ="
 
-/* Without the password, too. */
+/* An error, whose text must not contain the password or the proof. */
 static void check_refusal(const xm_err *e, const char *condition) {
   check_form(e, condition);
   assert_null(strstr(e->text, PASSWORD));
@@ -40,7 +40,7 @@ static xm_scram_setup setup_of(xm_scram_hash hash) {
       .hash = hash, .username = "user", .username_len = 4, .password = PASSWORD, .password_len = strlen(PASSWORD)};
 }
 
-/* A session that was told to use `nonce`, and has said its first message. */
+/* A session with this nonce that has sent its first message. */
 static xm_scram *started(xm_scram_hash hash, const char *nonce) {
   xm_scram_setup setup = setup_of(hash);
   char said[100];
@@ -68,7 +68,7 @@ static const struct vector {
      "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="},
 };
 
-/* The server's proof may come with success, or in a challenge that is answered by nothing. */
+/* The server's proof may come with <success/>, or in a challenge that is answered by an empty response. */
 static void test_vectors(void **unused) {
   size_t i;
   (void)unused;
@@ -96,7 +96,7 @@ static void test_vectors(void **unused) {
 #define HASH "G6k/rBLDqgOhRRaCuuatSDFkJ08="
 #define XEP_R "r=12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6a09117a6-ac50-4f2f-93f1-93799c2bddf6"
 
-/* XEP-0515 section 5.3: bound, with XEP-0474's hash of what was offered, and the version of TLS. */
+/* XEP-0515 section 5.3: with channel binding, the hash of XEP-0474, and the version of TLS. */
 static void test_bound_vector(void **unused) {
   static const char challenge[] = XEP_R ",s=QSXCR+Q6sek8bf92,i=4096,h=" HASH ",t=0304";
   static const char proof[] = "v=3w34ZIMVRkx2f2Ozb3/ecRPVdv4=";
@@ -121,7 +121,7 @@ static void test_bound_vector(void **unused) {
   xm_scram_free(s);
 }
 
-/* What the server says of its offer and of TLS, and what comes of it ("": the login goes on). */
+/* What the server says of its offer and of TLS, and the error that follows ("": the login goes on). */
 static const struct claim {
   const char *extensions, *condition, *offered;
   bool need_hash;
@@ -134,11 +134,11 @@ static const struct claim {
     {",t=0303", "", OFFER, false, 0x0303},
     {",t=0304,h=" HASH, "", OFFER, true, 0x0304},
     {",h=" HASH ",x=1,t=0304,y=2", "", OFFER, true, 0x0304},
-    {",H=abc,T=0303", "", OFFER, false, 0x0304}, /* other letters */
+    {",H=abc,T=0303", "", OFFER, false, 0x0304}, /* other attributes */
     {"", "no-channel-binding", OFFER, true, 0x0304},
     {",t=0304", "no-channel-binding", OFFER, true, 0x0304},
     {",H=" HASH, "no-channel-binding", OFFER, true, 0x0304},
-    {",h=" HASH, "downgrade-detected", NULL, false, 0x0304}, /* a list that was too long to keep */
+    {",h=" HASH, "downgrade-detected", NULL, false, 0x0304}, /* a list that is too long to be kept */
     {",h=" HASH, "downgrade-detected", NULL, true, 0x0304},
     {",h=AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "downgrade-detected", NULL, true, 0x0304},
     {",h=" HASH, "downgrade-detected", "SCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS", false, 0x0304},
@@ -158,7 +158,7 @@ static const struct claim {
     {",t=304", "downgrade-detected", OFFER, false, 0x0304},
     {",t=03040", "downgrade-detected", OFFER, false, 0x0304},
     {",t=0x0304", "downgrade-detected", OFFER, false, 0x0304},
-    {",t=030A", "downgrade-detected", OFFER, false, 0x030A}, /* capitals */
+    {",t=030A", "downgrade-detected", OFFER, false, 0x030A}, /* upper-case digits */
     {",t=030a", "", OFFER, false, 0x030A},
     {",t=0303,h=" HASH, "downgrade-detected", OFFER, true, 0x0304},
     {",h=" HASH ",h=" HASH, "malformed-challenge", OFFER, false, 0x0304},
@@ -196,7 +196,7 @@ static void test_claims(void **unused) {
   }
 }
 
-/* y,, and n,, are said and proved as they are. */
+/* The flags "y,," and "n,," are sent, and go into the proof, unchanged. */
 static void test_flags(void **unused) {
   static const char *const flags[][2] = {{"n,,", "c=biws,"}, {"y,,", "c=eSws,"}};
   size_t i;
@@ -217,12 +217,13 @@ static void test_flags(void **unused) {
   }
 }
 
-/* ~ stands for NUL. The last message of the script must be refused with the condition, those before it taken. */
+/* ~ stands for NUL. The last message of the script must be refused with this condition, and those before it
+ * accepted. */
 static const struct row {
   const char *condition, *script[5];
 } rows[] = {
     {"bad-server-nonce", {"C:r=other3rfcNHYJY1ZVvWVs7j," S ",i=4096"}},
-    {"bad-server-nonce", {"C:r=" NONCE "," S ",i=4096"}}, /* the server adds nothing */
+    {"bad-server-nonce", {"C:r=" NONCE "," S ",i=4096"}}, /* nothing added by the server */
     {"bad-server-nonce", {"C:r=fyko+d2lbbFgONRv9qkxdaw," S ",i=4096"}},
     {"bad-server-nonce", {"C:r=," S ",i=4096"}},
     {"bad-server-nonce", {"C:r=3rfcNHYJ" NONCE "," S ",i=4096"}},
@@ -308,7 +309,7 @@ static const struct row {
     {"bad-server-signature", {"C:" FIRST, "S:v=rmF9pqV8S7suAoZWja4dJRkFsKQ"}},
     {"bad-server-signature", {"C:" FIRST, "S:" FINAL " "}},
     {"bad-server-signature", {"C:" FIRST, "S:" FINAL FINAL}},
-    {"bad-server-signature", {"C:" FIRST, "S:v=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts="}}, /* our own proof, sent back */
+    {"bad-server-signature", {"C:" FIRST, "S:v=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts="}}, /* the client's own proof */
     {"bad-server-signature", {"C:" FIRST, "S:v=AAAAAAAAAAAAAAAAAAAAAAAAAAA="}},
     {"bad-server-signature", {"C:" FIRST, "C:v=AAAAAAAAAAAAAAAAAAAAAAAAAAA="}},
     {"malformed-success", {"C:" FIRST, "S:" FINAL "," FINAL}},
@@ -345,7 +346,7 @@ static const struct row {
     {"unexpected-challenge", {"C:" FIRST, "S:" FINAL, "C:" FINAL}},
 };
 
-/* One message of a script: C: a challenge, S: success with data. */
+/* Takes one message of a script: "C:" a challenge, "S:" success with data. */
 static int hear(xm_scram *s, const char *line, xm_err *e) {
   char bytes[400];
   size_t i, n = strlen(line) - 2;
@@ -371,7 +372,7 @@ static void test_hostile_servers(void **unused) {
     if (hear(s, row->script[k], &e) != XM_EFAIL) fail_msg("row %zu: taken: %s", i, row->script[k]);
     if (strcmp(e.condition, row->condition)) fail_msg("row %zu: %s: %s", i, e.condition, e.text);
     check_refusal(&e, row->condition);
-    /* and nothing mends it */
+    /* and nothing makes it valid again */
     assert_int_equal(hear(s, "S:" FINAL, &(xm_err){0}), XM_EFAIL);
     assert_int_equal(hear(s, "S:", &(xm_err){0}), XM_EFAIL);
     assert_int_equal(hear(s, "C:" FIRST, &(xm_err){0}), XM_EFAIL);
@@ -380,7 +381,7 @@ static void test_hostile_servers(void **unused) {
   }
 }
 
-/* Before its own first message a session takes nothing. */
+/* Before it has sent its first message, a session accepts nothing. */
 static void test_nothing_before_the_first_message(void **unused) {
   static const char *const lines[] = {"S:", "S:" FINAL, "C:" FIRST, "C:"};
   xm_scram_setup setup = setup_of(XM_SCRAM_SHA1);
@@ -395,7 +396,7 @@ static void test_nothing_before_the_first_message(void **unused) {
   }
 }
 
-/* `head`, `n` times `c`, `tail` as one challenge: the condition it fails with, "" when it is taken. */
+/* A challenge of `head`, `n` times `c`, and `tail`: the condition of its error, "" if it is accepted. */
 static const char *long_challenge(const char *head, char c, size_t n, const char *tail) {
   static xm_err e;
   xm_buf in = XM_BUF_INIT, out = XM_BUF_SECRET;
@@ -426,7 +427,7 @@ static void test_sizes(void **unused) {
   assert_string_equal(long_challenge("", 'r', 1000, ""), "malformed-challenge");
 }
 
-/* The condition that i=`rounds` fails with between these bounds, "" when it is taken. */
+/* The condition of the error for i=`rounds` with these limits, "" if it is accepted. */
 static const char *count(unsigned min, unsigned max, const char *rounds) {
   static xm_err e;
   xm_scram_setup setup = setup_of(XM_SCRAM_SHA1);
@@ -457,7 +458,7 @@ static void test_bounds_of_the_count(void **unused) {
   assert_string_equal(count(1, 0, "0"), "bad-iteration-count");
   assert_string_equal(count(1, 0, "01"), "bad-iteration-count");
   assert_string_equal(count(1, 0, ""), "bad-iteration-count");
-  /* more than OpenSSL's int is never asked of it, whatever the caller allows */
+  /* a count that doesn't fit into OpenSSL's int is refused, whatever the caller allows */
   assert_string_equal(count(1, UINT_MAX, "2147483648"), "bad-iteration-count");
   assert_string_equal(count(1, UINT_MAX, "4294967295"), "bad-iteration-count");
 }
@@ -476,7 +477,7 @@ static void test_username_is_escaped(void **unused) {
   xm_scram_free(s);
 }
 
-/* A nonce that nobody gave is fresh, long enough, and of the right alphabet. */
+/* A nonce that isn't given is random, long enough, and of the right alphabet. */
 static void test_nonce_is_fresh(void **unused) {
   xm_scram_setup setup = setup_of(XM_SCRAM_SHA256);
   char last[24] = "";

@@ -1,11 +1,11 @@
-/* sha1: published vectors, and for every length up to some blocks what the usual way to it has. */
+/* sha1: published vectors, and for every length up to a few blocks the same as OpenSSL's EVP. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <openssl/evp.h>
 

@@ -1,5 +1,5 @@
-/* sm: what is given, moved, acknowledged, lost, and told of it, call by call. What many calls in any order do to it is
- * t_sm_model's. */
+/* sm: what is given, moved, acknowledged and lost, and the receipts for it, call by call. t_sm_model tests many calls
+ * in any order. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #ifndef XM_DEBUG
-#define XM_DEBUG /* each function looks whether all is in order */
+#define XM_DEBUG /* each function checks the invariants */
 #endif
 #include "failing.h"
 
@@ -25,12 +25,12 @@
 #define ALL SIZE_MAX
 #define FOREVER INT64_MAX
 
-/* A log and the wire it is moved to. */
+/* A log, and the wire that it is moved to. */
 typedef struct line {
   xm_sm *s;
   xm_buf wire;
-  uint64_t taken; /* bytes of it, by the kernel */
-  char text[16384]; /* the last `briefly` or `told` */
+  uint64_t taken; /* bytes of the wire that the kernel has taken */
+  char text[16384]; /* the result of the last briefly, told, returned or logged */
 } line;
 
 static line new_line(void) {
@@ -53,7 +53,7 @@ static void give(line *l, const char *xml, unsigned flags) {
   assert_int_equal(commit(l->s, xml, 0, flags), XM_OK);
 }
 
-/* `n` messages; each has its number as id. */
+/* `n` messages; each has its number as its id. */
 static void give_messages(line *l, int n) {
   char xml[64];
   while (n-- > 0) {
@@ -62,13 +62,13 @@ static void give_messages(line *l, int n) {
   }
 }
 
-/* The server says <name/> with these attributes ("h=5 id=x"; no value has a space in it). */
+/* The server sends <name/> with these attributes ("h=5 id=x"; no value contains a space). */
 static int read_attributes(xm_sm *s, const char *name, const char *attributes, xm_err *e) {
   xm_tape t = XM_TAPE_INIT;
   char copy[4500], *rest = copy, *one;
   bool armed = heap.armed;
   int rc;
-  heap.armed = false; /* the tape is somebody else's */
+  heap.armed = false; /* the tape is the test's */
   snprintf(copy, sizeof copy, "%s", attributes);
   assert_int_equal(xm_tape_reset(&t, ""), XM_OK);
   assert_int_equal(xm_tape_open(&t, XM_SM_NS, strlen(XM_SM_NS), name, strlen(name)), XM_OK);
@@ -94,20 +94,20 @@ static void acks(line *l, uint32_t h) {
   says(l, "a", text);
 }
 
-/* The kernel takes so many bytes of the wire. */
+/* The kernel takes this many bytes of the wire. */
 static void take(line *l, size_t n) {
   if (n > xm_buf_len(&l->wire)) n = xm_buf_len(&l->wire);
   xm_buf_consume(&l->wire, n);
   xm_sm_taken(l->s, l->taken += n);
 }
 
-/* With nothing held back: see what_is_held. */
+/* Enables without holding back what is given until <enabled/>: see what_is_held. */
 static void enable_at_once(line *l, bool resumable) {
   xm_sm_enable(l->s, resumable);
   xm_sm_release(l->s);
 }
 
-/* And whatever was given before it is moved, too. */
+/* Enables, after what was given before has been moved. */
 static void enable(line *l) {
   enable_at_once(l, true);
   assert_int_equal(xm_sm_pump(l->s, &l->wire, ALL), XM_OK);
@@ -115,7 +115,7 @@ static void enable(line *l) {
   says(l, "enabled", "id=i resume=true");
 }
 
-/* Resumed, and the server has answered the request that goes before all that is sent again. */
+/* Resumes, and answers the request that comes before the stanzas that are sent again. */
 static void resume(line *l, uint32_t h) {
   xm_buf first = XM_BUF_INIT;
   assert_int_equal(xm_sm_resumed(l->s, h, NULL), XM_OK);
@@ -147,7 +147,8 @@ static void pump(line *l, size_t most) {
   assert_int_equal(xm_sm_pump(l->s, &l->wire, most), XM_OK);
 }
 
-/* What is on the wire, an element a word: a stanza's id, E for <enable/>, R for <r/>, A5 for an <a/> with h='5'. */
+/* What is on the wire, a word for each element: a stanza's id, E for <enable/>, R for <r/>, A5 for an <a/> with
+ * h='5'. */
 static const char *briefly(line *l) {
   char *to = l->text, *at = xm_buf_at(&l->wire), *end = at + xm_buf_len(&l->wire);
   *to = '\0';
@@ -161,20 +162,20 @@ static const char *briefly(line *l) {
   return l->text;
 }
 
-/* All that may leave does, and is that; the kernel takes it. */
+/* Moves all that may be moved, which must be this; the kernel takes it. */
 static void expect_moved(line *l, const char *brief) {
   pump(l, ALL);
   assert_string_equal(briefly(l), brief);
   take(l, ALL);
 }
 
-/* The same behind `n` more messages. */
+/* The same, after `n` more messages. */
 static void expect_given(line *l, int n, const char *brief) {
   give_messages(l, n);
   expect_moved(l, brief);
 }
 
-/* The receipts since, as "1w 1a 2l": number, and written, acked, or left. */
+/* The receipts since the last call, such as "1w 1a 2l": the number, and written, acked, or left. */
 static const char *told(line *l) {
   xm_sm_receipt r;
   char *to = l->text;
@@ -184,7 +185,7 @@ static const char *told(line *l) {
   return l->text;
 }
 
-/* What came back, as "3 <iq/> unknown, 4 ...". */
+/* The stanzas that came back, such as "3 <iq/> unknown, 4 ...". */
 static const char *returned(line *l) {
   static const char *const reasons[] = {"ended", "unknown", "old", "blamed", "over"};
   xm_sm_stanza st;
@@ -212,7 +213,7 @@ static const char *logged(line *l) {
   return l->text;
 }
 
-/* Giving and moving. */
+/* Giving stanzas, and moving them to the wire. */
 
 static void without_stream_management_the_kernel_has_the_last_word(void **state) {
   line l = new_line();
@@ -240,7 +241,7 @@ static void without_stream_management_the_kernel_has_the_last_word(void **state)
   free_line(&l);
 }
 
-/* Bytes that others put on the wire are counted like ours. */
+/* Bytes that others have put on the wire are counted like sm's. */
 static void what_else_is_on_the_wire_is_taken_too(void **state) {
   line l = new_line();
   (void)state;
@@ -274,8 +275,8 @@ static void enable_is_first_and_counting_begins_with_it(void **state) {
   assert_memory_equal(xm_buf_at(&l.wire), "<enable xmlns='urn:xmpp:sm:3' resume='true'/>", xm_buf_len(&l.wire));
   xm_buf_clear(&l.wire);
   xm_sm_taken(l.s, l.taken += strlen("<enable xmlns='urn:xmpp:sm:3' resume='true'/>") + 2 * 17);
-  xm_sm_handled(l.s); /* before <enabled/>: not counted */
-  assert_string_equal(told(&l), "1w 2w"); /* not left: an answer may come */
+  xm_sm_handled(l.s); /* before <enabled/>, so it doesn't count */
+  assert_string_equal(told(&l), "1w 2w"); /* not left: <enabled/> may still come */
   assert_int_equal(xm_sm_stanzas(l.s), 2);
   says(&l, "enabled", "");
   assert_int_equal(xm_sm_in(l.s), 0);
@@ -294,7 +295,8 @@ static void enable_is_first_and_counting_begins_with_it(void **state) {
   free_line(&l);
 }
 
-/* In the same pump as the batch that it is for: after ten, and at the end after five to nine; never after each. */
+/* <r/> comes in the same pump as the batch that it is for: after ten stanzas, and at the end after five to nine; never
+ * after each. */
 static void a_request_follows_its_batch(void **state) {
   int n;
   (void)state;
@@ -331,12 +333,12 @@ static void single_stanzas_are_asked_for_five_at_a_time(void **state) {
   free_line(&l);
 }
 
-/* Where the wire is full in between, the request comes with the next pump, before anything else. */
+/* If the wire is full after a batch, <r/> comes with the next pump, before anything else. */
 static void a_full_wire_puts_the_request_off(void **state) {
   line l = enabled_line();
   (void)state;
   give_messages(&l, 12);
-  pump(&l, 10 * 17); /* up to the tenth, "<message id='10'/>" has one more */
+  pump(&l, 10 * 17); /* up to the tenth, which is a byte longer */
   assert_string_equal(briefly(&l), "1 2 3 4 5 6 7 8 9 10");
   pump(&l, 10 * 17);
   assert_string_equal(briefly(&l), "1 2 3 4 5 6 7 8 9 10");
@@ -355,7 +357,7 @@ static void at_most_150_are_in_flight(void **state) {
   take(&l, ALL);
   expect_moved(&l, "");
   acks(&l, 1);
-  expect_moved(&l, "151 R"); /* full: nobody else would ask */
+  expect_moved(&l, "151 R"); /* the limit is reached, so that <r/> can't wait for more */
   acks(&l, 4);
   expect_moved(&l, "152 153 154 R");
   acks(&l, 154);
@@ -371,12 +373,12 @@ static void at_most_150_are_in_flight(void **state) {
   free_line(&l);
 }
 
-/* Unasked, too: a flood outruns who waits for questions. */
+/* <a/> is also sent without being asked for, in case the server sends too fast to ask. */
 static void the_server_is_told_now_and_then(void **state) {
   line l = new_line();
   int i;
   (void)state;
-  for (i = 0; i < 200; i++) xm_sm_handled(l.s); /* nobody counts */
+  for (i = 0; i < 200; i++) xm_sm_handled(l.s); /* stream management isn't enabled */
   expect_moved(&l, "");
   enable(&l);
   for (i = 1; i < XM_SM_TELL_EVERY; i++) xm_sm_handled(l.s);
@@ -389,7 +391,7 @@ static void the_server_is_told_now_and_then(void **state) {
   free_line(&l);
 }
 
-/* What is given waits for <enabled/>, or for patience to end; after a resumption, for the answer to a request. */
+/* Stanzas wait for <enabled/>, or until release() ends that; after a resumption, for the answer to a request. */
 static void what_is_held(void **state) {
   line l = new_line();
   (void)state;
@@ -403,20 +405,20 @@ static void what_is_held(void **state) {
   cut(&l);
   assert_int_equal(xm_sm_resumed(l.s, 1, NULL), XM_OK);
   expect_moved(&l, "R");
-  xm_sm_release(l.s); /* not then */
+  xm_sm_release(l.s); /* has no effect after a resumption */
   expect_moved(&l, "");
   says(&l, "r", "");
   expect_moved(&l, "A0");
   acks(&l, 1);
-  expect_moved(&l, "2 R"); /* it had been in doubt */
+  expect_moved(&l, "2 R"); /* it was not known to have arrived */
   cut(&l);
-  assert_int_equal(xm_sm_resumed(l.s, 2, NULL), XM_OK); /* with nothing to send there is nothing to hold */
+  assert_int_equal(xm_sm_resumed(l.s, 2, NULL), XM_OK); /* nothing to send again, so nothing waits */
   assert_false(xm_sm_is_held(l.s));
   expect_moved(&l, "");
   free_line(&l);
 }
 
-/* Before <enabled/> too: it may be refused late. */
+/* The limit holds before <enabled/>, too, since <failed/> may come late. */
 static void at_most_150_wait_for_enabled(void **state) {
   line l = new_line();
   (void)state;
@@ -443,7 +445,7 @@ static void a_request_is_made_when_asked_for(void **state) {
   expect_moved(&l, "E");
   expect_given(&l, 1, "1");
   says(&l, "enabled", "");
-  assert_int_equal(xm_sm_unasked(l.s), 0); /* it is about to be */
+  assert_int_equal(xm_sm_unasked(l.s), 0); /* the request follows in a moment */
   expect_moved(&l, "R");
   expect_moved(&l, "");
   assert_int_equal(xm_sm_awaited(l.s), 1);
@@ -452,7 +454,7 @@ static void a_request_is_made_when_asked_for(void **state) {
   assert_int_equal(xm_sm_awaited(l.s), 2);
   acks(&l, 1);
   acks(&l, 2);
-  acks(&l, 2); /* one that nobody asked for */
+  acks(&l, 2); /* without a request */
   assert_int_equal(xm_sm_awaited(l.s), 0);
   free_line(&l);
 }
@@ -462,7 +464,7 @@ static void the_server_hears_what_was_handled(void **state) {
   (void)state;
   says(&l, "r", "");
   xm_sm_acknowledge(l.s);
-  expect_moved(&l, ""); /* nobody counts */
+  expect_moved(&l, ""); /* stream management isn't enabled */
   enable_at_once(&l, true);
   says(&l, "r", "");
   xm_sm_acknowledge(l.s);
@@ -478,13 +480,13 @@ static void the_server_hears_what_was_handled(void **state) {
   says(&l, "r", "");
   says(&l, "r", "");
   xm_sm_handled(l.s);
-  expect_moved(&l, "A3"); /* once, with all that is handled by then */
+  expect_moved(&l, "A3"); /* only one, which counts all that is handled by then */
   xm_sm_acknowledge(l.s);
   expect_moved(&l, "A3");
   free_line(&l);
 }
 
-/* So the answer tells of all that was given before, in whatever order that was said. */
+/* A request comes after all that was given, so the answer counts all of it, whichever of them was called first. */
 static void what_is_asked_is_asked_behind_what_leaves(void **state) {
   line l = enabled_line();
   (void)state;
@@ -492,7 +494,7 @@ static void what_is_asked_is_asked_behind_what_leaves(void **state) {
   xm_sm_request(l.s);
   expect_given(&l, 2, "1 2 R");
   assert_true(xm_sm_is_asked(l.s));
-  give_messages(&l, 1); /* of which that answer won't tell */
+  give_messages(&l, 1); /* which that answer won't count */
   assert_false(xm_sm_is_asked(l.s));
   expect_moved(&l, "3");
   assert_false(xm_sm_is_asked(l.s));
@@ -503,13 +505,13 @@ static void what_is_asked_is_asked_behind_what_leaves(void **state) {
   assert_true(xm_sm_is_asked(l.s));
   acks(&l, 3);
   assert_false(xm_sm_is_asked(l.s));
-  xm_sm_request(l.s); /* of nothing: is anybody there? */
+  xm_sm_request(l.s); /* nothing is unacknowledged: it asks for a sign of life */
   expect_moved(&l, "R");
   expect_moved(&l, "");
   free_line(&l);
 }
 
-/* It isn't forgotten for those that are due every so often, nor where no more may leave for a while. */
+/* A request isn't forgotten because of the regular ones, nor when the limit in flight is reached. */
 static void what_is_asked_is_asked_behind_the_last(void **state) {
   line l = enabled_line();
   (void)state;
@@ -531,7 +533,7 @@ static void what_is_asked_is_asked_behind_the_last(void **state) {
   free_line(&l);
 }
 
-/* Answers that told of nothing: then it is asked once more, and not at each turn. */
+/* If the answers acknowledge nothing and the limit is reached, one more <r/> is sent, and not one with every pump. */
 static void where_nothing_may_leave_it_is_asked_there(void **state) {
   line l = enabled_line();
   int i;
@@ -550,7 +552,7 @@ static void where_nothing_may_leave_it_is_asked_there(void **state) {
   free_line(&l);
 }
 
-/* Before what is sent again, and behind it. Whoever asks meanwhile adds nothing to that. */
+/* After a resumption, <r/> is sent before and after what is sent again; a request meanwhile adds none. */
 static void what_is_sent_again_is_asked_about_twice(void **state) {
   line l = enabled_line();
   (void)state;
@@ -598,7 +600,7 @@ static void a_big_stanza_moves_in_pieces_with_nothing_between(void **state) {
   free_line(&l);
 }
 
-/* Enabling. */
+/* <enabled/>. */
 
 static void enabled_says_what_can_be_resumed(void **state) {
   static const struct {
@@ -658,7 +660,7 @@ static void enabled_means_nothing_before_enable_or_twice(void **state) {
   says(&l, "enabled", "id=x resume=true");
   assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
   enable_at_once(&l, true);
-  says(&l, "enabled", "id=x resume=true"); /* ours isn't out yet */
+  says(&l, "enabled", "id=x resume=true"); /* <enable/> hasn't been sent yet */
   assert_int_equal(xm_sm_state_of(l.s), XM_SM_ENABLING);
   expect_moved(&l, "E");
   says(&l, "enabled", "id=x resume=true");
@@ -673,7 +675,7 @@ static void enabled_means_nothing_before_enable_or_twice(void **state) {
   free_line(&l);
 }
 
-/* Some servers need long, some never answer (a component's). */
+/* Some servers take long to answer <enable/>, and some never do (a component's). */
 static void without_enabled_it_goes_on_without(void **state) {
   line l = new_line();
   (void)state;
@@ -707,7 +709,7 @@ static void enabled_may_come_late(void **state) {
   take(&l, 17);
   says(&l, "enabled", "id=x resume=true");
   assert_string_equal(xm_sm_id(l.s), "x");
-  assert_int_equal(xm_sm_acked(l.s), 5); /* they have left */
+  assert_int_equal(xm_sm_acked(l.s), 5); /* those that have been written */
   take(&l, ALL);
   assert_string_equal(told(&l), "5w 5l 6w");
   expect_moved(&l, "R");
@@ -718,7 +720,7 @@ static void enabled_may_come_late(void **state) {
   free_line(&l);
 }
 
-/* What has left when it comes may still be on its way: an h that is behind it is none that goes back. */
+/* What was written before <enabled/> counts as acknowledged, but may be on its way: a smaller h is no error then. */
 static void what_has_left_may_not_have_arrived(void **state) {
   int turn;
   (void)state;
@@ -743,14 +745,14 @@ static void what_has_left_may_not_have_arrived(void **state) {
     assert_string_equal(told(&l), turn == 0 || turn == 3 ? "5a" : "");
     if (turn == 2) expect_moved(&l, "5 R");
     if (turn == 2) assert_int_equal(read_attributes(l.s, "a", "h=2", NULL), XM_EFAIL);
-    if (turn == 2) acks(&l, 4); /* the fourth never was */
+    if (turn == 2) acks(&l, 4); /* h=4 though 4 isn't sent again */
     assert_int_equal(xm_sm_stanzas(l.s), turn == 1);
     free_line(&l);
   }
 }
 
-/* More than 150 are on the wire without stream management, and half a stanza behind them, when it begins after all: the
- * half is finished, or nothing could ever be asked. */
+/* More than 150 stanzas are on the wire without stream management, and half of another, when it is enabled late: the
+ * half is completed, or no request could ever be sent. */
 static void enabled_may_come_between_two_pieces(void **state) {
   char big[9000];
   line l = new_line();
@@ -787,12 +789,12 @@ static void failed_means_without(void **state) {
   cut(&l);
   assert_int_equal(xm_sm_lost(l.s, NULL, 0, 0, FOREVER), XM_OK);
   enable(&l);
-  says(&l, "failed", ""); /* of what? */
+  says(&l, "failed", ""); /* without <enable/> */
   assert_int_equal(xm_sm_state_of(l.s), XM_SM_ON);
   free_line(&l);
 }
 
-/* Acknowledging. */
+/* Acknowledgements. */
 
 static void h_is_a_number(void **state) {
   static const char *const bad[] = {"", "h=", "h=-1", "h=+1", "h=1.0", "h=0x1", "h=1e0", "h=a", "h=1a", "h=4294967296",
@@ -829,7 +831,7 @@ static void h_is_read_only_where_both_count(void **state) {
   free_line(&l);
 }
 
-/* What is acknowledged was written, and not before. */
+/* Only what was written can be acknowledged. */
 static void h_stays_within_what_was_written(void **state) {
   static const uint32_t starts[] = {0, 1, 1000, UINT32_MAX - 6, UINT32_MAX - 2, UINT32_MAX};
   size_t k;
@@ -846,7 +848,7 @@ static void h_stays_within_what_was_written(void **state) {
       resume(&l, starts[k]);
       give_messages(&l, 6);
       pump(&l, ALL);
-      take(&l, 4 * 17 + 5); /* the fifth is half written, the sixth on the wire */
+      take(&l, 4 * 17 + 5); /* half of the fifth is written, the sixth is on the wire */
       sprintf(text, "h=%u", (unsigned)h);
       assert_int_equal(read_attributes(l.s, "a", text, &e), d >= 0 && d <= 4 ? XM_OK : XM_EFAIL);
       assert_int_equal(xm_sm_acked(l.s), d >= 0 && d <= 4 ? h : starts[k]);
@@ -892,7 +894,7 @@ static void counters_wrap(void **state) {
   free_line(&l);
 }
 
-/* Breaking. */
+/* A link that breaks. */
 
 static void what_was_half_written_is_moved_whole(void **state) {
   size_t n;
@@ -914,7 +916,7 @@ static void what_was_half_written_is_moved_whole(void **state) {
   }
 }
 
-/* Nothing of the old link is said on the new one. */
+/* What was due on the old link isn't sent on the new one. */
 static void a_cut_forgets_what_was_due(void **state) {
   line l = enabled_line();
   (void)state;
@@ -930,7 +932,7 @@ static void a_cut_forgets_what_was_due(void **state) {
   free_line(&l);
 }
 
-/* Of 20 some are acknowledged, more written: every h the server might name, before, between and behind. */
+/* Up to 12 stanzas are written, and some of them acknowledged: every h that the server may send at the resumption. */
 static void a_session_goes_on_from_any_h(void **state) {
   uint32_t acked, written;
   int h;
@@ -972,9 +974,9 @@ static void links_may_be_cut_again_and_again(void **state) {
   take(&l, 17);
   xm_buf_clear(&l.wire);
   cut(&l);
-  cut(&l); /* a link that didn't get as far as that */
+  cut(&l); /* this link didn't get as far as that */
   assert_int_equal(xm_sm_written(l.s), 1);
-  assert_int_equal(xm_sm_resumed(l.s, 3, NULL), XM_EFAIL); /* the third isn't known to have been written again */
+  assert_int_equal(xm_sm_resumed(l.s, 3, NULL), XM_EFAIL); /* 3 isn't known to have been written again */
   resume(&l, 2);
   expect_moved(&l, "3 R");
   acks(&l, 3);
@@ -982,7 +984,7 @@ static void links_may_be_cut_again_and_again(void **state) {
   free_line(&l);
 }
 
-/* Losing. */
+/* A session that is lost. */
 
 #define STAMP "<delay xmlns='urn:xmpp:delay' stamp='2002-09-10T23:08:25.007Z'/>"
 #define AT 1031699305007
@@ -995,9 +997,9 @@ static void lose(line *l, const uint32_t *h) {
   assert_int_equal(xm_sm_written(l->s), 0);
 }
 
-/* What is held back in a new session. */
+/* Stanzas that are held back in a new session. */
 
-/* "1 2" wait in a new session with stream management, which has been enabled. */
+/* 1 and 2 are held back in a new session, which has stream management enabled. */
 static line holding_line(void) {
   line l = enabled_line();
   give_messages(&l, 2);
@@ -1035,7 +1037,7 @@ static void what_is_given_meanwhile_goes_first(void **state) {
   free_line(&l);
 }
 
-/* The last of what may leave is asked about as the last of all is. */
+/* The last stanza that may be sent is followed by <r/>, as the last of all would be. */
 static void what_goes_first_is_asked_about(void **state) {
   line l = holding_line();
   (void)state;
@@ -1070,7 +1072,7 @@ static void nothing_is_held_back_of_nothing(void **state) {
   free_line(&l);
 }
 
-/* Its link breaks, and the session goes on: so does the holding back. */
+/* If the link breaks and the session is resumed, they are still held back. */
 static void it_is_held_back_on_the_next_link_too(void **state) {
   line l = holding_line();
   (void)state;
@@ -1086,7 +1088,7 @@ static void it_is_held_back_on_the_next_link_too(void **state) {
   free_line(&l);
 }
 
-/* With what had left early, which waits like anything else now. */
+/* With a stanza that was sent before them, and now waits like the others. */
 static void a_session_lost_meanwhile_is_held_back_in_order(void **state) {
   line l = holding_line();
   (void)state;
@@ -1105,7 +1107,7 @@ static void a_session_lost_meanwhile_is_held_back_in_order(void **state) {
   free_line(&l);
 }
 
-/* A long one, that is on its way piece by piece while others come. */
+/* A long one is sent in pieces while others are given. */
 static void they_overtake_between_the_pieces(void **state) {
   line l = holding_line();
   char long_one[3000];
@@ -1133,7 +1135,7 @@ static void what_is_held_back_ends_with_all(void **state) {
   free_line(&l);
 }
 
-/* The server ends the stream for one that had left early: the others are where they were. */
+/* The server ends the stream because of one that was sent early: the others keep their order. */
 static void who_went_first_may_be_blamed(void **state) {
   line l = holding_line();
   (void)state;
@@ -1147,13 +1149,13 @@ static void who_went_first_may_be_blamed(void **state) {
   free_line(&l);
 }
 
-/* What is begun and not committed. */
+/* A stanza that is begun and not committed. */
 
 static void what_was_not_committed_never_leaves(void **state) {
   line l = enabled_line();
   (void)state;
   give(&l, "<message id='1'/>", 0);
-  xm_buf_puts(xm_sm_out(l.s), "<iq type='get' id='SECRET"); /* whoever wrote this has failed, and told nobody */
+  xm_buf_puts(xm_sm_out(l.s), "<iq type='get' id='SECRET"); /* begun, and never rolled back */
   assert_int_equal(xm_sm_bytes(l.s), 17);
   expect_moved(&l, "1");
   give(&l, "<message id='2'/>", 0);
@@ -1171,7 +1173,7 @@ static void what_was_not_committed_never_leaves(void **state) {
   free_line(&l);
 }
 
-/* Another stanza was begun, and committed, before this one was. */
+/* While this stanza was being written, another was begun and committed. */
 static void what_is_overtaken_is_gone(void **state) {
   line l = enabled_line();
   xm_buf *out = xm_sm_out(l.s);
@@ -1190,7 +1192,7 @@ static void what_is_overtaken_is_gone(void **state) {
   free_line(&l);
 }
 
-/* The library's own. */
+/* The library's own stanzas, such as pings. */
 
 static void ours_counts_and_is_nobodys(void **state) {
   line l = new_line();
@@ -1206,7 +1208,7 @@ static void ours_counts_and_is_nobodys(void **state) {
   assert_int_equal(xm_sm_bytes(l.s), 17);
   assert_int_equal(xm_sm_first(l.s), 2);
   says(&l, "enabled", "id=i resume=true");
-  acks(&l, 1); /* that was the ping */
+  acks(&l, 1); /* of the ping */
   assert_string_equal(told(&l), "2w");
   assert_int_equal(xm_sm_stanzas(l.s), 1);
   assert_false(xm_sm_is_done(l.s));
@@ -1216,7 +1218,7 @@ static void ours_counts_and_is_nobodys(void **state) {
   assert_int_equal(read_attributes(l.s, "a", "h=3", NULL), XM_EFAIL);
   give(&l, "<iq id='3'/>", XM_SM_OURS);
   expect_moved(&l, "3");
-  assert_true(xm_sm_is_done(l.s)); /* nobody waits for it at the end */
+  assert_true(xm_sm_is_done(l.s)); /* closing doesn't wait for it */
   cut_and_resume(&l, 2);
   expect_moved(&l, "3 R");
   acks(&l, 3);
@@ -1246,7 +1248,7 @@ static void ours_is_never_told_of(void **state) {
   free_line(&l);
 }
 
-/* It may have arrived, and then the server's h has it. */
+/* It may have arrived, and then the server's h counts it. */
 static void ours_goes_with_a_saved_session(void **state) {
   const xm_sm_session session = {.id = "i", .acked = 7, .written = 2};
   line l = new_line();
@@ -1262,7 +1264,7 @@ static void ours_goes_with_a_saved_session(void **state) {
   free_line(&l);
 }
 
-/* Whoever has handed the wire's last bytes to the kernel: the cut is told of them. */
+/* Bytes that the kernel has taken without xm_sm_taken having been called are reported with the cut. */
 static void what_is_counted_late_is_counted(void **state) {
   line l = enabled_line();
   (void)state;
@@ -1275,7 +1277,7 @@ static void what_is_counted_late_is_counted(void **state) {
   free_line(&l);
 }
 
-/* Five stanzas, of which four are written. */
+/* Five stanzas; four of them and the most of the fifth are written. */
 static line half_written(void) {
   line l = enabled_line();
   give(&l, "<iq id='1'/>", XM_SM_WATCHED);
@@ -1302,7 +1304,7 @@ static void an_iq_is_not_done_twice(void **state) {
   free_line(&l);
 }
 
-/* As `an_iq_...`, but for what h leaves open: that hasn't arrived, so iqs are not in doubt. */
+/* As in an_iq_is_not_done_twice, but h tells which have arrived, so that no iq is in doubt. */
 static void with_h_nothing_is_unknown(void **state) {
   static const char *const rest[] = {"1 2 3 4 5", "2 3 4 5", "3 4 5", "4 5", "5"};
   static const char *const receipts[] = {"", " 1a", " 1a 2a", " 1a 2a 3a", " 1a 2a 3a 4a"};
@@ -1318,7 +1320,7 @@ static void with_h_nothing_is_unknown(void **state) {
     free_line(&l);
   }
   for (h = 5; h < 8; h++) {
-    const uint32_t wrong = h < 7 ? h : UINT32_MAX; /* more than there was: as if it hadn't been said */
+    const uint32_t wrong = h < 7 ? h : UINT32_MAX; /* more than were written: ignored */
     line l = half_written();
     lose(&l, &wrong);
     assert_string_equal(returned(&l), "1 <iq id='1'/> unknown, 3 <iq id='3'/> unknown");
@@ -1326,7 +1328,7 @@ static void with_h_nothing_is_unknown(void **state) {
   }
 }
 
-/* Without <enabled/> the server hasn't counted: h says nothing. */
+/* Without <enabled/> the server hasn't counted, so its h means nothing. */
 static void a_session_that_never_was_has_no_h(void **state) {
   const uint32_t h = 1;
   line l = new_line();
@@ -1338,13 +1340,13 @@ static void a_session_that_never_was_has_no_h(void **state) {
   assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
   lose(&l, &h);
   assert_string_equal(returned(&l), "1 <iq id='1'/> unknown");
-  says(&l, "enabled", "id=x resume=true"); /* on a stream where nobody has asked for it */
+  says(&l, "enabled", "id=x resume=true"); /* without <enable/> on this stream */
   assert_int_equal(xm_sm_state_of(l.s), XM_SM_OFF);
   assert_string_equal(told(&l), "1w");
   free_line(&l);
 }
 
-/* XEP-0203, with a time as in XEP-0082: when it was given, to those who get it later. */
+/* XEP-0203, with a time by XEP-0082: a stanza that is sent late says when it was given. */
 static void what_comes_late_is_stamped_once(void **state) {
   static const struct {
     const char *given, *moved;
@@ -1361,7 +1363,7 @@ static void what_comes_late_is_stamped_once(void **state) {
       {"<iq/>", "<iq/>"},
       {"<iqs/>", "<iqs>" STAMP "</iqs>"},
       {"<message><body>'urn:xmpp:delay'</body></message>", "<message><body>'urn:xmpp:delay'</body>" STAMP "</message>"},
-      /* somebody else's, of what is forwarded (XEP-0297) */
+      /* the stamp of a forwarded message (XEP-0297) */
       {"<message><forwarded>" STAMP "<message/></forwarded></message>",
        "<message><forwarded>" STAMP "<message/></forwarded>" STAMP "</message>"},
       {"<message><forwarded>" STAMP "</forwarded></message>",
@@ -1420,7 +1422,7 @@ static void a_stamp_is_utc(void **state) {
   tzset();
 }
 
-/* The calendar, by the C library's, on every day of eight hundred years, as far as its time_t goes. */
+/* The calendar, compared with the C library's for every day of eight hundred years, as far as its time_t goes. */
 static void every_day_has_its_date(void **state) {
   int64_t day, year;
   int month, of_month;
@@ -1428,7 +1430,7 @@ static void every_day_has_its_date(void **state) {
   for (day = -146097; day < 146097; day++) {
     const time_t seconds = (time_t)(day * 86400);
     struct tm tm;
-    if (seconds != day * 86400) continue; /* it has 32 bits */
+    if (seconds != day * 86400) continue; /* time_t has 32 bits */
     gmtime_r(&seconds, &tm);
     read_day(day, &year, &month, &of_month);
     if (year != tm.tm_year + 1900 || month != tm.tm_mon + 1 || of_month != tm.tm_mday)
@@ -1436,12 +1438,12 @@ static void every_day_has_its_date(void **state) {
   }
 }
 
-/* Ages are by the steady clock; the wall's says when it was, as it is set now. */
+/* Ages are measured by the steady clock; the stamp is computed from the system's clock as it is set now. */
 static void a_clock_that_is_set_makes_nothing_old(void **state) {
   line l = enabled_line();
   xm_sm_stanza st = {0};
   (void)state;
-  assert_int_equal(commit(l.s, "<message id='1'/>", 5000, 0), XM_OK); /* in 1970, by a machine that has just started */
+  assert_int_equal(commit(l.s, "<message id='1'/>", 5000, 0), XM_OK); /* a clock that isn't set yet, in 1970 */
   cut(&l);
   assert_int_equal(xm_sm_lost(l.s, NULL, 6000, AT + 1000, 1000), XM_OK);
   assert_string_equal(returned(&l), "");
@@ -1452,7 +1454,7 @@ static void a_clock_that_is_set_makes_nothing_old(void **state) {
   free_line(&l);
 }
 
-/* A resumption is no delay: bytes stay as they were. */
+/* What is sent again after a resumption gets no stamp: its bytes don't change. */
 static void what_is_resumed_gets_no_stamp(void **state) {
   line l = enabled_line();
   (void)state;
@@ -1483,7 +1485,7 @@ static void what_is_too_old_comes_back(void **state) {
   free_line(&l);
 }
 
-/* Whether it has arrived or not, and however old it is; told to who wants receipts, and to nobody else. */
+/* Whether or not it has arrived, and however old it is; only what is watched comes back. */
 static void what_belongs_to_a_session_ends_with_it(void **state) {
   line l = enabled_line();
   (void)state;
@@ -1502,7 +1504,7 @@ static void what_belongs_to_a_session_ends_with_it(void **state) {
   free_line(&l);
 }
 
-/* A session that is resumed isn't lost; and what the server's last word covers had arrived. */
+/* A session that is resumed isn't lost; and what the server's last h counts had arrived. */
 static void what_belongs_to_a_session_goes_on_with_it(void **state) {
   line l = enabled_line();
   (void)state;
@@ -1520,7 +1522,7 @@ static void what_belongs_to_a_session_goes_on_with_it(void **state) {
   free_line(&l);
 }
 
-/* As all that is left when the connection ends, whoever is to hear of it. */
+/* At the connection's end it comes back as all that is left does, watched or not. */
 static void what_belongs_to_a_session_comes_back_at_the_end(void **state) {
   line l = enabled_line();
   xm_sm_stanza st;
@@ -1535,7 +1537,7 @@ static void what_belongs_to_a_session_comes_back_at_the_end(void **state) {
   free_line(&l);
 }
 
-/* With flags, time and number; those of an earlier loss first, also when one of them is just being looked at. */
+/* With its flags, time and number; those of an earlier loss first, even if one of them is just being examined. */
 static void what_comes_back_waits_to_be_fetched(void **state) {
   line l = half_written();
   xm_sm_stanza st;
@@ -1579,7 +1581,7 @@ static void receipts_are_for_who_wants_them(void **state) {
   free_line(&l);
 }
 
-/* Written once, whatever happens; then acknowledged, left, or come back, and nothing more. */
+/* Each is reported as written once; then as acknowledged or left, or it comes back, and that is the end. */
 static void a_receipt_is_told_once(void **state) {
   line l = enabled_line();
   (void)state;
@@ -1599,7 +1601,7 @@ static void a_receipt_is_told_once(void **state) {
   free_line(&l);
 }
 
-/* Room for receipts is for those in the log, not for all that ever were. */
+/* Receipts take space for the stanzas in the log, not for all that there ever were. */
 static void receipts_take_no_room_for_good(void **state) {
   line l = enabled_line();
   int i;
@@ -1633,7 +1635,7 @@ static void the_end_takes_all(void **state) {
   free_line(&l);
 }
 
-/* Another process's. */
+/* A session that another process has saved. */
 static void a_session_is_restored(void **state) {
   const xm_sm_session session = {.id = "a+b==", .location = "h:5", .max = 60, .in = 7, .acked = 10, .written = 2};
   xm_sm_session too_much = {.id = "i", .written = 9};
@@ -1653,7 +1655,7 @@ static void a_session_is_restored(void **state) {
   resume(&l, 11);
   assert_string_equal(told(&l), "1a");
   expect_moved(&l, "2 3 R");
-  assert_string_equal(told(&l), "3w"); /* of the second the other process knew that */
+  assert_string_equal(told(&l), "3w"); /* the other process has had the second's receipt */
   free_line(&l);
   l = new_line();
   give_messages(&l, 3);
@@ -1665,13 +1667,14 @@ static void a_session_is_restored(void **state) {
   free_line(&l);
 }
 
-/* Memory. */
+/* Memory that runs out. */
 
-static bool insists; /* that what has failed works the second time */
+static bool insists; /* a call that has failed must succeed the second time */
 
 #define SURELY(call) (((call) < 0 && insists) ? assert_int_equal((call), XM_OK) : (void)0)
 
-/* What is told and left, into `to`; returns how many stanzas that ends the story of. */
+/* Writes all receipts, returned stanzas and the log to `to`; returns how many stanzas have come to their end by
+ * that. */
 static int tell_all(xm_sm *s, xm_buf *to) {
   xm_sm_receipt r;
   xm_sm_stanza st;
@@ -1696,7 +1699,7 @@ static int tell_all(xm_sm *s, xm_buf *to) {
   return ends;
 }
 
-static uint64_t on_wire; /* taken of the present one */
+static uint64_t on_wire; /* bytes of this link that were taken */
 
 static void break_wire(xm_sm *s) {
   xm_sm_cut(s, on_wire);
@@ -1724,7 +1727,7 @@ static void commit_four(xm_sm *s) {
   SURELY(commit(s, "<iq id='3'/>", 0, XM_SM_WATCHED));
 }
 
-/* A session, cut, resumed, lost, followed by another, lost with h, ended. */
+/* A session that is cut, resumed and lost, a second one that is lost with h known, and the end. */
 static int live(xm_sm *s, xm_buf *to) {
   const uint32_t h = 1;
   int ends = 0;
@@ -1761,7 +1764,7 @@ static int live(xm_sm *s, xm_buf *to) {
   return ends + tell_all(s, to);
 }
 
-/* Something fails once, is done again, and all is as if nothing had been. */
+/* One allocation fails, the call is repeated, and the result is as if nothing had failed. */
 static void a_want_of_memory_passes(void **state) {
   xm_buf all = XM_BUF_INIT;
   long n = -1, before = heap.live;
@@ -1787,7 +1790,7 @@ static void a_want_of_memory_passes(void **state) {
   assert_in_range(n, 20, 1000);
 }
 
-/* It never comes back: what could be given still has one end each, and nothing leaks. */
+/* All allocations fail from one on: each stanza that could be given still ends exactly once, and nothing leaks. */
 static void a_want_of_memory_stays(void **state) {
   long n = 0, before = heap.live;
   bool failed;
@@ -1834,8 +1837,8 @@ static void a_session_without_memory_is_not_restored(void **state) {
   assert_int_equal(n, 3);
 }
 
-/* An id that there was no room for is none: no session of that name is asked for. */
-/* Five stanzas, the one at `place` is what the condition is about; so many bytes of them on the wire, so many with the kernel. */
+/* Five stanzas, of which the condition is about the one at `place`; `moved` bytes are on the wire, of which the kernel
+ * takes `taken`. */
 static void blame_one(int place, const char *condition, unsigned flags, bool managed, size_t moved, size_t taken) {
   char body[XM_SM_LONG + 64], id[2] = "";
   line l = new_line();
@@ -1867,7 +1870,7 @@ static void blame_one(int place, const char *condition, unsigned flags, bool man
     assert_true(xm_sm_returned_next(l.s, &st));
     assert_int_equal(st.reason, XM_SM_BLAMED);
     assert_non_null(memmem(st.xml, st.len, body, strlen(body)));
-    assert_true(xm_sm_stanzas(l.s) == left - 1 || (!managed && xm_sm_stanzas(l.s) == left)); /* it had left already */
+    assert_true(xm_sm_stanzas(l.s) == left - 1 || (!managed && xm_sm_stanzas(l.s) == left)); /* or it had left */
   }
   assert_false(xm_sm_returned_next(l.s, &st));
   cut(&l);
@@ -1876,7 +1879,7 @@ static void blame_one(int place, const char *condition, unsigned flags, bool man
   assert_int_equal(xm_sm_pump(l.s, &l.wire, ALL), XM_OK);
   xm_buf_putc(&l.wire, '\0');
   at = xm_buf_at(&l.wire);
-  for (i = 0; i < 5 && managed; i++) { /* all the others, in their order */
+  for (i = 0; i < 5 && managed; i++) { /* the others, in their order */
     snprintf(body, sizeof body, "<message id='%d'>", (int)i);
     if ((int)i == place && found) {
       assert_null(strstr(at, body));
@@ -1910,7 +1913,8 @@ static void what_is_blamed_comes_back_alone(void **state) {
   }
 }
 
-/* What has left and may be blamed is known for a while; then it has left, as the others. */
+/* A stanza that has left and may be blamed is kept for a while; if it isn't blamed, it counts as left, like the
+ * others. */
 static void who_is_not_blamed_is_acquitted(void **state) {
   line l = new_line();
   xm_sm_receipt r;
@@ -1929,6 +1933,7 @@ static void who_is_not_blamed_is_acquitted(void **state) {
   free_line(&l);
 }
 
+/* An id for which there is no memory isn't kept, so no resumption is asked for. */
 static void an_id_without_memory_is_none(void **state) {
   line l = new_line();
   (void)state;
@@ -1943,7 +1948,8 @@ static void an_id_without_memory_is_none(void **state) {
   free_line(&l);
 }
 
-/* Stream management that came with the session (XEP-0386): nothing is asked, nothing waits, both count from 0. */
+/* Stream management that was enabled with the session (XEP-0386): nothing is asked for or waits, both counters begin at
+ * 0. */
 static void a_session_may_have_it_from_the_start(void **state) {
   line l = new_line();
   (void)state;
@@ -1958,7 +1964,7 @@ static void a_session_may_have_it_from_the_start(void **state) {
   expect_given(&l, 1, "1 2 3");
   acks(&l, 3);
   assert_string_equal(told(&l), "1w 2w 3w 1a 2a 3a");
-  says(&l, "enabled", "id=other resume=true max=5"); /* to nobody who has asked */
+  says(&l, "enabled", "id=other resume=true max=5"); /* without <enable/> */
   assert_string_equal(xm_sm_id(l.s), "s1");
   assert_int_equal(xm_sm_max(l.s), 60);
   free_line(&l);
@@ -1971,7 +1977,7 @@ static void a_session_may_have_it_from_the_start(void **state) {
   free_line(&l);
 }
 
-/* Behind another session, with what that has left; and it is resumed like any. */
+/* After another session, with the stanzas that it has left; and it is resumed as any session. */
 static void it_begins_at_none_behind_another(void **state) {
   line l = enabled_line();
   (void)state;
@@ -2011,13 +2017,13 @@ static void an_id_that_came_with_it_without_memory_is_none(void **state) {
   }
 }
 
-/* What a server says to have handled of a lost session: as many as were acknowledged, up to what was written. */
+/* How many stanzas of a lost session a server may claim: between those acknowledged and those written. */
 static void what_may_have_been_handled(void **state) {
   line l = enabled_line();
   (void)state;
   expect_given(&l, 4, "1 2 3 4");
   acks(&l, 1);
-  give_messages(&l, 2); /* and those aren't on the wire */
+  give_messages(&l, 2); /* these two aren't on the wire */
   cut(&l);
   assert_int_equal(xm_sm_check_handled(l.s, 0, NULL), XM_EFAIL);
   assert_int_equal(xm_sm_check_handled(l.s, 1, NULL), XM_OK);
@@ -2029,7 +2035,7 @@ static void what_may_have_been_handled(void **state) {
   free_line(&l);
   l = new_line();
   give_messages(&l, 1);
-  assert_int_equal(xm_sm_check_handled(l.s, 77, NULL), XM_OK); /* nobody has counted */
+  assert_int_equal(xm_sm_check_handled(l.s, 77, NULL), XM_OK); /* there was no stream management */
   free_line(&l);
 }
 

@@ -1,9 +1,9 @@
-/* sm: random lives of a session against a model of it and a server that counts. TORTURE=1: ten times as many.
+/* sm: random lives of a session, compared with a model of it and a server that counts. TORTURE=1: ten times as many.
  *
  *   sm -> wire -> (the kernel takes) -> net -> server: delivered, counted     server -> answers -> sm
  *
- * The model knows what was committed, what it saw on the wire, and what the kernel took of that; from this it says what
- * must be in the log, and what each answer must make leave. */
+ /* The model knows what was committed, what was seen on the wire, and what the kernel took of that; from this it
+  * computes what must be in the log, and which stanzas each answer must acknowledge. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -12,11 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #ifndef XM_DEBUG
-#define XM_DEBUG /* each function looks whether all is in order */
+#define XM_DEBUG /* each function checks the invariants */
 #endif
 #include "../core/sm.c"
 
@@ -27,7 +27,7 @@ static struct {
   unsigned long resumed, lost_at, lost, wrapped, overtook, quiet, over;
 } sum;
 
-/* Where a failure is to be found again. */
+/* Where a failure can be found again. */
 static unsigned long run, step;
 #define MUST(what) ((what) ? (void)0 : differ(#what))
 
@@ -47,26 +47,26 @@ static uint32_t roll(uint32_t n) {
 /* The model: numbers of stanzas, in order. */
 
 typedef struct model {
-  bool on, enabling, asked; /* asked: <enable/> is out on this stream */
-  bool wants;               /* somebody has asked for it to be asked, behind all that leaves */
-  bool held;                /* stanzas wait for a word of the server's */
-  unsigned withheld;        /* so many at the log's end are held back */
-  bool overtaken;           /* what was given later has left earlier, some time */
+  bool on, enabling, asked; /* asked: <enable/> was sent on this stream */
+  bool wants;               /* an <r/> was requested, to follow all that is sent */
+  bool held;                /* stanzas wait for an answer of the server */
+  unsigned withheld;        /* how many at the log's end are held back */
+  bool overtaken;           /* a later stanza has once been sent before an earlier one */
   unsigned log[MOST], n;    /* what must be in the log */
-  unsigned written, moved;  /* so many of it has the kernel; are whole on the wire */
-  size_t end[MOST], taken;  /* where on the stream each ends that was moved; what the kernel had of the stream */
-  uint32_t acked, in, left; /* left: of acked, the newest, which the server hasn't confirmed */
-  char fate[MOST + 1];      /* of each ever committed: 0, 'a'cked, 'l'eft, 'r'eturned */
-  unsigned unheard;         /* of those, nobody hears of it: ours, and what ends quietly */
-  bool twice[MOST + 1];     /* it may arrive twice: nobody knew whether it had */
+  unsigned written, moved;  /* how many of it the kernel has; how many are completely on the wire */
+  size_t end[MOST], taken;  /* where on the stream each one that was moved ends; how much of it the kernel has */
+  uint32_t acked, in, left; /* left: the newest of acked, which the server hasn't confirmed */
+  char fate[MOST + 1];      /* of each that was committed: 0, 'a'cked, 'l'eft, 'r'eturned */
+  unsigned unheard;         /* of those, how many aren't reported: ours, and what ends quietly */
+  bool twice[MOST + 1];     /* it may arrive twice, since it wasn't known whether it had */
 } model;
 
-/* Every seventh is the library's own. */
+/* Every seventh stanza is the library's own. */
 static bool is_ours(unsigned k) {
   return k % 7 == 0;
 }
 
-/* Every fifth belongs to its session; of these every other one is watched. */
+/* Every fifth belongs to its session; every second of these is watched. */
 static bool is_of_session(unsigned k) {
   return k % 5 == 0 && !is_ours(k);
 }
@@ -75,7 +75,7 @@ static bool is_watched(unsigned k) {
   return k % 10 != 0 && !is_ours(k);
 }
 
-/* Does nobody hear of it? What isn't watched comes back, at an end. */
+/* Does this end go unreported? What isn't watched is only reported if it comes back. */
 static bool is_unheard(unsigned k, char fate) {
   return is_ours(k) || (!is_watched(k) && fate != 'r');
 }
@@ -92,7 +92,7 @@ static unsigned m_ours(const model *m) {
   return n;
 }
 
-/* The program's least; `none`: there is none. */
+/* The least number of the program's stanzas in the log; `none` if there is none. */
 static unsigned m_first(const model *m, unsigned none) {
   unsigned i, least = none;
   for (i = 0; i < m->n; i++)
@@ -158,7 +158,8 @@ static int by_number(const void *a, const void *b) {
   return x < y ? -1 : x > y;
 }
 
-/* Ours, and what belongs to the session, are over. Every third is an iq: of those that are in doubt none is done again. */
+/* Ours, and those that belong to the session, end. Every third is an iq, which isn't sent again if it may have
+ * arrived. */
 static void m_lost(model *m, const uint32_t *h) {
   unsigned i, kept = 0;
   if (h && m->on) m_resumed(m, *h);
@@ -179,22 +180,22 @@ static void m_lost(model *m, const uint32_t *h) {
   m->on = false;
 }
 
-/* The world around it. */
+/* The network and the server. */
 
 typedef struct world {
   xm_sm *s;
-  xm_buf wire, net;      /* what the kernel hasn't; what the server hasn't */
-  uint64_t taken;        /* bytes of this stream, by the kernel */
-  xm_buf half;           /* of the last stanza, what is on the wire, when that isn't all */
-  size_t passed;         /* bytes of the stream, up to there */
+  xm_buf wire, net;      /* what the kernel hasn't taken; what the server hasn't read */
+  uint64_t taken;        /* bytes of this stream that the kernel has taken */
+  xm_buf half;           /* the part of the last stanza that is on the wire, if it isn't complete */
+  size_t passed;         /* bytes of the stream up to that */
   unsigned since;        /* stanzas since the last <r/> */
   char got[MOST + 1];    /* each one's last receipt: 'w'ritten, 'a'cked, 'l'eft, or 'r'eturned */
-  unsigned ends, before; /* how many have one that isn't 'w'; how many another process had written */
+  unsigned ends, before; /* how many have one other than 'w'; how many another process had written */
   xm_tape tape;
   struct {
     bool counts;
-    uint32_t h, sent;  /* handled; sent, and counted */
-    unsigned last;     /* stanza on this stream */
+    uint32_t h, sent;  /* how many it has handled; has sent, and counted */
+    unsigned last;     /* the last stanza on this stream */
     char times[MOST + 1];
     unsigned n, next;  /* answers that are on their way */
     struct {
@@ -205,7 +206,7 @@ typedef struct world {
   model m;
 } world;
 
-/* An element on the wire: what it is, its number, and its length; 0: it isn't all there. */
+/* An element on the wire: its kind, its number, and its length; 0: it isn't complete. */
 static size_t element(const char *at, size_t n, char *kind, unsigned long *number) {
   const char *end = n ? memchr(at, '>', n) : NULL, *value;
   if (!end) return 0;
@@ -218,7 +219,7 @@ static size_t element(const char *at, size_t n, char *kind, unsigned long *numbe
   return end ? (size_t)(end - at) + 1 : 0;
 }
 
-/* What one pump has put there: the log's next stanzas, whole and in order, nonzas only where they may be. */
+/* What a pump has put on the wire must be the log's next stanzas, whole and in order, and nonzas only between them. */
 static void look(world *w, bool was_half) {
   char kind;
   unsigned long number;
@@ -289,7 +290,7 @@ static void deliver(world *w, unsigned k) {
   sum.doubled += w->server.times[k] > 1;
 }
 
-/* It reads so many elements of what has come. */
+/* The server reads at most `most` elements of what it has received. */
 static void serve(world *w, unsigned most) {
   char kind;
   unsigned long number;
@@ -306,7 +307,7 @@ static void serve(world *w, unsigned most) {
   }
 }
 
-/* What it says of its own accord. */
+/* What the server sends without being asked. */
 static void speak(world *w) {
   uint32_t what = roll(4);
   if (w->server.n + MOST > ANSWERS) return;
@@ -318,7 +319,7 @@ static void speak(world *w) {
   }
 }
 
-/* The next of its answers comes in. */
+/* The next of the server's answers arrives. */
 static void hear(world *w) {
   static const char *const names[] = {['e'] = "enabled", ['f'] = "failed", ['a'] = "a", ['r'] = "r"};
   char h[16], kind = w->server.answers[w->server.next].kind;
@@ -349,7 +350,7 @@ static void hear(world *w) {
   w->m.in = 0;
 }
 
-/* What is done to it. */
+/* What is done to the session. */
 
 static void commit(world *w) {
   unsigned k = (unsigned)xm_sm_next_seq(w->s);
@@ -384,7 +385,7 @@ static void resume(world *w) {
   MUST(xm_sm_resumed(w->s, w->server.h, NULL) == XM_OK);
   m_resumed(&w->m, w->server.h);
   w->m.held = w->m.n > 0;
-  w->server.sent = w->m.in; /* it sends again what we didn't have */
+  w->server.sent = w->m.in; /* it sends again what hasn't arrived */
   sum.resumed++;
 }
 
@@ -402,7 +403,7 @@ static void lose(world *w, bool known) {
   if (roll(8)) enable(w);
 }
 
-/* The link breaks, with what was on it; there is another one. */
+/* The link breaks, and what was on it is lost; a new one follows. */
 static void cut(world *w) {
   serve(w, roll(4) ? roll(40) : UINT32_MAX);
   xm_buf_clear(&w->wire);
@@ -419,7 +420,7 @@ static void cut(world *w) {
   else lose(w, roll(2));
 }
 
-/* Another process's session, which is near where the counters wrap. */
+/* A session saved by another process, with counters that are about to wrap. */
 static void restore(world *w) {
   xm_sm_session session = {.id = "i", .in = UINT32_MAX - 4, .acked = UINT32_MAX - 4};
   uint32_t i;
@@ -466,7 +467,7 @@ static void do_something(world *w, bool many) {
   }
 }
 
-/* What is to be seen. */
+/* What the program sees. */
 
 static void receive_receipts(world *w) {
   xm_sm_receipt r;
@@ -504,7 +505,7 @@ static void compare(world *w) {
   MUST(xm_sm_state_of(w->s) == (m->on ? XM_SM_ON : m->enabling ? XM_SM_ENABLING : XM_SM_OFF));
 }
 
-/* Until there is nothing left to do. */
+/* Continues until nothing is left to do. */
 static void drain(world *w) {
   int turns;
   let_go(w);
@@ -529,7 +530,7 @@ static void end(world *w) {
   compare(w);
 }
 
-/* Each stanza has one fate, and the server agrees. */
+/* At the end each stanza has had one fate, and the server agrees. */
 static void reckon(const world *w) {
   unsigned k, n = (unsigned)xm_sm_next_seq(w->s) - 1;
   MUST(w->ends + w->m.unheard == n);

@@ -1,5 +1,5 @@
-/* sock: dialling on loopback: a refusing address first, a silent one first, all of them refusing; then bytes, ends and
- * pauses, with no SIGPIPE and no handle left behind. */
+/* sock: dialling on loopback, with an address that refuses first, with one that doesn't answer first, and with only
+ * refusals; then bytes, ends and pauses, without SIGPIPE, and with no handle left open. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,7 +20,7 @@
 
 #include "loop.h"
 
-/* System calls that say no: the named one, so many times. */
+/* System calls that fail: the one of this name, this many times. */
 static struct no {
   const char *call;
   int errnum, times;
@@ -37,7 +37,7 @@ static int poor_socket(int family, int type, int protocol) {
 }
 
 static int poor_connect(int fd, const struct sockaddr *sa, socklen_t n) {
-  int rc = connect(fd, sa, n); /* what was interrupted goes on */
+  int rc = connect(fd, sa, n); /* an interrupted connect goes on */
   return says_no("connect") ? -1 : rc;
 }
 
@@ -110,7 +110,7 @@ static int bind_somewhere(void) {
   return fd;
 }
 
-/* Listens, and answers. */
+/* Listens, so connections are accepted. */
 static int listener(xm_dns_address *a) {
   int fd = bind_somewhere();
   assert_int_equal(listen(fd, 8), 0);
@@ -118,14 +118,14 @@ static int listener(xm_dns_address *a) {
   return fd;
 }
 
-/* Has a port and doesn't listen: refuses. */
+/* Has a port but doesn't listen, so connections are refused. */
 static int refuser(xm_dns_address *a) {
   int fd = bind_somewhere();
   *a = address_of(fd);
   return fd;
 }
 
-/* Listens with its queue full: never answers. `fillers` are to be closed. */
+/* Listens with a full queue, so connections get no answer. The caller closes `fillers`. */
 enum { FILLERS = 4 };
 static int silent(xm_dns_address *a, int fillers[FILLERS]) {
   int i, fd = bind_somewhere();
@@ -142,7 +142,7 @@ static void close_all(const int *fds, int n) {
   while (n-- > 0) close(fds[n]);
 }
 
-/* Turns until it has come to something. */
+/* Turns the loop until there is a connection or an error. */
 static int settle(xm_loop *l, xm_sock *s, const xm_dns_address **won, xm_err *e) {
   int rc;
   while ((rc = xm_sock_connected(s, won, e)) == 0) {
@@ -172,7 +172,7 @@ static void finish_with(xm_loop *l, xm_sock *s) {
   xm_loop_release(l);
 }
 
-/* A connection: the sock and the other end of it. */
+/* A connection: returns the sock; `peer` is its other end. */
 static xm_sock *connect_pair(xm_loop *l, int *peer) {
   xm_dns_address a;
   const xm_dns_address *won;
@@ -194,7 +194,7 @@ static void the_first_that_answers_wins(void **state) {
   xm_loop *l = new_loop();
   xm_sock *s = xm_sock_dial(l, list, 3, wake, NULL, &e);
   (void)state;
-  list[1].direct_tls = true; /* it has a copy */
+  list[1].direct_tls = true; /* sock has its own copy */
   assert_int_equal(settle(l, s, &won, &e), 1);
   assert_true(same_port(won, &list[1]));
   assert_false(won->direct_tls);
@@ -206,8 +206,8 @@ static void the_first_that_answers_wins(void **state) {
   finish_with(l, s);
 }
 
-/* RFC 8305: the next one doesn't wait for the end of a silent one; when it fails, the one after it is dialled at once.
- */
+/* RFC 8305: the next address doesn't wait for one that doesn't answer; if it fails, the one after it is dialled at
+ * once. */
 static void a_silent_address_holds_nobody_up(void **state) {
   xm_dns_address list[4];
   const xm_dns_address *won = NULL;
@@ -222,7 +222,7 @@ static void a_silent_address_holds_nobody_up(void **state) {
     xm_loop_fire(l);
     assert_int_equal(xm_sock_connected(s, &won, &e), 0);
   }
-  assert_int_equal(s->dial->pending, 2); /* the silent one and the one that will win: the fourth is not needed */
+  assert_int_equal(s->dial->pending, 2); /* one without an answer, and one that will win: the fourth isn't needed */
   assert_int_equal(settle(l, s, &won, &e), 1);
   assert_true(same_port(won, &list[2]));
   assert_null(s->dial);
@@ -245,7 +245,7 @@ static void a_failure_brings_the_next_one_at_once(void **state) {
   }
   while (s->dial->tries[1]) look_at_tries(s);
   assert_int_equal(xm_sock_connected(s, &won, &e), 0);
-  assert_int_equal(s->dial->begun, 3); /* without any time having passed */
+  assert_int_equal(s->dial->begun, 3); /* no time has passed */
   close_all(fillers, FILLERS);
   close_all(fds, 3);
   finish_with(l, s);
@@ -258,7 +258,7 @@ static void it_is_told_when_none_answers(void **state) {
   int n, fds[2] = {refuser(&list[0]), refuser(&list[1])};
   (void)state;
   list[2] = list[0];
-  list[2].sa.ss_family = AF_UNIX; /* no socket for that one: length and all are wrong */
+  list[2].sa.ss_family = AF_UNIX; /* no socket is possible for this one: its length and all are wrong */
   for (n = 1; n <= 3; n++) {
     char where[64];
     xm_loop *l = new_loop();
@@ -278,7 +278,7 @@ static void it_is_told_when_none_answers(void **state) {
   close_all(fds, 2);
 }
 
-/* Freed at any moment of the dialling. */
+/* It can be freed at any moment of the dialling. */
 static void dialling_can_be_given_up(void **state) {
   xm_dns_address list[3];
   xm_err e = {0};
@@ -301,10 +301,10 @@ static void dialling_can_be_given_up(void **state) {
   close_all(fds, 3);
 }
 
-/* Families in turn, within a target. */
+/* The families take turns, within a target. */
 static void families_take_turns(void **state) {
   static const struct {
-    const char *in, *out; /* 4 or 6, and the target's letter */
+    const char *in, *out; /* 4 or 6, and a letter for the target */
   } rows[] = {{"6a6b", "6a6b"}, {"6a6a6a4a4a", "6a4a6a4a6a"}, {"4a4a6a", "4a6a4a"}, {"6a6a4b4b6b", "6a6a4b6b4b"},
               {"4a", "4a"},     {"6a4a4b6b", "6a4a6b4b"}};
   size_t i;
@@ -326,7 +326,7 @@ static void families_take_turns(void **state) {
   }
 }
 
-/* Bytes. */
+/* Sending and receiving. */
 
 static void bytes_come_and_go(void **state) {
   xm_loop *l = new_loop();
@@ -365,10 +365,10 @@ static void a_full_kernel_is_waited_for(void **state) {
   while (got < sent && (n = recv(peer, many, sizeof many, 0)) > 0) got += (size_t)n;
   while (!wakes) xm_loop_turn(l, -1);
   assert_int_equal(xm_sock_send(s, many, 1), 1);
-  xm_loop_turn(l, 0); /* what was ready before */
+  xm_loop_turn(l, 0); /* takes what was ready before */
   wakes = 0;
   xm_loop_turn(l, 0);
-  assert_int_equal(wakes, 0); /* nothing to send, so the room for it is no news */
+  assert_int_equal(wakes, 0); /* nothing to send, so no wake when there is space */
   close(peer);
   finish_with(l, s);
 }
@@ -387,7 +387,7 @@ static void a_pause_costs_nothing(void **state) {
   wakes = 0;
   for (i = 0; i < 5; i++) xm_loop_turn(l, 0);
   assert_int_equal(wakes, 0);
-  assert_int_equal(xm_sock_send(s, "y", 1), 1); /* sending doesn't end it */
+  assert_int_equal(xm_sock_send(s, "y", 1), 1); /* sending doesn't end the pause */
   for (i = 0; i < 5; i++) xm_loop_turn(l, 0);
   assert_int_equal(wakes, 0);
   xm_sock_pause(s, false);
@@ -424,7 +424,7 @@ static void a_finish_comes_behind_what_was_sent(void **state) {
   assert_int_equal(xm_sock_send(s, "bye", 3), 3);
   xm_sock_finish(s);
   finish_with(l, s);
-  assert_int_equal(recv(peer, got, sizeof got, MSG_WAITALL), 3); /* no reset has overtaken it */
+  assert_int_equal(recv(peer, got, sizeof got, MSG_WAITALL), 3); /* in spite of the unread bytes there was no reset */
   assert_int_equal(recv(peer, got, sizeof got, 0), 0);
   close(peer);
 }
@@ -505,7 +505,7 @@ static void take_address(xm_dns_address *a, const char *text) {
   struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&a->sa;
   memset(&a->sa, 0, sizeof a->sa);
   a->sa.ss_family = strchr(text, ':') ? AF_INET6 : AF_INET;
-  v4->sin_port = htons(5222); /* at the same place in both */
+  v4->sin_port = htons(5222); /* the port is at the same offset in both */
   assert_int_equal(inet_pton(a->sa.ss_family, text, strchr(text, ':') ? (void *)&v6->sin6_addr : &v4->sin_addr), 1);
 }
 

@@ -1,11 +1,11 @@
-/* span: every byte at every place, the first of two, at the edge of what may be read, copied and not. */
+/* span: every byte at every place, the first of two hits, at the edge of readable memory, with copying and without. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-/* cmocka wants these above first */
+/* cmocka needs the headers above */
 #include <cmocka.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -14,11 +14,12 @@
 
 enum { MOST = 70, MARK = 'M' };
 
-/* The kinds of pairs that there are: of two that differ in one bit, of one, of two that differ in more. */
+/* The kinds of pairs: two bytes that differ in one bit, the same byte twice, two that differ in more bits. */
 static bool is_plain4(unsigned char c) { return c >= ' ' && c < 0x80 && c != '&' && c != '<' && c != '>' && c != '\''; }
 static bool is_plain2(unsigned char c) { return c >= ' ' && c < 0x80 && c != '\x7F' && c != '"'; }
 
-/* `n` bytes at the end of a page, behind which nothing may be read; or at the beginning of one, in front of which nothing may. */
+/* `n` bytes at the end of a page, after which nothing is readable; or at the beginning of one, before which nothing
+ * is. */
 typedef struct room {
   char *pages;
   size_t size;
@@ -36,7 +37,7 @@ static void free_room(room *r) {
   munmap(r->pages, 3 * r->size);
 }
 
-/* All ways to ask about `n` bytes at `s`. */
+/* Calls every function for `n` bytes at `s`. */
 static void ask(const char *s, size_t n) {
   char to[MOST + 2];
   size_t four = 0, two = 0;
@@ -79,7 +80,7 @@ static void finds_each_byte_at_each_place(void **state) {
   free_room(&r);
 }
 
-/* What is no hit must not become one by what is next to it, and a hit not hide an earlier one. */
+/* A byte that is no hit must not count as one because of its neighbour, and a hit must not hide an earlier one. */
 static void finds_the_first_of_two(void **state) {
   static const unsigned char odd[] = {0, 1, 0x1F, ' ', '!', '%', '&', '\'', '(', ';', '<', '=', '>', '?', 0x7F, 0x80, 0xA6, 0xBC, 0xFF};
   room r = make_room();

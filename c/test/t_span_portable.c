@@ -1,3 +1,3 @@
-/* span without what the processor has for it. */
+/* span without the processor's own instructions for it. */
 #define XM_SPAN_PORTABLE
 #include "t_span.c"

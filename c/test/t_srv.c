@@ -9,7 +9,7 @@
 
 #include "srv.h"
 
-/* Dice that fall as they are told, dice that are lost, and fair ones. */
+/* Random numbers that are prescribed, that fail, and fair ones. */
 
 static uint64_t pips;
 

@@ -1,4 +1,5 @@
-/* stringprep: a row for each step of RFC 3454 and each profile; room, memory. Every code point: stringprep_dump.c. */
+/* stringprep: rows for each step of RFC 3454 and each profile; too little space, no memory. stringprep_dump.c shows
+ * every code point. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -6,7 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "failing.h"
@@ -15,7 +16,7 @@
 
 #include "failing_off.h"
 
-/* What each profile makes of it; NULL: it is refused. */
+/* The result of each profile; NULL: it is refused. */
 static void check(const char *s, const char *node, const char *resource, const char *sasl) {
   const char *const expected[] = {node, resource, sasl};
   int p;
@@ -36,7 +37,7 @@ static void each_step(void **state) {
   check("Stra\u00DFe", "strasse", "Stra\u00DFe", "Stra\u00DFe"); /* B.2 */
   check("\u03A3\u03C2", "\u03C3\u03C3", "\u03A3\u03C2", "\u03A3\u03C2");
   check("\u2168\uFB01", "ixfi", "IXfi", "IXfi"); /* NFKC */
-  check("\u2120", "sm", "SM", "SM");             /* which B.2 folds once more */
+  check("\u2120", "sm", "SM", "SM");             /* folded again by B.2 */
   check("e\u0301\uFF21", "\u00E9a", "\u00E9A", "\u00E9A");
   check("a b", NULL, "a b", "a b");
   check("a\u00A0b\u1680c", NULL, NULL, "a b c"); /* C.1.2 */
@@ -50,7 +51,7 @@ static void each_step(void **state) {
   check(
       "\u0627"
       "1",
-      NULL, NULL, NULL); /* RFC 4013 3 has these two */
+      NULL, NULL, NULL); /* both examples are in RFC 4013 3 */
   check("\u06271\u0628", "\u06271\u0628", "\u06271\u0628", "\u06271\u0628");
   check("a\u05D0", NULL, NULL, NULL);
   check("", NULL, NULL, NULL);
@@ -59,12 +60,12 @@ static void each_step(void **state) {
   check("a\xED\xA0\x80", NULL, NULL, NULL);
 }
 
-/* Later than Unicode 3.2: it stays, whatever today's Unicode says of it, and nothing combines with it. */
+/* Code points that are newer than Unicode 3.2 don't change, whatever they are today, and nothing combines with them. */
 static void what_came_later_stays(void **state) {
   (void)state;
   check("\U0001F600", "\U0001F600", "\U0001F600", "\U0001F600");
   check("\u1E9E", "\u1E9E", "\u1E9E", "\u1E9E"); /* a capital sharp s */
-  check("\u10A0", "\u10A0", "\u10A0", "\u10A0"); /* whose lower case came later */
+  check("\u10A0", "\u10A0", "\u10A0", "\u10A0"); /* its lower case is newer */
   check("a\u0358\u0301", "a\u0358\u0301", "a\u0358\u0301", "a\u0358\u0301");
   check("\U0002F868", "\U0002136A", "\U0002136A", "\U0002136A"); /* corrigendum 4 */
 }

@@ -1,5 +1,5 @@
-/* tape: what is appended is what the cursor finds, in the document's order; namespaces, joined text, slots; and a heap
- * that says no at every place. */
+/* tape: the cursor finds what was appended, in the document's order; namespaces, joined text, slots; and a heap that
+ * fails at every place. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "failing.h"
@@ -32,8 +32,7 @@ static int text(xm_tape *t, const char *s) {
   return xm_tape_text(t, s, strlen(s));
 }
 
-/* <message to='a' x:id='1' id='2'>one<body>Hi</body>two<x xmlns='urn:x'><y/></x></message>; the first code that isn't 0
- */
+/* <message to='a' x:id='1' id='2'>one<body>Hi</body>two<x xmlns='urn:x'><y/></x></message>; returns the first error. */
 static int fill(xm_tape *t) {
   int rc = xm_tape_reset(t, NS);
   if (rc == XM_OK) rc = open_element(t, NS, "message");
@@ -53,7 +52,7 @@ static int fill(xm_tape *t) {
   return rc == XM_OK ? xm_tape_close(t) : rc;
 }
 
-/* Every record as text: kind, the strings, and the numbers that lead on. */
+/* Writes every record as text: its kind, its strings, and the numbers of other records. */
 static void print(const xm_tape *t, char *to, size_t cap) {
   size_t used = 0;
   uint32_t i;
@@ -111,7 +110,7 @@ static void a_tape_is_used_again(void **state) {
   xm_tape_free(&t);
 }
 
-/* Half an element is on it: a reset forgets that, too. */
+/* A reset also forgets an element that isn't complete. */
 static void an_unfinished_element_is_forgotten(void **state) {
   xm_tape t = XM_TAPE_INIT;
   char got[512];
@@ -146,7 +145,7 @@ static void memory_of_a_giant_is_given_back(void **state) {
   xm_tape_free(&t);
 }
 
-/* However often it is meant, and however many there are of them. */
+/* A long namespace is stored once, however often it is used, and however many there are. */
 static void a_long_namespace_lies_there_once(void **state) {
   enum { SPACES = 100, ROUNDS = 50, LENGTH = 1000 };
   xm_tape t = XM_TAPE_INIT;
@@ -170,13 +169,13 @@ static void a_long_namespace_lies_there_once(void **state) {
     }
   }
   assert_true(t.bytes.last < SPACES * (LENGTH + 1) + SPACES * ROUNDS * 2 + 100);
-  assert_int_equal(xm_tape_reset(&t, NS), XM_OK); /* and the next element knows nothing of it */
+  assert_int_equal(xm_tape_reset(&t, NS), XM_OK); /* a reset forgets the namespaces */
   assert_int_equal(xm_tape_open(&t, ns, sizeof ns, "a", 1), XM_OK);
   assert_memory_equal(xm_tape_ns(&t, 0), ns, sizeof ns);
   xm_tape_free(&t);
 }
 
-/* Wherever it is cut, its start tag is what is left, and the rest's memory is given back. */
+/* Wherever a tape is cut, the first element's start tag is left, and the memory of the rest is freed. */
 static void cut_it_is_its_start_tag(void **state) {
   static const char start[] = "<message jabber:client a2 c0 s1 n4|@to=a|@{urn:x}id=1|>0|";
   char got[512];
@@ -185,7 +184,7 @@ static void cut_it_is_its_start_tag(void **state) {
   for (many = 0; many < 10001; many += many ? 10000 : 1) {
     xm_tape t = XM_TAPE_INIT;
     int i;
-    assert_int_equal(xm_tape_cut(&t), XM_OK); /* nothing is there yet */
+    assert_int_equal(xm_tape_cut(&t), XM_OK); /* an empty tape */
     assert_int_equal(xm_tape_reset(&t, NS), XM_OK);
     assert_int_equal(open_element(&t, NS, "message"), XM_OK);
     assert_int_equal(xm_tape_attr(&t, "", 0, "to", 2, "a", 1), XM_OK);
@@ -229,7 +228,7 @@ static void children_are_found_by_namespace_and_name(void **state) {
   assert_int_equal(body, 5);
   assert_int_equal(x, 9);
   assert_int_equal(xm_tape_child(&t, 0, NULL, NULL), 5);
-  assert_int_equal(xm_tape_child(&t, 0, NULL, "y"), 0); /* a grandchild is no child */
+  assert_int_equal(xm_tape_child(&t, 0, NULL, "y"), 0); /* a grandchild isn't a child */
   assert_int_equal(xm_tape_child(&t, 0, "urn:x", "body"), 0);
   assert_int_equal(xm_tape_sibling(&t, body, NULL, NULL), 9);
   assert_int_equal(xm_tape_sibling(&t, body, NULL, "body"), 0);
@@ -259,7 +258,7 @@ static void content_is_the_first_text(void **state) {
   xm_tape_free(&t);
 }
 
-/* A tree made by chance is written down while it is appended, and once more from the records. */
+/* A random tree is written as text while it is appended, and again from its records. */
 
 static uint32_t seed = 20261122;
 
@@ -337,11 +336,11 @@ static void memory_that_runs_out_is_told(void **state) {
     char got[512];
     heap_fails(n++, false);
     rc = fill(&t);
-    for (k = 0; k < 40 && rc == XM_OK; k++) rc = open_element(&t, "urn:more", "and-more"); /* both parts grow */
+    for (k = 0; k < 40 && rc == XM_OK; k++) rc = open_element(&t, "urn:more", "and-more"); /* both arrays grow */
     failed = heap_is_well();
     assert_int_equal(rc, failed ? XM_ENOMEM : XM_OK);
     noes += failed;
-    assert_int_equal(fill(&t), XM_OK); /* it may be reset */
+    assert_int_equal(fill(&t), XM_OK); /* it can still be reset */
     print(&t, got, sizeof got);
     assert_string_equal(got, expected);
     xm_tape_free(&t);
@@ -350,7 +349,7 @@ static void memory_that_runs_out_is_told(void **state) {
   assert_int_equal(heap.live, 0);
 }
 
-/* A tape with so many records more and so many bytes more, in an element that is still open and ends in a text. */
+/* A tape with `recs` more records and `bytes` more bytes, in an element that is still open and ends with a text. */
 static void pad(xm_tape *t, int recs, size_t bytes) {
   static const char many[] = "................................................................................................"
                              "................................................................................................";
@@ -360,7 +359,7 @@ static void pad(xm_tape *t, int recs, size_t bytes) {
   assert_int_equal(xm_tape_text(t, many, bytes), XM_OK);
 }
 
-/* One of the appends, of which each is made of several. */
+/* One kind of append; each needs memory several times. */
 static int append(xm_tape *t, int which) {
   switch (which) {
     case 0: return open_element(t, "urn:x", "x");
@@ -371,7 +370,7 @@ static int append(xm_tape *t, int which) {
   }
 }
 
-/* Wherever in an append the tape is full. */
+/* Memory runs out at any point of an append. */
 static void no_append_gets_by_without_memory(void **state) {
   int recs, which, noes = 0;
   size_t bytes;
@@ -395,7 +394,7 @@ static void no_append_gets_by_without_memory(void **state) {
   assert_int_equal(heap.live, 0);
 }
 
-/* Offsets have 32 bits: what would lie beyond is refused before memory is asked for. */
+/* Offsets have 32 bits: what would be beyond that is refused before memory is allocated. */
 static void four_gigabytes_are_the_end(void **state) {
   xm_tape t = XM_TAPE_INIT;
   size_t last;

@@ -1,5 +1,5 @@
-/* tls: handshakes with a server of OpenSSL's in the same process, over bytes in memory: whom it trusts, how it ends,
- * and that it minds neither how bytes come in pieces nor what else may come. */
+/* tls: handshakes with an OpenSSL server in the same process, over bytes in memory: which certificates are trusted, how
+ * a connection ends, and that it makes no difference how the bytes are cut or what else comes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <errno.h>
 #include <openssl/err.h>
@@ -22,11 +22,11 @@
 
 #define NAME "xmpp.example"
 
-/* What all have in common: a CA in a file, another one, a key. */
+/* What all tests share: a CA in a file, another CA, a key. */
 static struct world {
   EVP_PKEY *key, *ca_key;
   X509 *ca, *other_ca;
-  char file[64], key_file[64], own_file[64]; /* of the CA, the key, a certificate with its key */
+  char file[64], key_file[64], own_file[64]; /* the CA; the key; a certificate with its key */
 } world;
 
 static void write_pem(char path[64], X509 *cert, EVP_PKEY *key) {
@@ -79,12 +79,12 @@ static int free_world(void **state) {
 typedef struct server {
   SSL_CTX *ctx;
   SSL *ssl;
-  BIO *in, *out;      /* what it has to read, what it has written */
-  size_t most;        /* bytes that pass at once; 0: all */
+  BIO *in, *out;      /* what it has to read; what it has written */
+  size_t most;        /* how many bytes pass at once; 0: all */
   size_t taken;       /* bytes that the client has taken since this was set to 0 */
-  int broken;         /* errno of the wire */
-  bool closed, stuck; /* the wire: by the server; takes nothing */
-  const char *alpn;   /* what it chooses: length and name; "": it has none of them */
+  int broken;         /* errno that the wire fails with */
+  bool closed, stuck; /* the wire: closed by the server; accepts nothing */
+  const char *alpn;   /* the server's choice: length and name; "": it has no ALPN */
 } server;
 
 static int choose(SSL *ssl, const unsigned char **to, unsigned char *n, const unsigned char *in, unsigned len,
@@ -151,11 +151,11 @@ static xm_tls *new_client(server *s, const xm_tls_options *o, const xm_tls_peer 
   xm_tls_ctx *ctx = new_ctx(o ? o : &standard);
   xm_tls *t = xm_tls_new(ctx, peer ? peer : &usual, &io, &e);
   assert_non_null(t);
-  xm_tls_ctx_release(ctx); /* it holds its own */
+  xm_tls_ctx_release(ctx); /* the client holds a reference */
   return t;
 }
 
-/* Both sides in turn until the client has come to something. */
+/* Runs both sides in turn until the client's handshake has succeeded or failed. */
 static int handshake(xm_tls *t, server *s, xm_err *e) {
   int rc = 0, turns;
   for (turns = 0; turns < 20000 && rc == 0; turns++) {
@@ -173,7 +173,7 @@ static X509 *good_cert(void) {
   return cert;
 }
 
-/* A client and a server that have shaken hands. */
+/* A client and a server that have completed the handshake. */
 static xm_tls *connect_to(server *s, int version) {
   X509 *cert = good_cert();
   xm_err e = {0};
@@ -190,7 +190,7 @@ static void disconnect(xm_tls *t, server *s) {
   stop_server(s);
 }
 
-/* Who is trusted. */
+/* Which certificates are trusted. */
 
 enum signer { BY_CA, BY_ITSELF, BY_OTHER };
 
@@ -242,7 +242,8 @@ static void certificates_have_their_verdicts(void **state) {
   }
 }
 
-/* Who is not trusted doesn't learn who we are: the handshake ends by an alert, before our certificate is shown. */
+/* A server that isn't trusted doesn't learn who we are: the handshake ends with an alert, before our certificate is
+ * sent. */
 static void who_is_not_trusted_gets_an_alert_only(void **state) {
   static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
   const xm_tls_options o = {.ca_file = world.file, .cert = world.own_file};
@@ -276,7 +277,7 @@ static void a_common_name_is_no_name(void **state) {
   X509_free(cert);
 }
 
-/* An xmppAddr has U-labels, where a dNSName has A-labels (RFC 6120 13.7.1.4). An address is in neither of them. */
+/* An xmppAddr has U-labels, and a dNSName A-labels (RFC 6120 13.7.1.4). Neither may contain an IP address. */
 static void an_xmpp_address_is_spelled_as_the_jid(void **state) {
   const san idn = {SAN_XMPP, "m\xC3\xBCller.example", 0}, ip = {SAN_XMPP, "127.0.0.1", 0};
   const xm_tls_peer peers[] = {{.name = "xn--mller-kva.example", .jid = "m\xC3\xBCller.example", .jid_len = 15},
@@ -293,7 +294,8 @@ static void an_xmpp_address_is_spelled_as_the_jid(void **state) {
   }
 }
 
-/* A URL's host or the JID's domain (XEP-0156), and nobody else. An xmppAddr is for the domain. */
+/* It may be valid for a URL's host or for the JID's domain (XEP-0156), and for nobody else. An xmppAddr is for the
+ * domain. */
 static void it_may_be_for_either_of_two(void **state) {
   static const struct {
     san name;
@@ -318,7 +320,7 @@ static void it_may_be_for_either_of_two(void **state) {
   }
 }
 
-/* Besides the rest, and in spite of verify=false. */
+/* A pin must match in addition, and even with verify=false. */
 static void a_pin_must_fit(void **state) {
   const xm_tls_options insecure = {.insecure = true};
   unsigned char *der = NULL, digest[32];
@@ -392,7 +394,7 @@ static void another_protocol_is_refused(void **state) {
   (void)state;
   assert_int_equal(with_alpn(true, "\x0Bxmpp-client", &e), 1);
   assert_int_equal(with_alpn(true, NULL, &e), 1);
-  assert_int_equal(with_alpn(false, "\x02h2", &e), 1); /* not asked for, not told */
+  assert_int_equal(with_alpn(false, "\x02h2", &e), 1); /* not asked for, so not answered */
   assert_int_equal(with_alpn(true, "\x02h2", &e), XM_EFAIL);
   assert_int_equal(e.layer, XM_LAYER_TLS);
   xm_err_clear(&e);
@@ -418,7 +420,7 @@ static void old_versions_are_refused(void **state) {
   X509_free(cert);
 }
 
-/* Bytes. */
+/* Reading and writing. */
 
 static void bytes_go_both_ways_in_any_pieces(void **state) {
   static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
@@ -467,7 +469,7 @@ static void what_is_decrypted_and_not_read_is_counted(void **state) {
   (void)state;
   assert_int_equal(xm_tls_pending(t), 0);
   assert_int_equal(SSL_write(s.ssl, "seven\n\n", 7), 7);
-  assert_int_equal(xm_tls_pending(t), 0); /* nobody has looked */
+  assert_int_equal(xm_tls_pending(t), 0); /* nothing has been decrypted yet */
   assert_int_equal(xm_tls_read(t, got, sizeof got, &e), 4);
   assert_int_equal(xm_tls_pending(t), 3);
   assert_int_equal(xm_tls_read(t, got, sizeof got, &e), 3);
@@ -487,13 +489,13 @@ static void a_stuck_wire_takes_nothing(void **state) {
   assert_int_equal(xm_tls_write(t, large, sizeof large, &e), 0);
   s.stuck = false;
   memcpy(moved, large, sizeof large);
-  assert_true(xm_tls_write(t, moved, sizeof large, &e) > 0); /* the same bytes, elsewhere */
+  assert_true(xm_tls_write(t, moved, sizeof large, &e) > 0); /* the same bytes at another address */
   assert_false(xm_err_is_set(&e));
   free(moved);
   disconnect(t, &s);
 }
 
-/* Ends. */
+/* How a connection ends. */
 
 static void an_end_is_an_end_only_if_it_is_said(void **state) {
   static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
@@ -529,7 +531,7 @@ static void our_end_is_said(void **state) {
   disconnect(t, &s);
 }
 
-/* Before there are keys anybody can say it. */
+/* Before there are keys, anybody can send close_notify. */
 static void an_end_in_the_handshake_is_a_failure(void **state) {
   static const char close_notify[] = "\x15\x03\x03\x00\x02\x01\x00";
   server s;
@@ -549,8 +551,8 @@ static void an_end_in_the_handshake_is_a_failure(void **state) {
   disconnect(t, &s);
 }
 
-/* After so many bytes of the server's answer the wire ends, or breaks, or carries something else and ends. false: it
- * had not so many. */
+/* After `cut` bytes of the server's answer the wire ends, or breaks, or carries something else and ends. false: the
+ * answer was shorter. */
 static bool cut_handshake(X509 *cert, size_t cut, const char *garbage, int broken) {
   server s;
   xm_err e = {0};
@@ -586,7 +588,7 @@ static void a_handshake_may_end_anywhere(void **state) {
   bool is_cut = true;
   size_t cut, k;
   (void)state;
-  for (cut = 0; is_cut; cut += 13) { /* a signature may be a few bytes shorter than the last one: then that is the end */
+  for (cut = 0; is_cut; cut += 13) { /* signatures vary in length: the first cut behind the end stops it */
     is_cut = cut_handshake(cert, cut, NULL, 0) && cut_handshake(cert, cut, NULL, ECONNRESET);
     for (k = 0; is_cut && k < 4; k++) is_cut = cut_handshake(cert, cut, garbage[k], 0);
   }
@@ -603,7 +605,7 @@ static void a_broken_wire_tells_its_own_tale(void **state) {
   s.broken = ECONNRESET;
   assert_int_equal(xm_tls_read(t, &byte, 1, &e), XM_EFAIL);
   assert_int_equal(xm_tls_write(t, &byte, 1, &e), XM_EFAIL);
-  assert_false(xm_err_is_set(&e)); /* conn has set it, in its recv */
+  assert_false(xm_err_is_set(&e)); /* conn sets it in its recv */
   xm_tls_finish(t);
   disconnect(t, &s);
 }
@@ -621,7 +623,7 @@ static void garbage_in_the_middle_is_fatal(void **state) {
   disconnect(t, &s);
 }
 
-/* What cannot be used is named before anything is dialled. */
+/* A file that can't be used is named in the error, before anything is dialled. */
 static void bad_files_are_named(void **state) {
   const struct {
     xm_tls_options o;
@@ -633,7 +635,7 @@ static void bad_files_are_named(void **state) {
               {{.cert = world.key_file}, "certificate-file"},
               {{.cert = world.file}, "private-key-file"},
               {{.cert = world.file, .key = "/nonexistent/key"}, "private-key-file"},
-              {{.cert = world.file, .key = world.key_file}, "private-key-file"}}; /* of another certificate */
+              {{.cert = world.file, .key = world.key_file}, "private-key-file"}}; /* another certificate's key */
   size_t i;
   (void)state;
   for (i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -644,7 +646,7 @@ static void bad_files_are_named(void **state) {
   }
 }
 
-/* A client is asked to shake hands once more (TLS 1.2): it doesn't, and what was said goes on. */
+/* The server asks for a renegotiation (TLS 1.2): the client refuses, and the connection goes on. */
 static void nothing_is_renegotiated(void **state) {
   server s;
   xm_err e = {0};
@@ -657,21 +659,21 @@ static void nothing_is_renegotiated(void **state) {
   assert_int_equal(xm_tls_read(t, bytes, sizeof bytes, &e), 0);
   assert_false(xm_err_is_set(&e));
   assert_int_equal(BIO_read(s.in, bytes, 1), 1);
-  assert_int_equal(bytes[0], 0x15); /* an alert, no handshake */
+  assert_int_equal(bytes[0], 0x15); /* an alert instead of a handshake */
   disconnect(t, &s);
 }
 
-/* A flood of what TLS keeps to itself: a call takes no more of it than a large record has, and says that there is more,
- * until what is behind it comes. */
+/* A flood of records that only concern TLS: a call takes no more of it than a large record has, and returns that there
+ * is more, until the data after it comes. */
 
 enum { FLOOD = 10000, AT_ONCE = 17 * 1024 };
 
-/* Of what the server says without saying anything. */
+/* The server sends FLOOD records without data. */
 static void flood(server *s, int version, int update) {
   int i;
   for (i = 0; i < FLOOD; i++) {
     if (version == TLS1_3_VERSION) assert_int_equal(SSL_key_update(s->ssl, update), 1);
-    if (version == TLS1_2_VERSION) assert_int_equal(SSL_renegotiate(s->ssl), 1); /* a HelloRequest, refused by an alert */
+    if (version == TLS1_2_VERSION) assert_int_equal(SSL_renegotiate(s->ssl), 1); /* HelloRequest: an alert refuses it */
     assert_int_equal(SSL_do_handshake(s->ssl), 1);
     if (version == TLS1_2_VERSION) BIO_reset(s->in);
   }
@@ -713,7 +715,7 @@ static void a_flood_of_nothing_is_taken_in_pieces(void **state) {
   }
 }
 
-/* The same before the server's first word of the handshake (RFC 5246 7.4.1.1: to be ignored there). */
+/* The same before the server's first message of the handshake (RFC 5246 7.4.1.1: it is ignored there). */
 static void so_is_one_within_the_handshake(void **state) {
   static const char request[] = "\x16\x03\x03\x00\x04\x00\x00\x00";
   server s;

@@ -1,17 +1,17 @@
-/* tls: channel bindings, against an OpenSSL server in memory: what each side has must be the same, and what isn't safe
- * must not be had. The room is compiled into this file, so that a session can be resumed. */
+/* tls: channel bindings, against an OpenSSL server in memory: both sides must have the same, and what isn't safe must
+ * not be available. The module is compiled into this file, so that a session can be resumed. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-/* cmocka wants some of these first */
+/* cmocka needs some of these headers first */
 #include <cmocka.h>
 
 #include "../core/tls.c"
 
-/* A server, and what lies on the wire. */
+/* A server, and what is on the wire. */
 typedef struct server {
   SSL_CTX *ctx;
   SSL *ssl;
@@ -21,8 +21,8 @@ typedef struct server {
 
 typedef struct kind {
   const char *key;           /* "RSA", "RSA-PSS", "EC", "ED25519" */
-  const EVP_MD *(*md)(void); /* the certificate's signature; NULL: its own */
-  bool pss;                  /* an RSA key that signs by PSS */
+  const EVP_MD *(*md)(void); /* of the certificate's signature; NULL: the key's own */
+  bool pss;                  /* an RSA key that signs with PSS */
   int version;
   bool no_ems;
 } kind;
@@ -96,7 +96,7 @@ static ssize_t to_server(void *arg, const void *from, size_t n) {
   return BIO_write(((server *)arg)->in, from, (int)n);
 }
 
-/* A client, shaken hands with; it resumes `session`, when there is one. */
+/* A client that has completed the handshake; it resumes `session`, if that isn't NULL. */
 static xm_tls *connect_to(server *s, SSL_SESSION *session) {
   const xm_tls_options options = {.insecure = true};
   const xm_tls_peer peer = {.name = "x.example"};
@@ -115,7 +115,7 @@ static xm_tls *connect_to(server *s, SSL_SESSION *session) {
     SSL_do_handshake(s->ssl);
   }
   assert_true(done == 1 && SSL_is_init_finished(s->ssl));
-  assert_int_equal(xm_tls_read(t, &byte, 1, &e), 0); /* what comes behind the handshake: tickets */
+  assert_int_equal(xm_tls_read(t, &byte, 1, &e), 0); /* reads the tickets that follow the handshake */
   return t;
 }
 
@@ -127,7 +127,7 @@ static void check_binding(const xm_tls *t, const char *type, const void *expecte
   assert_int_equal(ERR_peek_error(), 0);
 }
 
-/* The server's view of tls-exporter; that of RFC 9266 section 2. */
+/* tls-exporter must be what the server has, with the label of RFC 9266 section 2. */
 static void check_exporter(const xm_tls *t, const server *s) {
   unsigned char theirs[32];
   assert_int_equal(
@@ -146,7 +146,7 @@ static void check_end_point(const xm_tls *t, const server *s, const EVP_MD *md) 
 }
 
 static void close_both(xm_tls *t, server *s) {
-  xm_tls_finish(t); /* or OpenSSL would not resume the session */
+  xm_tls_finish(t); /* otherwise OpenSSL wouldn't resume the session */
   SSL_shutdown(s->ssl);
   xm_tls_free(t);
   SSL_free(s->ssl);
@@ -170,7 +170,7 @@ static void test_tls13(void **unused) {
   stop_server(&s);
 }
 
-/* In a full handshake the client finishes first. */
+/* In a full handshake the client's Finished comes first. */
 static void test_tls12(void **unused) {
   const kind k = {"RSA", EVP_sha256, false, TLS1_2_VERSION, false};
   unsigned char finished[64];
@@ -188,7 +188,7 @@ static void test_tls12(void **unused) {
   stop_server(&s);
 }
 
-/* In a resumed session it is the server. */
+/* In a resumed session the server's does. */
 static void test_tls12_resumed(void **unused) {
   const kind k = {"EC", EVP_sha256, false, TLS1_2_VERSION, false};
   unsigned char finished[64];
@@ -210,7 +210,7 @@ static void test_tls12_resumed(void **unused) {
   stop_server(&s);
 }
 
-/* Two connections may share what they export and finish: only the certificate is left. */
+/* Two connections may have the same exporter and Finished: only the certificate's binding is available. */
 static void test_tls12_without_extended_master_secret(void **unused) {
   const kind k = {"EC", EVP_sha384, false, TLS1_2_VERSION, true};
   server s;
@@ -225,7 +225,7 @@ static void test_tls12_without_extended_master_secret(void **unused) {
   stop_server(&s);
 }
 
-/* The hash is that of the certificate's signature, but none that is broken (RFC 5929 section 4.1). */
+/* The hash is that of the certificate's signature, unless that is broken (RFC 5929 section 4.1). */
 static void test_certificates(void **unused) {
   static const struct {
     kind kind;
@@ -274,7 +274,7 @@ static void test_nothing_before_the_handshake(void **unused) {
   xm_tls_ctx_release(ctx);
 }
 
-/* A client's certificate: does it say who logs in? (XEP-0178) */
+/* Does a client's certificate name somebody other than the user who logs in? (XEP-0178) */
 static void test_names_of_a_client(void **unused) {
   static const struct {
     const char *names;

@@ -1,5 +1,5 @@
-/* tls: the system's CAs. Whom they vouch for is asked of OpenSSL with its own default paths, and must be the same here, wherever
- * the certificates lie and whatever the file of them looks like. */
+/* tls: the system's CAs. OpenSSL with its default paths is asked which certificates are valid, and the answer must be
+ * the same here, wherever the CAs are stored and whatever their file looks like. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <openssl/pem.h>
 #include <sys/stat.h>
@@ -20,7 +20,8 @@
 
 enum { WHATEVER = 2, CAS = 6, DAY = 24 * 3600 };
 
-/* CAs, each with a certificate that it vouches for. 'g' and 'e' are the same CA with the same key, 'o' has its name only. */
+/* CAs, each with a certificate that it has issued. 'g' and 'e' are the same CA with the same key, 'o' only has its
+ * name. */
 static struct ca {
   char letter;
   const char *name;
@@ -115,7 +116,7 @@ static void add_pem(text *t, X509 *cert) {
   add_bio(t, b);
 }
 
-/* One line for all of its base64. */
+/* With all of its base64 in one line. */
 static void add_in_one_line(text *t, X509 *cert) {
   static text pem;
   char *s;
@@ -157,7 +158,7 @@ static void add_crl(text *t) {
   ASN1_TIME_free(now);
 }
 
-/* Well framed, and no certificate: the end of a name's OID, the version's tag, the last byte. */
+/* Valid PEM but no certificate: broken in the end of a name's OID, the version's tag, or the last byte. */
 static void add_broken(text *t, int how) {
   unsigned char *der = NULL;
   int n = i2d_X509(ca_of('b')->cert, &der);
@@ -181,7 +182,7 @@ static void with_crlf(text *t) {
   t->bytes[t->n] = '\0';
 }
 
-/* A letter is that CA's certificate; the rest is what a file may have besides, or instead. */
+/* Each letter of a CA writes its certificate; the others write what a file may also contain. */
 static void write_file(const char *what) {
   static text t;
   FILE *f = fopen(file, "w");
@@ -193,7 +194,7 @@ static void write_file(const char *what) {
       case '#': add(&t, "# a comment: of two words\n\n-- not a line of PEM\n"); break;
       case 'L': for (i = 0; i < 300; i++) add(&t, "x");
                 add(&t, "\n"); break;
-      case 'P': for (i = 0; i < 254; i++) add(&t, " "); break; /* where OpenSSL begins a new line */
+      case 'P': for (i = 0; i < 254; i++) add(&t, " "); break; /* as long as a line in OpenSSL's buffer */
       case '1': add_in_one_line(&t, ca_of(*++what)->cert); break;
       case 'T': add_trusted(&t, ca_of(*++what)->cert, true); break;
       case 'M': add_trusted(&t, ca_of(*++what)->cert, false); break;
@@ -217,7 +218,7 @@ static void write_file(const char *what) {
   fclose(f);
 }
 
-/* A folder as c_rehash makes them; '-': without links; 'D': the next one in DER. */
+/* Writes a directory as c_rehash does; '-': without links; 'D': the next one as DER. */
 static void write_folder(const char *what) {
   bool links = true, is_der = false;
   assert_int_equal(mkdir(certs, 0700), 0);
@@ -231,7 +232,7 @@ static void write_folder(const char *what) {
     if (*what == '-' || *what == 'D') continue;
     ca = ca_of(*what);
     snprintf(path, sizeof path, "%s/%c.pem", certs, ca->letter);
-    do /* the same names have the same hash: .0, .1, ... */
+    do /* the same names have the same hash, so .0, .1, ... */
       if (links) snprintf(path, sizeof path, "%s/%08lx.%d", certs, X509_subject_name_hash(ca->cert), n++);
     while (links && access(path, F_OK) == 0);
     f = fopen(path, "w");
@@ -241,7 +242,7 @@ static void write_folder(const char *what) {
   }
 }
 
-/* Verdicts. */
+/* Verification results. */
 
 static int verdict(SSL_CTX *ssl, X509 *leaf) {
   X509_STORE_CTX *store = X509_STORE_CTX_new();
@@ -262,7 +263,7 @@ static xm_tls_ctx *new_ctx(void) {
   return ctx;
 }
 
-/* Each in a context of its own, and in one that has been asked for the others before: forwards, and backwards. */
+/* Verifies each in a context of its own, and in one that has verified the others before, forwards and backwards. */
 static void check_row(const char *in_file, const char *in_folder, const char *good, int is_ours) {
   SSL_CTX *theirs = SSL_CTX_new(TLS_client_method());
   xm_tls_ctx *ours = new_ctx(), *backwards = new_ctx();
@@ -298,8 +299,8 @@ static void try_row(const char *in_file, const char *in_folder, const char *good
   check_row(in_file, in_folder, good, is_ours);
 }
 
-/* 'g' and 'e' vouch for the same certificates. Of two that have one name, OpenSSL believes the first that is valid. DER in a
- * folder is read by OpenSSL 3.0 and not by 3.5: there it is only compared with. */
+/* 'g' and 'e' validate the same certificates. Of two with the same name, OpenSSL takes the first that is valid. OpenSSL
+ * 3.0 reads DER in a directory, and 3.5 doesn't: there the result is only compared. */
 static void whoever_is_trusted_is_trusted_wherever_it_lies(void **state) {
   static const struct {
     const char *in_file, *in_folder, *good;
@@ -307,7 +308,7 @@ static void whoever_is_trusted_is_trusted_wherever_it_lies(void **state) {
       {NULL, NULL, ""},       {"a", NULL, "a"},       {NULL, "a", "a"},      {"a", "a", "a"},        {"a", "b", "ab"},
       {"b", "a", "ab"},       {"a", "", "a"},         {"a", "-b", "a"},      {NULL, "-a", ""},       {"abgow", NULL, "abgew"},
       {NULL, "abgw", "abgew"}, {"w", "a", "aw"},      {"a", "w", "aw"},      {"b", "Da", NULL},      {"ab", "Dw", NULL},
-      /* one name, of which the one or the other is good: where the file has it, the folder isn't asked */
+      /* the same name, of which one or the other is good: if the file has it, the directory isn't searched */
       {"g", "e", "ge"},       {"e", "g", ""},         {"ge", NULL, "ge"},    {"eg", NULL, "ge"},     {NULL, "ge", "ge"},
       {NULL, "eg", "ge"},     {"o", "g", "o"},        {"g", "o", "ge"},      {"go", NULL, "ge"},     {"og", NULL, "o"},
       {"e", "o", ""},         {"o", "e", "o"},        {"eo", "g", "o"},      {NULL, "e", ""},        {"e", NULL, ""},
@@ -341,7 +342,7 @@ static void a_file_is_taken_as_openssl_takes_it(void **state) {
   }
 }
 
-/* Of the two variables each counts by itself; where one isn't set, it is the system's. */
+/* Each of the two variables counts on its own; if one isn't set, the system's path is used. */
 static void variables_count_by_themselves(void **state) {
   char two[128];
   (void)state;
@@ -354,7 +355,7 @@ static void variables_count_by_themselves(void **state) {
   setenv("SSL_CERT_DIR", certs, 1);
   unsetenv("SSL_CERT_FILE");
   check_row(NULL, "b", "b", WHATEVER);
-  snprintf(two, sizeof two, "/tmp/there-is-no-such-folder:%s", certs); /* a list, which OSSL_STORE doesn't know */
+  snprintf(two, sizeof two, "/tmp/there-is-no-such-folder:%s", certs); /* a list, which OSSL_STORE can't read */
   setenv("SSL_CERT_DIR", two, 1);
   check_row(NULL, "b", "b", WHATEVER);
   unsetenv("SSL_CERT_DIR");
@@ -368,7 +369,7 @@ static void variables_count_by_themselves(void **state) {
   check_row(NULL, NULL, "", false);
 }
 
-/* It is what it was when the context was made. */
+/* The file is read when the context is made; later changes have no effect. */
 static void a_file_that_changes_later_changes_nothing(void **state) {
   xm_tls_ctx *ctx;
   (void)state;
@@ -404,7 +405,7 @@ static void what_the_user_names_is_all_there_is(void **state) {
   xm_tls_ctx_release(ctx);
 }
 
-/* Two that ask for the same CA, one after the other: the second finds it in the store. */
+/* Two verifications need the same CA: the second finds it in the store. */
 static void it_is_read_once(void **state) {
   xm_tls_ctx *ctx;
   X509_STORE *store;

@@ -1,6 +1,6 @@
-/* conn under TLS: a server that sends without end what says nothing (KeyUpdate, HelloRequest) holds nobody up: each turn
- * takes a bounded piece of it, timers run between, deadlines hold, and what comes behind it is delivered. Work is counted
- * in bytes taken from the socket, not in seconds. */
+/* conn with TLS: a server that sends without end what carries no data (KeyUpdate, HelloRequest) doesn't block others:
+ * each turn takes a limited part of it, timers fire in between, deadlines hold, and the data after it is delivered.
+ * Work is measured in bytes taken from the socket, not in seconds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -26,10 +26,10 @@
 
 enum { AT_ONCE = 17 * 1024, AT_THE_END = 64 * 1024, FLOOD = 20000, TICKETS = 1000 };
 
-/* In milliseconds; long enough for several turns of a process that a busy machine lets wait. */
+/* In milliseconds; long enough for several turns, even if a busy machine lets the process wait. */
 enum { DEADLINE = 3000 };
 
-/* All that is read in this process is read through here. */
+/* Counts all bytes that this process reads with recv. */
 static size_t taken;
 
 ssize_t recv(int fd, void *to, size_t n, int flags) {
@@ -45,11 +45,11 @@ typedef struct scene {
   int listener, peer;
   SSL_CTX *ctx;
   SSL *ssl;
-  BIO *in, *out;    /* what the server has to read, what it has to send */
-  xm_timer timer;   /* at work in every turn of the loop */
+  BIO *in, *out;    /* what the server has to read; what it has to send */
+  xm_timer timer;   /* fires in every turn of the loop */
   unsigned turns, fired, stanzas, ends;
-  bool deaf;        /* what the client says is thrown away */
-  bool closing;     /* a socket is emptied at its end, so that closing it is no reset */
+  bool deaf;        /* the server throws away what it receives */
+  bool closing;     /* at its end a socket is emptied, to close it without a reset */
 } scene;
 
 static void on_news(void *arg) {
@@ -124,7 +124,7 @@ static void close_scene(scene *s) {
   xm_loop_release(s->loop);
 }
 
-/* As much as the kernel takes and gives. */
+/* Moves as many bytes as the kernel takes and has. */
 static void move_bytes(scene *s) {
   char bytes[4096];
   char *out;
@@ -155,7 +155,7 @@ static void turn(scene *s) {
   assert_true(s->fired > fired);
 }
 
-/* Turns until the server, reading, has something decrypted; that is in `text`. */
+/* Turns until the server has decrypted something, which is in `text`. */
 static void hear(scene *s, char *text, size_t cap) {
   int n;
   while ((n = SSL_read(s->ssl, text, (int)cap - 1)) <= 0) turn(s);
@@ -201,13 +201,13 @@ static void timers_run_through_a_flood(void **state) {
   run_through(flood, FLOOD);
 }
 
-/* New tickets (RFC 8446 4.6.1), which cost a client a session each. */
+/* New tickets (RFC 8446 4.6.1): each makes the client store a session. */
 static void so_they_do_through_tickets(void **state) {
   (void)state;
   run_through(flood_tickets, TICKETS);
 }
 
-/* The server goes on so for ever, and never says its own end. */
+/* The server goes on like that for ever, and never ends its side. */
 static void a_stop_ends_in_a_flood(void **state) {
   void (*const floods[])(scene *s, int times) = {flood, flood_tickets};
   size_t i;
@@ -227,7 +227,7 @@ static void a_stop_ends_in_a_flood(void **state) {
   }
 }
 
-/* In the negotiation, and without end. */
+/* During the negotiation, without end. */
 static void a_deadline_holds_in_a_flood(void **state) {
   scene s;
   char text[1024];
@@ -245,7 +245,7 @@ static void a_deadline_holds_in_a_flood(void **state) {
   close_scene(&s);
 }
 
-/* Before TLS has come to anything: a handshake that is asked for again and again (RFC 5246 7.4.1.1). */
+/* Before the handshake has begun, the server asks for one again and again (RFC 5246 7.4.1.1). */
 static void so_it_does_in_a_handshake(void **state) {
   static const char request[] = "\x16\x03\x03\x00\x04\x00\x00\x00";
   scene s;

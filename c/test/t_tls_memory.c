@@ -1,4 +1,4 @@
-/* tls: memory that runs out, ours and OpenSSL's, at every place where a context or a connection is made. */
+/* tls: memory runs out, ours and OpenSSL's, at every place where a context or a connection is made. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -16,7 +16,7 @@
 #include "bundle.h"
 #include "failing.h"
 
-/* In this one OpenSSL 3.0 frees a loader twice when memory runs out: there it doesn't. */
+/* In this function OpenSSL 3.0 frees a loader twice when memory runs out, so here nothing fails. */
 static int set_store(SSL_CTX *ssl) {
   bool armed = heap.armed;
   int rc;
@@ -26,7 +26,7 @@ static int set_store(SSL_CTX *ssl) {
   return rc;
 }
 
-/* What the bundle says of itself. */
+/* What the bundle returns, replaced by the test. */
 static bool bundle_is_short, bundle_stays_short;
 #define xm_bundle_was_short(b) (bundle_is_short || xm_bundle_was_short(b))
 #define xm_bundle_mend(b) (!bundle_stays_short && xm_bundle_mend(b))
@@ -36,7 +36,7 @@ static bool bundle_is_short, bundle_stays_short;
 
 #include "failing_off.h"
 
-/* OpenSSL's requests fail, too, but are not counted: in want it loses some itself. */
+/* OpenSSL's allocations fail, too, but its blocks aren't counted: it leaks some itself when memory runs out. */
 static void *ssl_malloc(size_t n, const char *file, int line) {
   (void)file, (void)line;
   return heap_refuses() ? NULL : malloc(n ? n : 1);
@@ -54,8 +54,8 @@ static void ssl_free(void *p, const char *file, int line) {
 
 #include "certs.h"
 
-static char path[] = "/tmp/t_tls_memory.XXXXXX"; /* a certificate, which is its own CA, and its key */
-static char bundle[] = "/tmp/t_tls_memory.XXXXXX"; /* the certificate alone: the system's CAs */
+static char path[] = "/tmp/t_tls_memory.XXXXXX"; /* a self-signed certificate, and its key */
+static char bundle[] = "/tmp/t_tls_memory.XXXXXX"; /* the certificate alone, as the system's CAs */
 
 static int make_file(void **state) {
   FILE *f = fdopen(mkstemp(path), "w");
@@ -108,7 +108,7 @@ static xm_tls *new_tls(xm_tls_ctx *ctx, xm_err *e) {
   return xm_tls_new(ctx, &peer, &io, e);
 }
 
-/* What OpenSSL makes once is made before: else it would take no for an answer ever after. */
+/* OpenSSL makes some things once, and if that failed, they would be missing for good: so they are made before. */
 static void make_all_once(void) {
   xm_tls_ctx *ctx = new_ctx(NULL);
   xm_tls *t = new_tls(ctx, NULL);
@@ -118,7 +118,7 @@ static void make_all_once(void) {
   xm_tls_ctx_release(ctx);
 }
 
-/* OpenSSL can do without some of it. What it can't do without is an error: memory's, or that of the file it concerns. */
+/* OpenSSL can do without some allocations. Others cause an error: ENOMEM, or that of the file concerned. */
 static void a_context_is_made_or_not(void **state) {
   long n = 0, live, refused = 0;
   bool failed;
@@ -141,7 +141,7 @@ static void a_context_is_made_or_not(void **state) {
   assert_true(refused > 20);
 }
 
-/* One with the system's CAs has them all, or there is none. */
+/* A context with the system's CAs has them all, or there is none. */
 static void a_context_with_the_systems_cas_is_made_or_not(void **state) {
   long n = 0, live, refused = 0;
   bool failed;
@@ -181,7 +181,7 @@ static void a_connection_is_made_or_not(void **state) {
     failed = heap_is_well();
     assert_int_equal(xm_err_is_set(&e), !t);
     if (!t) assert_string_equal(e.condition, "ENOMEM");
-    if (t) assert_ptr_equal(SSL_get_app_data(t->ssl), t); /* OpenSSL's calls find their way back */
+    if (t) assert_ptr_equal(SSL_get_app_data(t->ssl), t); /* OpenSSL's callbacks need it */
     refused += !t;
     xm_tls_free(t);
     assert_int_equal(heap.live, live);
@@ -190,7 +190,7 @@ static void a_connection_is_made_or_not(void **state) {
   xm_tls_ctx_release(ctx);
 }
 
-/* Up to what is sent first. */
+/* Up to the first bytes that are sent. */
 static void a_handshake_is_begun_or_not(void **state) {
   long n = 0, refused = 0;
   xm_tls_ctx *ctx = new_ctx(NULL);
@@ -212,7 +212,8 @@ static void a_handshake_is_begun_or_not(void **state) {
   xm_tls_ctx_release(ctx);
 }
 
-/* A CA that isn't found for want of memory isn't unknown, and who would go on without it isn't asked. */
+/* A CA that isn't found because memory has run out isn't unknown; and a peer that would go on without it isn't
+ * trusted. */
 static void want_is_no_reason_to_refuse_a_certificate(void **state) {
   xm_tls_ctx *ctx = new_system_ctx(NULL);
   xm_tls *t = new_tls(ctx, NULL);

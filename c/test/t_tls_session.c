@@ -1,5 +1,5 @@
-/* tls: sessions that are resumed, or must not be, against an OpenSSL server in memory. The room is compiled into this
- * file, so that its clock can be set forth, and a session be put where it doesn't belong. */
+/* tls: sessions that are resumed, or must not be, against an OpenSSL server in memory. The module is compiled into this
+ * file, so that its clock can be set forward, and a session can be stored where it doesn't belong. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -7,12 +7,12 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <openssl/pem.h>
 #include <time.h>
 
-static time_t skew; /* seconds that the room's clock is ahead of OpenSSL's */
+static time_t skew; /* seconds by which the module's clock is ahead of OpenSSL's */
 
 static time_t set_clock(time_t *to) {
   (void)to;
@@ -30,7 +30,7 @@ static time_t set_clock(time_t *to) {
 static struct world {
   EVP_PKEY *key, *ca_key;
   X509 *ca;
-  char file[64], own_file[64]; /* of the CA; of a certificate with its key */
+  char file[64], own_file[64]; /* the CA; a certificate with its key */
   char pin[64];
 } world;
 
@@ -51,7 +51,7 @@ static X509 *new_ca(long until) {
   return ca;
 }
 
-/* For NAME and another one, valid for so many seconds. */
+/* For NAME and another name, valid for `until` seconds. */
 static X509 *good_cert(long until) {
   const san names[] = {{SAN_DNS, NAME, 0}, {SAN_DNS, "other.example", 0}};
   X509 *cert = new_cert("x", names, 2, -60, until);
@@ -94,13 +94,13 @@ static int free_world(void **state) {
   return 0;
 }
 
-/* A server: one context, as it keeps the keys of its tickets, and the connection it is at. */
+/* A server: one context, which has the keys of its tickets, and the current connection. */
 typedef struct server {
   SSL_CTX *ctx;
   SSL *ssl;
   BIO *in, *out;
   bool offered; /* did the client offer a session? */
-  bool closed;  /* the wire, by the server */
+  bool closed;  /* the wire was closed by the server */
 } server;
 
 static int note_hello(SSL *ssl, int *alert, void *arg) {
@@ -153,7 +153,7 @@ static xm_tls_ctx *new_ctx(void) {
 
 static const xm_tls_peer usual = {.name = NAME, .resume = true};
 
-/* Shakes hands, and reads what comes behind. NULL: it didn't come to that, `e` says why. */
+/* Does the handshake, and reads what follows it. NULL: it failed, and `e` says why. */
 static xm_tls *connect_or_not(server *s, xm_tls_ctx *ctx, const xm_tls_peer *peer, xm_err *e) {
   const xm_tls_io io = {s, from_server, to_server};
   xm_tls *t = xm_tls_new(ctx, peer, &io, e);
@@ -195,7 +195,7 @@ static bool is_resumed(server *s, xm_tls_ctx *ctx, const xm_tls_peer *peer) {
   return resumed;
 }
 
-/* A connection whose login succeeds. */
+/* A connection on which the login succeeds. */
 static void leave_session(server *s, xm_tls_ctx *ctx, const xm_tls_peer *peer) {
   xm_tls *t = connect_to(s, ctx, peer);
   xm_tls_keep(t);
@@ -208,7 +208,7 @@ static void check_binding(const xm_tls *t, const char *type, const void *expecte
   if (n) assert_memory_equal(got, expected, n);
 }
 
-/* What a test has: a client's context, and a server. */
+/* What each test has: a client's context, and a server. */
 static xm_tls_ctx *ctx;
 static server s;
 
@@ -227,7 +227,7 @@ static int close_scene(void **state) {
   return 0;
 }
 
-/* Another context instead. */
+/* Replaces the client's context. */
 static void use_options(const xm_tls_options *o) {
   xm_err e = {0};
   xm_tls_ctx_release(ctx);
@@ -235,7 +235,7 @@ static void use_options(const xm_tls_options *o) {
   assert_non_null(ctx);
 }
 
-/* One after the other, each by the ticket of the one before, and each bound to a channel of its own. */
+/* Four connections, each with the ticket of the one before, and each with a channel binding of its own. */
 static void a_session_is_resumed_and_bound(void **state) {
   static const char label[] = "EXPORTER-Channel-Binding";
   unsigned char exported[4][32], hash[32];
@@ -265,7 +265,7 @@ static void it_is_used_once(void **state) {
   assert_false(s.offered);
 }
 
-/* Whose login fails leaves nothing; not what it came by either. */
+/* A connection whose login fails leaves no session, nor the one that it has resumed. */
 static void it_is_kept_after_a_login_only(void **state) {
   (void)state;
   assert_false(is_resumed(&s, ctx, &usual));
@@ -274,7 +274,7 @@ static void it_is_kept_after_a_login_only(void **state) {
   assert_int_equal(ctx->tickets.n, 0);
 }
 
-/* Another name, another address of the domain, another pin, another protocol, another context, or no wish to. */
+/* Another name, another domain in the JID, another pin, another protocol, another context, or resume isn't set. */
 static void it_is_for_the_same_peer_only(void **state) {
   const xm_tls_peer others[] = {{.name = "other.example", .resume = true},
                                 {.name = NAME, .jid = NAME, .jid_len = 12, .resume = true},
@@ -301,7 +301,7 @@ static void it_is_for_the_same_peer_only(void **state) {
   xm_tls_ctx_release(other_ctx);
 }
 
-/* What the certificate was found to be for is asked again of a session, wherever it comes from. */
+/* Name and pin are checked again for a resumed session, whichever connection it is from. */
 static void its_certificate_is_looked_at_again(void **state) {
   const xm_tls_peer wrong[] = {{.name = "third.example", .resume = true}, {.name = NAME, .pin = "AAAA", .resume = true}};
   static const char *const conditions[] = {"certificate-name-mismatch", "certificate-pin-mismatch"};
@@ -323,7 +323,7 @@ static void its_certificate_is_looked_at_again(void **state) {
 static void what_the_server_refuses_is_a_handshake_in_full(void **state) {
   server anew;
   (void)state;
-  start_server(&anew, TLS1_3_VERSION); /* it has other keys */
+  start_server(&anew, TLS1_3_VERSION); /* with other keys for its tickets */
   leave_session(&s, ctx, &usual);
   assert_false(is_resumed(&anew, ctx, &usual));
   assert_true(anew.offered);
@@ -332,8 +332,8 @@ static void what_the_server_refuses_is_a_handshake_in_full(void **state) {
   stop_server(&anew);
 }
 
-/* One that asks for our certificate and has no name for its sessions says no by an alert (OpenSSL). It is left alone then, for
- * a day; another peer isn't. */
+/* An OpenSSL server that asks for a client certificate and has no session id context refuses a session with an alert.
+ * Then it isn't offered one for a day; other peers are. */
 static void a_server_that_chokes_on_it_is_offered_none(void **state) {
   const xm_tls_peer other = {.name = "other.example", .resume = true};
   server fine;
@@ -364,7 +364,7 @@ static void a_server_that_chokes_on_it_is_offered_none(void **state) {
   stop_server(&fine);
 }
 
-/* Is it the session's fault? Not where the link breaks, where something else than TLS comes, nor where none was offered. */
+/* Is the session the reason? Not if the link breaks, if something else than TLS comes, or if no session was offered. */
 static void only_an_alert_to_an_offer_is_choking(void **state) {
   static const char *const answers[] = {"", "<stream:features/>", "\x15\x03\x03\x00\x02\x02\x50"}; /* internal_error */
   int i;
@@ -391,7 +391,7 @@ static void only_an_alert_to_an_offer_is_choking(void **state) {
   }
 }
 
-/* And is judged as any other: here by a certificate for another name. */
+/* A full handshake is checked as always: here the certificate is for another name. */
 static void a_handshake_in_full_is_judged_in_full(void **state) {
   const san dns = {SAN_DNS, "third.example", 0};
   X509 *cert = new_cert("x", &dns, 1, -60, 3600);
@@ -405,13 +405,13 @@ static void a_handshake_in_full_is_judged_in_full(void **state) {
   assert_true(other.offered);
   assert_string_equal(e.condition, "certificate-name-mismatch");
   SSL_free(other.ssl);
-  assert_false(is_resumed(&s, ctx, &usual)); /* it is gone */
+  assert_false(is_resumed(&s, ctx, &usual)); /* the session is gone */
   assert_int_equal(ctx->tickets.n, 0);
   stop_server(&other);
   X509_free(cert);
 }
 
-/* Is a session that is so old offered? `hint`: how long the server says that it will know it. */
+/* Is a session offered that is `age` seconds old? `hint`: its lifetime, as the server says. */
 static bool is_offered_after(X509 *cert, long hint, time_t age) {
   close_scene(NULL);
   ctx = new_ctx();
@@ -460,7 +460,7 @@ static void it_ends_when_the_server_says_and_after_a_day(void **state) {
   X509_free(cert);
 }
 
-/* OpenSSL's clock may be in the next second already. */
+/* OpenSSL's clock may already be in the next second. */
 static void it_may_come_from_the_next_second(void **state) {
   (void)state;
   skew = -1;
@@ -468,17 +468,17 @@ static void it_may_come_from_the_next_second(void **state) {
   assert_true(is_resumed(&s, ctx, &usual));
 }
 
-/* Until the clock is at its time again: how old it is can't be told. */
+/* Until the clock has reached the session's time again, since its age isn't known. */
 static void none_when_the_clock_was_set_back(void **state) {
   (void)state;
   leave_session(&s, ctx, &usual);
-  ctx->tickets.list[0].lifetime = 0; /* the server hasn't said */
+  ctx->tickets.list[0].lifetime = 0; /* the server hasn't given a lifetime */
   skew = -60;
   assert_false(is_resumed(&s, ctx, &usual));
   assert_false(s.offered);
 }
 
-/* Resuming makes it no younger. */
+/* Resuming a session doesn't make it younger. */
 static void a_day_counts_from_the_certificate(void **state) {
   (void)state;
   SSL_CTX_set_timeout(s.ctx, 7 * 24 * 3600);
@@ -517,7 +517,7 @@ static void none_where_we_show_a_certificate(void **state) {
   assert_int_equal(ctx->tickets.n, 0);
 }
 
-/* Who was not verified is nobody to come back to; a pin verifies. */
+/* A peer that wasn't verified leaves no session; a pin verifies it. */
 static void none_of_who_was_not_verified(void **state) {
   const xm_tls_options o = {.insecure = true};
   const xm_tls_peer pinned = {.name = NAME, .pin = world.pin, .resume = true};
@@ -529,7 +529,7 @@ static void none_of_who_was_not_verified(void **state) {
   assert_true(is_resumed(&s, ctx, &pinned));
 }
 
-/* Nobody has said goodbye: cut by us, or by the server. */
+/* A connection without a goodbye, cut by us or by the server, leaves its session valid. */
 static void a_cut_spoils_nothing(void **state) {
   xm_tls *t;
   xm_err e = {0};
@@ -547,7 +547,7 @@ static void a_cut_spoils_nothing(void **state) {
   assert_true(is_resumed(&s, ctx, &usual));
 }
 
-/* RFC 8446 6.2. */
+/* Something that is no TLS record makes it invalid (RFC 8446 6.2). */
 static void what_is_no_tls_spoils_it(void **state) {
   xm_tls *t;
   xm_err e = {0};
@@ -563,7 +563,7 @@ static void what_is_no_tls_spoils_it(void **state) {
   assert_false(s.offered);
 }
 
-/* A ticket that comes when the login is over is kept at once. */
+/* A ticket that comes after the login is kept at once. */
 static void a_late_ticket_is_kept(void **state) {
   xm_tls *t;
   xm_err e = {0};

@@ -1,8 +1,8 @@
-/* conn: recorded logins of real servers, each with ten stanzas and a goodbye, in the clear and under TLS: in whatever
- * pieces the bytes come, what is told is the same; and after whichever byte the wire fails (FIN, RST, silence, other
- * bytes), what was whole has been told, and then one end. Positions are counted in what the server says ("text": under
- * TLS inside of it) or in what goes over the wire (TLS's handshake and records). Here a seeded sample of them; all of
- * them with TORTURE=1 (make torture). TORTURE_SEED: another sample. */
+/* conn: recorded logins of real servers, each with ten stanzas and a goodbye, without TLS and with it: however the
+ * bytes are cut, the events are the same; and after whichever byte the wire fails (FIN, RST, silence, other bytes),
+ * what was complete has been reported, and then one end. Positions are counted in what the server sends ("text": with
+ * TLS inside of it) or in what goes over the wire (TLS's handshake and records). By default a random sample of them,
+ * with a seed; all of them with TORTURE=1 (make torture). TORTURE_SEED: another sample. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <dirent.h>
 
@@ -20,7 +20,7 @@
 #include "known.h"
 #include "run.h"
 
-/* What is reported. */
+/* The report. */
 enum { KINDS = 64 };
 
 static struct report {
@@ -29,7 +29,7 @@ static struct report {
   unsigned kinds;
 } report;
 
-/* What must have come of a run. */
+/* What a run must result in. */
 
 static bool ends_with(const char *layer, const char *condition) {
   const xm_err *why = xm_conn_why(run.c);
@@ -41,7 +41,7 @@ static bool is_same_log(void) {
   return xm_buf_len(&run.log) == xm_buf_len(log) && memcmp(xm_buf_at(&run.log), xm_buf_at(log), xm_buf_len(log)) == 0;
 }
 
-/* Is the fate one that XML doesn't mind: a space between two stanzas? */
+/* Is the fault harmless in XML: a space between two stanzas? */
 static bool is_legal(void) {
   const plan *p = &run.plan;
   unsigned i;
@@ -51,7 +51,7 @@ static bool is_legal(void) {
   return p->fate <= PAUSE;
 }
 
-/* With <success/> a stream is over, and what was read with it is forgotten (RFC 6120 4.3.3). */
+/* <success/> ends a stream, and what was received together with it is dropped (RFC 6120 4.3.3). */
 static bool may_be_forgotten(void) {
   return run.plan.attached && !run.plan.story->sasl2 && run.plan.at == run.plan.story->success;
 }
@@ -70,7 +70,7 @@ static bool is_end_of_its_kind(void) {
   }
 }
 
-/* A new one is there when the session is, the one that was there before until then: whole, or not at all. */
+/* A new token is there once there is a session, the earlier one until then: whole, or not at all. */
 static void check_token(void) {
   const story *st = run.plan.story;
   bool renewed = memmem(xm_buf_at(&st->login.file), xm_buf_len(&st->login.file), "{token}", 7) || !login_is_fast(&st->login);
@@ -84,7 +84,7 @@ static void check_token(void) {
 static void check(void) {
   const story *st = run.plan.story;
   size_t told = st->lines[run.whole];
-  bool may_tell_more = run.plan.fate >= FORBIDDEN && !run.plan.on_wire; /* XML that was altered, not broken */
+  bool may_tell_more = run.plan.fate >= FORBIDDEN && !run.plan.on_wire; /* XML that was changed, not cut */
   if (run.whole == EVENTS || is_legal()) {
     require(is_same_log(), "not the same events");
     return;
@@ -117,9 +117,9 @@ static void try(const plan *p) {
   end_run();
 }
 
-/* The stories. */
+/* The recordings. */
 
-/* Where the tag ends that begins at `s`: a '>' in a value is no end. */
+/* The end of the tag that begins at `s`: a '>' in a value isn't one. */
 static const char *end_of_tag(const char *s) {
   char quote = 0;
   for (; *s != '>' || quote; s++) {
@@ -153,7 +153,7 @@ static void learn_ends(story *st) {
   st->ends[EVENTS - 1] = st->text;
 }
 
-/* Nothing is the matter, and nothing is known yet. */
+/* Plays it without faults, with nothing known of the server yet. */
 static void learn(story *st, const char *name) {
   plan p = {.story = st, .version = TLS13, .at = SIZE_MAX};
   read_login(&st->login, name);
@@ -177,7 +177,7 @@ static void learn(story *st, const char *name) {
   end_run();
 }
 
-/* The sweeps. */
+/* Trying positions. */
 
 enum { SAMPLE = 24 };
 
@@ -185,8 +185,8 @@ static uint32_t draw(uint32_t n) {
   return chance(&world.seed, n);
 }
 
-/* Two logins by SASL2 that come to nothing, and it is spoken to by SASL1: each begins anew. Who has met the server says
- * <authenticate/> together with the header. */
+/* After two logins by SASL2 that fail, the library would use SASL1: so each run begins with nothing known. Then a whole
+ * login, so that the next one sends <authenticate/> together with the stream header. */
 static void meet_again(const plan *p) {
   plan whole = {.story = p->story, .version = p->version, .at = SIZE_MAX};
   xm_known_clear();
@@ -203,7 +203,7 @@ static void try_at(plan p, size_t at) {
   try(&p);
 }
 
-/* At every position, or at the edges of each event and at some others. */
+/* Tries every position, or those next to each event and some others. */
 static void try_positions(const plan *p) {
   const story *st = p->story;
   size_t first = p->on_wire ? st->clear : 0, last = p->on_wire ? st->wire[p->version] : st->text, at;
@@ -311,15 +311,15 @@ static void random_bytes_behind_any_byte_are_one_end(void **state) {
   try_everywhere(NOISE, false);
 }
 
-/* What is told is told with its last byte, for no more comes before (run.h). Work is measured, not time, which is the
- * machine's, and only where all is tried. */
+/* An event is reported when its last byte is there, since nothing more comes before that (run.h). Measured in CPU time,
+ * as time depends on the machine, and only if everything is tried. */
 static void an_event_comes_with_its_last_byte(void **state) {
   (void)state;
   assert_true(pace.events > 12 * 100);
   if (world.all) assert_int_equal(pace.cpu_late, 0);
 }
 
-/* Descriptors. (Memory is looked after by the sanitizers.) */
+/* File descriptors. (The sanitizers check memory.) */
 
 static int descriptors(void) {
   DIR *d = opendir("/proc/self/fd");
@@ -336,7 +336,7 @@ static void no_descriptor_is_left(void **state) {
   assert_int_equal(descriptors(), world.descriptors);
 }
 
-/* The world. */
+/* What all runs share. */
 
 static SSL_CTX *new_server(X509 *cert, EVP_PKEY *key, int version) {
   SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
@@ -411,7 +411,7 @@ static int make_world(void **state) {
   return 0;
 }
 
-/* TAP's comments; where all is tried, they are for a person who waits, past prove. */
+/* As TAP's comments; if everything is tried, to stderr, since prove hides stdout from the person who waits. */
 static void print_report(void) {
   FILE *to = world.all ? stderr : stdout;
   unsigned f, i;

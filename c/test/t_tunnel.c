@@ -1,5 +1,5 @@
-/* tunnel: what is said to a proxy, to the byte, and one thing at a time; what is taken of it, whatever the cutting, and to the
- * last byte; every reply, every status, every wrong byte; and memory that runs out. */
+/* tunnel: what is sent to a proxy, byte for byte, and one message at a time; what is read of its answers, however they
+ * are cut, and not a byte more; every reply, every status, every wrong byte; and memory that runs out. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "failing.h"
@@ -37,7 +37,7 @@ static const xm_proxy http_user = {.kind = XM_PROXY_HTTP, .name = "http://p:3128
 #define NAME "\x05\x01\x00\x03\x0exmpp.example.1\x14\x66"
 #define BND4 "\x01\x7f\x00\x00\x01\x12\x34"
 
-/* In turn: what we say, what the proxy says; at last what it says is the answer. */
+/* In turn: what we send, what the proxy sends; the last one is its final reply. */
 static const struct dialogue {
   const xm_proxy *proxy;
   const char *host;
@@ -98,7 +98,7 @@ static void expect(xm_tunnel *t, bytes said) {
   xm_buf_consume(out, said.n);
 }
 
-/* All of it in pieces, each in a block of its own, so that a sanitizer sees who reads too far. */
+/* Gives `s` in pieces, each in a block of its own, so that a sanitizer notices reads beyond it. */
 static int take(xm_tunnel *t, const char *s, size_t n, size_t piece, size_t *taken) {
   int rc = 0;
   *taken = 0;
@@ -135,7 +135,7 @@ static void it_says_one_thing_at_a_time(void **unused) {
   }
 }
 
-/* What comes is the same in pieces of any size, and what is behind it is left. */
+/* The same bytes are taken in pieces of any size, and what follows them is left. */
 static void whatever_the_cutting_it_takes_the_same(void **unused) {
   int i, k;
   (void)unused;
@@ -161,7 +161,7 @@ static void whatever_the_cutting_it_takes_the_same(void **unused) {
   }
 }
 
-/* A reply is as long as its address says: a name may have any length. */
+/* A reply's length follows from its address: a name may have any length. */
 static void a_reply_has_the_length_that_it_says(void **unused) {
   int n;
   (void)unused;
@@ -175,7 +175,7 @@ static void a_reply_has_the_length_that_it_says(void **unused) {
   }
 }
 
-/* Refused at that byte, in any cutting, and nothing more is taken. */
+/* It is refused at that byte, however it is cut, and nothing more is taken. */
 static void check_refused(const struct dialogue *d, const char *s, size_t n, size_t at, const char *condition, bool retry,
                           bool of_target) {
   size_t piece, taken;
@@ -218,7 +218,7 @@ static void every_reply_has_its_condition(void **unused) {
   }
 }
 
-/* Every byte in every place of each dialogue's end. */
+/* Every wrong value of the last byte that matters in each dialogue. */
 static void a_wrong_byte_is_noticed(void **unused) {
   static const char login[] = "proxy-authentication-required", wrong[] = "invalid-response";
   int c;
@@ -287,7 +287,7 @@ static void what_is_no_http_is_refused(void **unused) {
   xm_tunnel_free(t);
 }
 
-/* It goes in the middle of each dialogue, behind each byte. */
+/* The proxy closes the connection after any byte of a dialogue. */
 static void its_end_is_told(void **unused) {
   int i, k;
   (void)unused;
@@ -369,7 +369,7 @@ static void memory_that_runs_out_is_said(void **unused) {
       heap_fails(n++, false);
       t = xm_tunnel_new(d->proxy, d->host, d->port, &err);
       for (k = 1; t && rc == 0 && k < 6 && d->said[k].n; k += 2) {
-        xm_buf_free(xm_tunnel_out(t)); /* each message wants a window anew */
+        xm_buf_free(xm_tunnel_out(t)); /* so that each message needs a new block */
         rc = take(t, d->said[k].s, d->said[k].n, 5, &taken);
       }
       if (!t || rc < 0) assert_string_equal(err.condition, "ENOMEM");

@@ -1,5 +1,5 @@
-/* upgrade: the request, byte for byte; the answer that is taken, whatever the cutting; each that isn't, and what it is called; memory
- * and randomness that run out. */
+/* upgrade: the request, byte for byte; the answer that is accepted, however it is cut; those that aren't, and their
+ * errors; memory and randomness that run out. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "err.h"
@@ -16,7 +16,7 @@
 
 static bool no_randomness;
 
-/* RFC 6455 1.3 has this example. */
+/* The nonce of the example in RFC 6455 1.3. */
 static int test_rnd_bytes(void *p, size_t n) {
   if (no_randomness) return XM_EFAIL;
   assert_int_equal(n, 16);
@@ -81,7 +81,7 @@ static xm_upgrade *asked(void) {
   return u;
 }
 
-/* In pieces of `piece` bytes; *taken: how many were the head's. */
+/* Gives an answer in pieces of `piece` bytes; *taken: how many of them belonged to the head. */
 static int answer(const char *s, size_t n, size_t piece, size_t *taken) {
   xm_upgrade *u = asked();
   int rc = 0;
@@ -153,7 +153,7 @@ static void no_websockets(void **unused) {
   char text[400];
   int i, k;
   (void)unused;
-  for (i = 0; i < 4; i++) { /* without one of them */
+  for (i = 0; i < 4; i++) { /* one of them is missing */
     strcpy(text, SWITCH);
     for (k = 0; k < 4; k++)
       if (k != i) strcat(text, fields[k]);
@@ -208,7 +208,7 @@ static void no_heads(void **unused) {
   check_bad(many, "invalid-response", false);
 }
 
-/* Every allocation is made to fail once. */
+/* Every allocation fails once. */
 static void without_memory(void **unused) {
   xm_buf out = XM_BUF_INIT;
   xm_url url;

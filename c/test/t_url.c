@@ -1,4 +1,4 @@
-/* url: what is taken for a WebSocket's URL, and what it has; what isn't taken, and why. */
+/* url: what is accepted as a WebSocket's URL, and its parts; what isn't, and why. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "url.h"
 
-/* In a block of its own, so that a sanitizer sees who reads too far. */
+/* Reads a copy in a block of its own, so that a sanitizer notices reads beyond it. */
 static const char *read_url(xm_url *u, const char *text, char **block) {
   *block = malloc(strlen(text) + 1);
   strcpy(*block, text);
@@ -68,7 +68,7 @@ static void others_are_not(void **unused) {
   }
 }
 
-/* The longest, and one byte more. */
+/* The longest URL, and one that is a byte longer. */
 static void bounds(void **unused) {
   char text[XM_URL_MOST + 2], host[300];
   xm_url u;

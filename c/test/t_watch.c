@@ -1,4 +1,4 @@
-/* watch: descriptors that are somebody else's. */
+/* watch: descriptors that aren't the library's. */
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,7 +49,7 @@ static void tells_that_there_is_something_to_read(void **state) {
   assert_int_equal(s->told, 1);
   assert_int_equal(xm_watch_take(w), XM_WATCH_READ);
   assert_int_equal(xm_watch_take(w), 0);
-  xm_loop_turn(s->l, 1000); /* as long as nobody reads it */
+  xm_loop_turn(s->l, 1000); /* again and again until it is read */
   assert_int_equal(s->told, 2);
   xm_watch_free(w);
 }
@@ -72,7 +72,7 @@ static void is_silent_when_it_is_freed(void **state) {
   assert_int_equal(s->told, 0);
 }
 
-/* A library that owns it closes it first, and opens another with its number, of which it tells afterwards. */
+/* A library that owns the descriptor closes it first, opens another with the same number, and only then calls free. */
 static void may_be_freed_behind_the_close(void **state) {
   scene *s = *state;
   int other[2], told = 0;
@@ -112,7 +112,7 @@ static void wants_a_descriptor_that_can_be_watched(void **state) {
   xm_watch_free(w);
 }
 
-/* The kernel knows of it when the host sleeps: the descriptor that it sleeps by becomes readable. */
+/* The kernel has it when the host sleeps: the loop's descriptor, which the host polls, becomes readable. */
 static void wakes_a_host(void **state) {
   scene *s = *state;
   xm_watch *w = xm_watch_new(s->l, s->fds[0], XM_WATCH_READ, count, &s->told);

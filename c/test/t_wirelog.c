@@ -1,4 +1,4 @@
-/* wirelog: what of a stanza is masked, and that neither the pieces it comes in nor a stream that was cut change that. */
+/* wirelog: what of a stanza is masked, however it is cut, and also after a stream that was cut off. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "wirelog.h"
@@ -35,7 +35,7 @@ static const struct {
     {"<field var='muc#roomconfig_roomsecret'><value>s3cret</value></field>",
      "<field var='muc#roomconfig_roomsecret'><value>[masked]</value></field>"},
     {"<field var='password-verify'><value>s3cret</value></field>", "<field var='password-verify'><value>[masked]</value></field>"},
-    /* a token (XEP-0484), in whatever it comes */
+    /* a token (XEP-0484), in any element */
     {"<success xmlns='urn:xmpp:sasl:2'><token xmlns='urn:xmpp:fast:0' token='s3cret' expiry='2026-01-01T00:00:00Z'/><x/></success>",
      "<success xmlns='urn:xmpp:sasl:2'><token xmlns='urn:xmpp:fast:0' token='[masked]' expiry='2026-01-01T00:00:00Z'/><x/></success>"},
     {"<token expiry='e' token=\"s3'c>ret\"/>t", "<token expiry='e' token=\"[masked]\"/>t"},
@@ -60,7 +60,7 @@ static void take(xm_wirelog *log, char *to) {
   xm_buf_clear(&log->records);
 }
 
-/* Whatever the pieces. */
+/* However it is cut. */
 static void secrets_are_masked(void **state) {
   size_t i, piece, at;
   char got[2000];
@@ -78,7 +78,7 @@ static void secrets_are_masked(void **state) {
   }
 }
 
-/* What comes in comes whole: each record by itself. */
+/* What is received arrives whole, so each record is independent of what is sent. */
 static void what_comes_in_is_whole(void **state) {
   xm_wirelog log = {.on = true};
   char got[200];
@@ -108,7 +108,7 @@ static void a_stream_begins_anew(void **state) {
   }
 }
 
-/* A tag of any length: its name, and what it ends with. */
+/* A tag of any length: its name, and its end. */
 static void long_tags(void **state) {
   static char said[4000], got[4000];
   size_t n;
@@ -139,7 +139,7 @@ static void what_proves_the_password(void **state) {
   xm_buf_free(&log.records);
 }
 
-/* SASL2 has in one element what proves the password and what doesn't: all of it goes. */
+/* SASL2 puts what proves the password and other children into one element: all of it is masked. */
 static void what_is_said_in_one_exchange(void **state) {
   static const char authenticate[] = "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='HT-SHA-256-EXPR'><initial-response>s3cret"
                                      "</initial-response><user-agent id='i'/><fast xmlns='urn:xmpp:fast:0'/></authenticate>";
@@ -153,7 +153,7 @@ static void what_is_said_in_one_exchange(void **state) {
   take(&log, got);
   assert_string_equal(got, "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='HT-SHA-256-EXPR'>[masked]</authenticate>"
                            "<success xmlns='urn:xmpp:sasl:2'>[masked]</success>");
-  xm_wirelog_masked(&log, '<', success, strlen(success), false); /* when nobody thought it secret */
+  xm_wirelog_masked(&log, '<', success, strlen(success), false); /* if it isn't considered secret */
   take(&log, got);
   assert_null(strstr(got, "token='s3cret'"));
   xm_buf_free(&log.records);

@@ -1,5 +1,6 @@
-/* ws: frames in, whatever the cutting: payload, ends, control frames in between, and what breaks the protocol; frames out, read
- * by a reader of the test's own; secrets that are wiped; memory and randomness that run out. */
+/* ws: frames that are received, however they are cut: payload, ends, control frames in between, and violations of the
+ * protocol; frames that are sent, read by the test's own reader; secrets that are wiped; memory and randomness that run
+ * out. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "err.h"
@@ -28,7 +29,7 @@ static int test_rnd_bytes(void *p, size_t n) {
 #ifndef XM_WITHOUT_WSLAY
 #include <wslay/wslay.h>
 
-/* What lies there when its memory is given back. */
+/* Memory that is examined when it is freed. */
 static const unsigned char *looked_at;
 static size_t looked_n, unwiped;
 
@@ -51,7 +52,7 @@ static void spy_context_free(wslay_frame_context_ptr context) {
 
 static xm_err err;
 
-/* Frames as a server writes them, in a buf of the test's. */
+/* Frames as a server sends them, in a buf of the test's. */
 
 enum { FIN = 0x80, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 
@@ -70,8 +71,8 @@ static void text(xm_buf *b, int head, const char *s) {
   frame(b, head, s, strlen(s));
 }
 
-/* What comes of bytes, written down: <payload>, "." for a message's end, "p" for what has passed, "c1000:reason" for a close,
- * "!1002" for a breach. A fragment's DATA may come in pieces, so nothing stands between them. */
+/* The events as text: <payload>, "." for a message's end, "p" for what needs no answer, "c1000:reason" for a close,
+ * "!1002" for a violation. A fragment's DATA may come in pieces, so nothing is written between them. */
 typedef struct story {
   xm_buf log;
   bool over;
@@ -92,7 +93,7 @@ static void tell(story *s, int ev, const xm_ws *w, const char *data, size_t n) {
   s->over = ev < 0 || ev == XM_WS_CLOSED;
 }
 
-/* All of it in pieces of `piece` bytes, taken out with `room`. */
+/* Feeds it in pieces of `piece` bytes, and takes at most `room` bytes at a time. */
 static void hear(xm_ws *w, const xm_buf *from, size_t piece, size_t room, story *s) {
   xm_buf in = XM_BUF_INIT;
   char *to = malloc(room);
@@ -108,7 +109,7 @@ static void hear(xm_ws *w, const xm_buf *from, size_t piece, size_t room, story 
   xm_buf_free(&in);
 }
 
-/* The same story for every cutting and every room. */
+/* The same events for every size of piece and of room. */
 static void check_story(const xm_buf *from, const char *want) {
   const size_t rooms[] = {1, 2, 7, 100, 70000};
   size_t piece, i;
@@ -172,7 +173,8 @@ static void lengths_have_three_forms(void **unused) {
   }
 }
 
-/* A length that is written longer than it is, or has the sign; of one that is announced and doesn't come nothing is kept. */
+/* A length that isn't in its shortest form, or has its highest bit set; nothing is allocated for a length that is
+ * announced. */
 static void lengths_that_may_not_be(void **unused) {
   (void)unused;
   STORY("!1002", frame(&b, FIN | TEXT, NULL, 0), b.data[1] = 126, xm_buf_put(&b, "\0\x7D", 2), text(&b, FIN, "x"));
@@ -228,7 +230,7 @@ static void close_frames(void **unused) {
   }
 }
 
-/* Nothing of it is looked at. */
+/* What follows a close isn't read. */
 static void nothing_comes_behind_a_close(void **unused) {
   xm_buf b = XM_BUF_INIT;
   xm_ws *w = xm_ws_new();
@@ -244,7 +246,7 @@ static void nothing_comes_behind_a_close(void **unused) {
   xm_ws_free(w);
 }
 
-/* Frames out: what was written, taken apart by the test's own reader. The mask is what test_rnd_bytes gave. */
+/* Frames that are sent, parsed by the test's own reader. Their masks come from test_rnd_bytes. */
 
 static size_t check_frame(const char *s, size_t n, int opcode, const char *payload, size_t len) {
   const unsigned char *u = (const unsigned char *)s;
@@ -290,7 +292,7 @@ static void frames_out(void **unused) {
   xm_ws_free(w);
 }
 
-/* One mask for two frames would tell what they have in common. */
+/* The same mask for two frames would reveal what they have in common. */
 static void each_frame_has_a_mask_of_its_own(void **unused) {
   const xm_ws_part part = {"<a/>", 4};
   xm_ws *w = xm_ws_new();
@@ -304,7 +306,7 @@ static void each_frame_has_a_mask_of_its_own(void **unused) {
   xm_ws_free(w);
 }
 
-/* Of several pings the last one is answered, once. */
+/* Of several pings only the last is answered, once. */
 static void pings_are_answered(void **unused) {
   xm_ws *w = xm_ws_new();
   xm_buf in = XM_BUF_INIT, out = XM_BUF_INIT;
@@ -332,7 +334,7 @@ static void pings_are_answered(void **unused) {
   xm_ws_free(w);
 }
 
-/* What can't be masked isn't written, and what follows is as it should be. */
+/* What can't be masked isn't written, and the frames after it are correct. */
 static void without_memory_or_randomness(void **unused) {
   const xm_ws_part parts[] = {{"<a", 2}, {"/>", 2}};
   xm_buf out = XM_BUF_INIT;
@@ -359,7 +361,7 @@ static void without_memory_or_randomness(void **unused) {
   heap_is_well();
 }
 
-/* In wslay's memory there is nothing left of what was handed out, nor of what wasn't. */
+/* In wslay's memory nothing is left of the payload, whether it was taken or not. */
 static void secrets_are_wiped(void **unused) {
   xm_ws *w = xm_ws_new();
   xm_buf in = XM_BUF_SECRET;
@@ -400,7 +402,7 @@ static void what_was_not_handed_out_is_wiped(void **unused) {
   xm_buf_free(&in);
 }
 
-/* Any bytes at all: it ends, and gives no more than it was given. */
+/* Random bytes: it comes to an end, and gives out no more than it was given. */
 static void any_bytes(void **unused) {
   uint32_t seed = 1;
   int round;

@@ -1,6 +1,6 @@
-/* xml: whatever the cutting, the same events, each on its last byte. The streams in corpus/ are fed whole, byte by
- * byte, in every two pieces and in pieces by chance, as before a login is over and as after it; what must come of each is
- * in its .events, which another parser's binding wrote. What is refused is t_xml_refusals'. */
+/* xml: however the input is cut, the same events come, each with its last byte. The streams in corpus/ are fed whole,
+ * byte by byte, cut once at every place, and in random pieces, as during a login and as after it; the expected events
+ * are in the .events files, written with another parser's binding. t_xml_refusals tests what is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -9,22 +9,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 #include <expat.h>
 
 #include "err.h"
 #include "failing.h"
 
-#pragma push_macro("fail") /* xml has one of its own */
+#pragma push_macro("fail") /* xml has a function of that name */
 #undef fail
 #include "../core/buf.c"
 #include "../core/tape.c"
 
-/* What an expat says whose positions are a long of 32 bits, so far into its stream. */
+/* The position that expat returns where a long has 32 bits, this far into its stream. */
 static int64_t far_away;
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* newer ones have another, which this stands for, too */
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* this replaces its newer variant, too */
 static int64_t index_of_32_bits(XML_Parser p) {
   int64_t at = XML_GetCurrentByteIndex(p);
   return at < 0 || !far_away ? at : (int32_t)(at + far_away);
@@ -46,7 +46,7 @@ static int64_t index_of_32_bits(XML_Parser p) {
 
 static const xm_bounds generous = {1 << 20, 64 * 1024, 128, 256, 50000, 1024};
 
-/* A test's state: the bounds behind the header, where a login is over and what crosses one is skipped; or NULL. */
+/* A test's state: the bounds after the header, as after a login, where what crosses one is skipped; or NULL. */
 static xm_xml *new_xml(void **state) {
   xm_xml *x = xm_xml_new("jabber:client", &generous);
   if (x && *state) xm_xml_set_bounds(x, *state, XM_XML_SKIP);
@@ -91,7 +91,7 @@ static void pieces_of_any_size_give_the_same(void **state) {
   }
 }
 
-/* After the first piece there are just the events that end in it: none is late, at whatever byte the reads part. */
+/* After the first piece exactly the events have come that end in it: none is late, wherever the reads part. */
 static void every_two_pieces_give_the_same_and_nothing_is_late(void **state) {
   int i;
   for (i = 0; i < streams; i++) {
@@ -120,7 +120,7 @@ static uint32_t chance(uint32_t n) {
   return (seed >> 8) % n;
 }
 
-/* Now and then the socket isn't drained between two pieces. */
+/* Sometimes the socket isn't drained between two pieces. */
 static void pieces_by_chance_give_the_same(void **state) {
   int i, round;
   for (i = 0; i < streams; i++) {
@@ -144,8 +144,8 @@ static void pieces_by_chance_give_the_same(void **state) {
   }
 }
 
-/* An expat with reparse deferral puts off a second try at a token that was incomplete: without xm_xml_drained this stanza
- * would wait for the next. */
+/* expat with reparse deferral doesn't parse an incomplete token again at once: without xm_xml_drained this stanza would
+ * wait for the next. */
 static void a_long_start_tag_in_two_reads_is_not_late(void **state) {
   char stanza[3200];
   size_t cut, n;
@@ -166,7 +166,7 @@ static void a_long_start_tag_in_two_reads_is_not_late(void **state) {
   print_message("this expat %s\n", late ? "puts off a look at what isn't complete" : "looks at once");
 }
 
-/* One byte a read, for as long as a start tag may be: the events come, and expat's memory stays in proportion. */
+/* One byte a read, up to the longest start tag: the events come, and expat's memory grows no faster than the tag. */
 static void a_drip_stays_bounded(void **state) {
   enum { ATTRIBUTE = 16 * 1024 };
   struct log got = {0};
@@ -193,7 +193,7 @@ static void an_empty_root_is_the_end(void **state) {
   log_free(&got);
 }
 
-/* RFC 6120 4.3.3: what came before, the half of a stanza included, has no part in the new stream. */
+/* RFC 6120 4.3.3: what came before, even half a stanza, doesn't affect the new stream. */
 static void a_restart_forgets_everything(void **state) {
   static const char old[] = HEADER "<success xmlns='urn:x' xmlns:p='urn:p'/><p:half a='";
   static const char fresh[] = "<?xml version='1.0'?>" HEADER "<message/>";
@@ -209,15 +209,15 @@ static void a_restart_forgets_everything(void **state) {
   assert_true(feed(x, &got, fresh, sizeof fresh - 1, true));
   assert_int_equal(got.n, 2);
   log_free(&got);
-  assert_false(feed(x, &got, "<p:a/>", 6, true)); /* nor have its prefixes */
+  assert_false(feed(x, &got, "<p:a/>", 6, true)); /* the old prefixes are gone */
   assert_non_null(memmem(xm_buf_at(&got.text), xm_buf_len(&got.text), "E bad-namespace-prefix", 22));
-  assert_int_equal(xm_xml_restart(x), XM_OK); /* and neither has its failure */
+  assert_int_equal(xm_xml_restart(x), XM_OK); /* and so is the failure */
   assert_true(feed(x, &got, fresh, sizeof fresh - 1, true));
   log_free(&got);
   xm_xml_free(x);
 }
 
-/* Whatever the cutting: a header that comes in one read with what ends the old stream is the new one's. */
+/* A header that comes in the same read as the end of the old stream belongs to the new one, however it is cut. */
 static void what_is_unread_belongs_to_the_new_stream(void **state) {
   static const char all[] = HEADER "<success xmlns='urn:x'/><?xml version='1.0'?>" HEADER "<message/>";
   xm_err e = {0};
@@ -239,7 +239,7 @@ static void what_is_unread_belongs_to_the_new_stream(void **state) {
 #define PROOF "0123456789012345678901234567890123456789012345678901234567890123456789</success>"
 #define SECOND "<?xml version='1.0'?>" HEADER "<stream:features/><message a='>' b=\"'\"><body>Hi</body></message> "
 
-/* As a negotiation does: the third event of the first stream restarts it. */
+/* As in a negotiation, the third event of the first stream restarts the parser. */
 static void read_two_streams(xm_xml *x, struct log *l, int *event) {
   xm_err e = {0};
   while (*event > XM_XML_MORE) {
@@ -250,7 +250,8 @@ static void read_two_streams(xm_xml *x, struct log *l, int *event) {
   assert_int_equal(*event, XM_XML_MORE);
 }
 
-/* The events and where each ends, of `all` in the pieces that `cuts` (ends in 0) ask for; drained after those in `drained`. */
+/* The events and where each ends, for `all` cut at `cuts` (ended by 0); `drained`: a bit for each piece, drained after
+ * it. */
 static void feed_cut(void **state, struct log *l, const char *all, size_t n, const size_t *cuts, unsigned drained) {
   xm_xml *x = new_xml(state);
   size_t at = 0, end, room;
@@ -270,8 +271,8 @@ static void feed_cut(void **state, struct log *l, const char *all, size_t n, con
   xm_xml_free(x);
 }
 
-/* With and without the socket drained, with and without something unread at the restart: whatever the cutting, the same
- * events and the same bytes. The long ones are what an expat with reparse deferral puts off. */
+/* With the socket drained or not, and with unread bytes at the restart or not: the same events at the same bytes,
+ * however it is cut. The long stanzas are those that expat with reparse deferral delays. */
 static void check_two_streams(void **state, const char *all, size_t events) {
   struct log whole = {0};
   size_t n = strlen(all), cuts[4];
@@ -300,7 +301,7 @@ static void two_streams_in_any_cutting_are_the_same(void **state) {
   check_two_streams(state, HEADER "<a/> \r\n\t\n<?xml version='1.0'?>" HEADER, 3);
 }
 
-/* expat's positions have the 32 bits of a long on some machines, and wrap. The parser counts on. */
+/* Where a long has 32 bits, expat's positions wrap around. The parser's own don't. */
 static void positions_do_not_wrap(void **state) {
   static const char all[] = HEADER "<a/><message>text<b c='1'/></message> ";
   static const int64_t far[] = {0, INT32_MAX - 100, INT32_MAX - 88, INT32_MAX, UINT32_MAX - 100, UINT32_MAX - 88, 1ll << 40};
@@ -325,7 +326,7 @@ static void positions_do_not_wrap(void **state) {
   }
 }
 
-/* What nego asks before TLS: is anything behind <proceed/>? */
+/* nego asks this before TLS: does anything follow <proceed/>? */
 static void unread_bytes_are_counted(void **state) {
   static const char all[] = HEADER "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/> <me";
   xm_err e = {0};
@@ -342,7 +343,7 @@ static void unread_bytes_are_counted(void **state) {
   xm_xml_free(x);
 }
 
-/* The names of what comes, in pieces of so many bytes, when it rests after each. */
+/* Feeds pieces of `size` bytes, rests after each event, and writes the elements' names. */
 static void read_resting(xm_xml *x, const char *all, size_t size, xm_buf *names) {
   xm_err e = {0};
   size_t at, n = strlen(all), room;
@@ -416,10 +417,10 @@ static void names_are_what_expat_takes(void **state) {
       fail_msg("'%s'", rows[i].name);
   assert_int_equal(xm_xml_check_name("a\0b", 3), XM_EINVAL);
   memset(longest, 'a', sizeof longest);
-  assert_int_equal(xm_xml_check_name(longest, sizeof longest), XM_OK); /* as in ASCII: the tag's bound is its bound */
+  assert_int_equal(xm_xml_check_name(longest, sizeof longest), XM_OK); /* only the tag's bound limits it */
 }
 
-/* The stanza's event, or 0 with what failed; -1: there was not even room for the bytes. */
+/* The stanza's event; 0: it failed; -1: there was no memory even for the bytes. */
 static int read_one(xm_xml *x, xm_err *e) {
   static const char all[] = HEADER "<message a:b='1' xmlns:a='urn:a'><body>Hi</body><x xmlns='urn:x'/></message>";
   size_t room;
@@ -433,7 +434,8 @@ static int read_one(xm_xml *x, xm_err *e) {
   return event == XM_XML_STANZA ? event : 0;
 }
 
-/* Once, then for good, at each place: a clean refusal, for ever; and the parser can be freed, or begin anew. */
+/* An allocation fails once, or all from one on: the parser refuses cleanly and for good, and can be freed or
+ * restarted. */
 static void memory_that_runs_out_is_told(void **state) {
   long before = heap.live;
   int round;

@@ -1,5 +1,5 @@
-/* xml: what RFC 6120 11.1 and the limits refuse, by which name, and what they must let pass; each whole, byte by byte
- * and in every two pieces. */
+/* xml: what RFC 6120 11.1 and the limits refuse, with which condition, and what they must accept; each in one piece,
+ * byte by byte, and cut once at every place. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "xml.h"
@@ -22,8 +22,8 @@
 
 static const xm_bounds generous = {1 << 20, 64 * 1024, 128, 256, 50000, 1024};
 
-/* The condition it comes to ("": none), which must not depend on where the input is cut, nor must what came before. `after`: as
- * events.h has it. */
+/* The condition that it ends with ("": none); neither that nor the events before may depend on how the input is cut.
+ * `after`: see events.h. */
 static void check_after(const xm_bounds *limits, const xm_bounds *after, const char *s, size_t n, const char *condition) {
   struct log whole = {.after = after}, got = {.after = after};
   char wanted[80] = "";
@@ -56,7 +56,7 @@ static void check(const xm_bounds *limits, const char *s, size_t n, const char *
   check_after(limits, NULL, s, n, condition);
 }
 
-/* Before a login is over and after it. */
+/* As during a login and as after it. */
 static void check_both(const char *s, size_t n, const char *condition) {
   check_after(&generous, NULL, s, n, condition);
   check_after(&generous, &generous, s, n, condition);
@@ -184,7 +184,7 @@ static const struct row {
     {H "<message>]] ></message>", ""},
     {H "<message a='\xEF\xBB\xBF'>\xEF\xBB\xBF</message>", ""},
     {H "<messages/><x xmlns='urn:x'/>", ""},
-    /* below a stanza the streams namespace is one like any other */
+    /* inside of a stanza, the streams namespace is like any other */
     {H "<message><stream:stream/></message>", ""},
     {H "<message><stream:error/></message>", ""},
     {H "<message><x xmlns='" STREAMS "'/></message>", ""},
@@ -200,7 +200,7 @@ static void refusals_have_their_names(void **state) {
   check_both(H "<a>\0</a>", sizeof H + 7, NWF);
 }
 
-/* Other encodings that expat knows by their first bytes (RFC 6120 11.6). */
+/* Other encodings, which expat recognises by their first bytes (RFC 6120 11.6). */
 static void utf16_is_no_utf8(void **state) {
   static const char all[] = H "<message/>";
   char wide[2 * sizeof all + 2] = "\xFF\xFE";
@@ -212,7 +212,7 @@ static void utf16_is_no_utf8(void **state) {
   check_both(wide + 3, 2 * sizeof all - 3, "unsupported-encoding");
 }
 
-/* Every stream begins anew, with text where a byte order mark is. */
+/* In a stream after a restart, a byte order mark counts as text. */
 static void a_restarted_stream_has_no_byte_order_mark_either(void **state) {
   static const char all[] = H, marked[] = "\xEF\xBB\xBF" H;
   struct log got = {0};
@@ -228,11 +228,11 @@ static void a_restarted_stream_has_no_byte_order_mark_either(void **state) {
   xm_xml_free(x);
 }
 
-/* Some servers end their <success/> by the end of a line. Nothing else is passed over. */
+/* Some servers send a line end after <success/>. Nothing but white space is passed over. */
 static void white_space_between_two_streams_is_passed_over(void **state) {
   static const struct {
     const char *between;
-    int events; /* behind it */
+    int events; /* after it */
   } rows[] = {{"", 2}, {"\n", 2}, {" \t\r\n", 2}, {"\f", 0}, {"\v", 0}, {"\xC2\xA0", 0}, {"\n.", 0}, {"&#10;", 0}, {"\n<!-- -->", 0},
               {"<?xml version='1.0'?>", 0}, {"\n\xEF\xBB\xBF", 0}};
   static const char second[] = "<?xml version='1.0'?>" H "<message/>";
@@ -256,7 +256,7 @@ static void white_space_between_two_streams_is_passed_over(void **state) {
   }
 }
 
-/* Inside of them it is text, wherever a read begins. */
+/* Inside of the new stream, white space is text, wherever a read begins. */
 static void white_space_in_a_stream_that_follows_is_text(void **state) {
   static const char *const reads[] = {"<message><body>", " \n", "Hi", "\t", "</body>", " </message>"};
   struct log got = {0};
@@ -273,7 +273,7 @@ static void white_space_in_a_stream_that_follows_is_text(void **state) {
   xm_xml_free(x);
 }
 
-/* A refusal is for good, and is told as the stream's. */
+/* A refusal is final, and its error is the stream's. */
 static void nothing_comes_after_a_refusal(void **state) {
   static const char all[] = H "<message/><!-- --><message/>";
   struct log got = {0};
@@ -292,7 +292,7 @@ static void nothing_comes_after_a_refusal(void **state) {
   xm_xml_free(x);
 }
 
-/* Limits: what has just the size passes, what has one more doesn't. */
+/* Limits: what just fits is accepted, one more isn't. */
 
 static void check_limit(const char *s, size_t n, size_t *size, unsigned *number, size_t exact, xm_bounds *limits) {
   const char *verdicts[] = {"policy-violation", "", ""};
@@ -319,8 +319,8 @@ static void stanzas_have_so_many_bytes(void **state) {
   }
 }
 
-/* A start tag of 28 KB in three reads: at the second, expat puts its look off, so at the third the stanza's end lies
- * unseen behind more bytes than a stanza may have. They are not all its own. */
+/* A start tag of 28 KB in three reads: at the second read expat delays parsing, so at the third the stanza's end is
+ * there, followed by more bytes than a stanza may have. They don't all belong to the stanza. */
 static void bytes_of_the_next_stanza_do_not_count(void **state) {
   enum { TEXT = 30 * 1024, VALUE = 28 * 1024 };
   char *all = malloc(200 * 1024), *at = all;
@@ -377,7 +377,7 @@ static void counts_have_their_limits(void **state) {
   check_limit(marked, sizeof marked - 1, NULL, &limits.nodes, 6, &limits);
 }
 
-/* The bombs of the list, on the limits that are really used before a session is bound. */
+/* The attacks of the list, with the limits that are in use before a session is bound. */
 
 static void check_bomb(const char *first, const char *again, size_t times, size_t most) {
   const xm_bounds real = {64 * 1024, 64 * 1024, 128, 256, 50000, 1024};

@@ -1,5 +1,5 @@
-/* xml: after the login an element that crosses a bound is skipped, whatever the cutting: its start tag is told, at its last
- * byte, and what comes next comes as if nothing had been. And what expat keeps is given back. */
+/* xml: after the login an element that crosses a bound is skipped, however the input is cut: its start tag is reported
+ * with its last byte, and what follows it is not affected. And expat's memory is given back. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-/* cmocka wants the four above first */
+/* cmocka needs the four headers above */
 #include <cmocka.h>
 
 #include "parser.h"
@@ -44,7 +44,7 @@ static void check_text(const char *s, const struct log *l, const char *wanted, s
   fail_msg("%s\ncut at %zu gives\n%.*s\ninstead of\n%s", s, cut, (int)xm_buf_len(&l->text), xm_buf_at(&l->text), wanted);
 }
 
-/* In pieces of `size`, where the socket is drained after each or (every third) is not. */
+/* In pieces of `size`; the socket is drained after each except for every third. */
 static void check_pieces(const xm_bounds *bounds, const char *s, const char *wanted, size_t size) {
   struct log l = {0};
   xm_xml *x = opened(bounds, &l);
@@ -73,7 +73,7 @@ static void what_crosses_a_bound_is_skipped(void **state) {
   static const char *const rows[][2] = {
       {"<c><d><e/></d></c>", SKIPPED("max_depth")},
       {"<c><d><e><f><g/></f><i/></e></d>text</c>t", SKIPPED("max_depth")},
-      {"<c><d><e><f xmlns='123456789012345678901'/></e></d></c>", SKIPPED("max_depth")}, /* no matter of <h:b/>'s */
+      {"<c><d><e><f xmlns='123456789012345678901'/></e></d></c>", SKIPPED("max_depth")}, /* <h:b/> isn't affected */
       {"<c><d><e><f xmlns:a='a' xmlns:b='b' xmlns:c='c'/><f xmlns:a='a' xmlns:b='b' xmlns:c='c'/><f xmlns:a='a'/></e></d></c>",
        SKIPPED("max_depth")},
       {"<c a='1' b='2' c='3' d='4' e='5' f='6' g='7'/>", SKIPPED("max_attributes")},
@@ -100,7 +100,7 @@ static void what_crosses_a_bound_is_skipped(void **state) {
   }
 }
 
-/* Of the level-1 element's own start tag what is needed to answer stays. */
+/* Of the start tag of the level-1 element itself, the part is kept that is needed for an answer. */
 static void its_own_start_tag_may_be_what_crosses(void **state) {
 #define OWN(option, name) \
   OPENED "K " option " <{jabber:client}" name " id='7' from='b@x' to='a@x' type='get'></>\nS <{urn:h}b></>\n"
@@ -122,14 +122,14 @@ static void its_own_start_tag_may_be_what_crosses(void **state) {
                "S <{urn:h}b></>\n");
 }
 
-/* The names of attributes are written out for each, so their namespaces have a bound of their own, for the whole stanza. */
+/* The names of attributes are stored with their namespaces, which have a bound of their own, for the whole stanza. */
 static void namespaces_of_attributes_add_up(void **state) {
   xm_bounds b = {1 << 20, 1 << 20, 128, 256, 50000, 20};
   struct log l = {0};
   xm_xml *x = opened(&b, &l);
   int i, k;
   (void)state;
-  for (k = 0; k < 3; k++) { /* the second is over the bound, the third is one for itself */
+  for (k = 0; k < 3; k++) { /* the second crosses the bound, the third is counted anew */
     assert_true(feed(x, &l, "<a xmlns:p='0123456789'>", 24, true));
     for (i = 0; i < 2048 + k % 2; i++) assert_true(feed(x, &l, "<b p:c=''/>", 11, false));
     assert_true(feed(x, &l, "</a>", 4, true));
@@ -139,8 +139,7 @@ static void namespaces_of_attributes_add_up(void **state) {
   xm_xml_free(x);
 }
 
-/* What can't be skipped may come again, so it is for others to try again. */
-/* However many there are: elements, texts and attributes are counted anew in each, and namespaces in each tag. */
+/* Any number of stanzas: elements, texts and attributes are counted anew in each, and namespaces in each tag. */
 static void a_stanza_counts_for_itself(void **state) {
   static const char s[] = "<a><c xmlns:p='urn:p' a='1' b='2' c='3' d='4'/>t</a>";
   struct log l = {0};
@@ -156,7 +155,8 @@ static void a_stanza_counts_for_itself(void **state) {
   xm_xml_free(x);
 }
 
-/* What a start tag may have is a number of the program's own: expat's memory, which is reckoned from it, doesn't wrap. */
+/* The program may choose any limit for a start tag: the limit of expat's memory, which is computed from it, doesn't
+ * overflow. */
 static void no_bound_is_too_large(void **state) {
   static const size_t tags[] = {SIZE_MAX, SIZE_MAX / 2 + 1, SIZE_MAX / 8 + 1, SIZE_MAX / 8 + 1 - (4 << 20)};
   size_t i;
@@ -195,7 +195,7 @@ static bool feed_many(xm_xml *x, struct log *l, const char *s, size_t times) {
   return more;
 }
 
-/* Of the real bounds; without end, or as deep as no honest server lets it be. The tape has given its memory back. */
+/* With the real bounds: without end, or deeper than any honest server allows. The tape's memory has been given back. */
 static void what_is_skipped_takes_no_memory(void **state) {
   static const char *const rows[][3] = {
       {"", "<a/>", ""}, {"", "x&amp;", ""}, {"", "<a xmlns='urn:x'/>", ""}, {"", "<a b='1' c='2'>x</a>", ""},
@@ -214,7 +214,7 @@ static void what_is_skipped_takes_no_memory(void **state) {
   assert_int_equal(l.n, 1 + sizeof rows / sizeof *rows);
   assert_true(feed_many(x, &l, "<a>", 200000) && feed_many(x, &l, "</a>", 200000));
   assert_int_equal(l.n, 2 + sizeof rows / sizeof *rows);
-  assert_true(xm_xml_spare(x) < 200000); /* all of that was given back before anything else was read */
+  assert_true(xm_xml_spare(x) < 200000); /* all of it was given back before more was read */
   assert_true(feed(x, &l, "<message/>", 10, true));
   log_free(&l);
   xm_xml_free(x);
@@ -261,7 +261,7 @@ static void names_are_forgotten(void **state) {
     assert_int_equal(xm_xml_spare(x), 0);
     l.n = 0;
     xm_buf_clear(&l.text);
-    assert_true(feed(x, &l, "<h:b/><message/>", 16, true)); /* the header's prefixes are there */
+    assert_true(feed(x, &l, "<h:b/><message/>", 16, true)); /* the header's prefixes are still known */
     check_text("", &l, "S <{urn:h}b></>\nS <{jabber:client}message></>\n", 0);
     assert_false(feed(x, &l, "</stream:stream>", 16, true));
     log_free(&l);
@@ -275,7 +275,8 @@ static double cpu(void) {
   return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* One byte a read; the '>' in quotes, of which none is the end, included. Twice as much costs twice as much, not four times. */
+/* One byte a read, also with '>' in quotes, which isn't the end. Twice the length costs twice the time, not four
+ * times. */
 static void a_dripped_tag_costs_what_it_has(void **state) {
   static const char *const rows[][3] = {{"<message a='", "x", "'/>"}, {"<message a=\"", ">", "\"/>"}, {"<message a='", "\">", "'/>"},
                                         {"<message ", " ", "/>"}, {"<message>t</message", " ", ">"}};
@@ -302,7 +303,7 @@ static void a_dripped_tag_costs_what_it_has(void **state) {
   }
 }
 
-/* What expat keeps is given back between two stanzas only: bytes of the next one that it has would go with it. */
+/* expat's memory is only given back between two stanzas: bytes of the next one that it has read would be lost. */
 static void a_rest_in_the_middle_loses_nothing(void **state) {
   const xm_bounds real = XM_BOUNDS_DEFAULT;
   struct log l = {0};
@@ -326,7 +327,7 @@ static void a_rest_in_the_middle_loses_nothing(void **state) {
   xm_xml_free(x);
 }
 
-/* Nor does it end a CDATA section, of which only space may stand between two stanzas. */
+/* Nor within a CDATA section, which between two stanzas may only contain white space. */
 static void a_rest_in_a_cdata_section_does_not_end_it(void **state) {
   static const char *const rows[][2] = {{" ]]><b/>", "S <{jabber:client}b></>\n"}, {"<b/>]]>", "E bad-format\n"}};
   const xm_bounds real = XM_BOUNDS_DEFAULT;
@@ -336,7 +337,7 @@ static void a_rest_in_a_cdata_section_does_not_end_it(void **state) {
     struct log l = {0};
     xm_xml *x = opened(&real, &l);
     int k;
-    for (k = 0; k < 3000; k++) { /* so that a rest is worth it */
+    for (k = 0; k < 3000; k++) { /* enough that memory would be given back */
       char s[40];
       l.n = 0;
       assert_true(feed(x, &l, s, (size_t)snprintf(s, sizeof s, "<n%d/>", k), false));
@@ -351,7 +352,7 @@ static void a_rest_in_a_cdata_section_does_not_end_it(void **state) {
   }
 }
 
-/* A long comment isn't waited for: its own '>' can't be told from others. */
+/* A comment is refused without waiting for its end, since its '>' can't be told from others. */
 static void a_dripped_comment_ends(void **state) {
   const xm_bounds real = XM_BOUNDS_DEFAULT;
   struct log l = {0};

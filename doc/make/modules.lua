@@ -307,6 +307,27 @@ return {
     guide = { { "components", "Components and gateways" } },
     sections = { { title = "Functions", prefix = "escape.", sources = { { "escape.lua", "M" } } } } },
 
+  { file = "stream", title = "xmpp.stream", module = "xmpp.stream",
+    intro = "A component's work spread over processes and machines, by Redis Streams. `xmpp.stream` is the same table "
+      .. 'as `require "xmpp.stream"`. It needs [`xmpp.redis`](redis.md) and lua-cjson.',
+    guide = { { "scaling", "More than one machine" } },
+    sections = {
+      { title = "Functions", prefix = "stream.", sources = { { "stream.lua", "M" } } },
+      { title = "An intake", prefix = "intake:", sources = { { "stream/intake.lua", "I" } }, handle = "intake",
+        intro = "Methods of what `stream.intake` returns." },
+      { title = "A worker", prefix = "worker:", sources = { { "stream/worker.lua", "W" } }, handle = "worker",
+        intro = "Methods of what `stream.worker` returns." },
+    } },
+  { file = "redis", title = "xmpp.redis", module = "xmpp.redis",
+    intro = "A connection to a Redis server on the library's loop, by hiredis.",
+    guide = { { "scaling", "More than one machine" } },
+    sections = {
+      { title = "Functions", prefix = "redis.", sources = { { "redis.lua", "M" } }, internal = { "gone" } },
+      { title = "A connection", prefix = "r:", sources = { { "redis.lua", "R" } }, handle = "redis",
+        intro = "Methods of what `redis.connect` returns. Any number of coroutines may call them at the same time: "
+          .. "commands leave in the order of the calls." },
+    } },
+
   { file = "register", title = "xmpp.register", module = "xmpp.register",
     intro = "Registration with servers and services, and changing the password (XEP-0077).",
     guide = { { "login", "Logging in" } },

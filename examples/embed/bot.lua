@@ -1,5 +1,5 @@
--- What host.c runs in each of its states: says every message back to who wrote it. The host gives it an account, and
--- the function `quit`, after which its state is closed, with whatever is open in it.
+-- The script that host.c runs in each of its states: sends every message back to its sender. The host gives it an
+-- account, and the function `quit`, after which its state is closed, with all its connections.
 local xmpp = xmpp -- luacheck: ignore 113
 
 local jid, password, opts = ...

@@ -1,13 +1,12 @@
-/* A program that embeds Lua and the library, both linked in statically. Each account gets a bot: a script in a Lua state
- * of its own, on a thread of its own, with no more memory than MOST and nothing of Lua but what is harmless. Ctrl-C ends
+/* A program that embeds Lua and the library, both linked statically. Each account gets a bot: a script in a Lua state
+ * of its own, on a thread of its own, with no more memory than MOST and only the harmless parts of Lua. Ctrl-C ends
  * them all. As in examples/account.lua, XMPP_HOST, XMPP_PORT and XMPP_CA may say where to connect and whom to trust.
  *
  *   make lib
  *   cc -o host examples/embed/host.c -Ibuild/lib $(pkg-config --cflags lua5.4) build/lib/libxmpp.a \
  *     $(pkg-config --variable=libdir lua5.4)/liblua5.4.a $(pkg-config --libs openssl expat libuv libcares libidn2) \
- *     -lunistring -lwslay -lm -ldl -lpthread        (without -lwslay where the library was built without WebSocket)
- *   ./host examples/embed/bot.lua bot@example.net PASSWORD other@example.net PASSWORD
- */
+ *     -lunistring -lwslay -lm -ldl -lpthread        (without -lwslay if the library was built without WebSocket)
+ *   ./host examples/embed/bot.lua bot@example.net PASSWORD other@example.net PASSWORD */
 #include <lauxlib.h>
 #include <lualib.h>
 #include <pthread.h>
@@ -19,25 +18,26 @@
 
 #include "xmpp.h"
 
-enum { MOST = 16 << 20 }; /* bytes a bot may have, without what the library and OpenSSL have for it */
+enum { MOST = 16 << 20 }; /* bytes of Lua memory that a bot may have; what the library and OpenSSL allocate isn't
+                             counted */
 
-static const double TURN = 0.25; /* seconds, after which a bot that has nothing to do looks whether it shall stop */
+static const double TURN = 0.25; /* seconds after which an idle bot checks whether it has to stop */
 
 typedef struct bot {
   const char *script, *jid, *password;
   pthread_t thread;
   xmpp_allocator *memory;
   size_t used;
-  bool quits; /* its script has said so */
+  bool quits; /* its script has called quit */
   bool failed;
 } bot;
 
 static atomic_bool stopping;
 
-/* The library's allocator, with a bound. */
+/* The library's allocator, with a limit. */
 static void *allocate(void *arg, void *p, size_t was, size_t size) {
   bot *b = arg;
-  size_t had = p ? was : 0; /* of a new block, Lua says what it is for */
+  size_t had = p ? was : 0; /* for a new block, `was` is the type of the object */
   if (size > had && size - had > MOST - b->used) return NULL;
   p = xmpp_alloc(b->memory, p, was, size);
   if (p || size == 0) b->used += size - had;
@@ -50,7 +50,7 @@ static int l_quit(lua_State *L) {
   return 0;
 }
 
-/* The libraries, without what reads files, loads code or takes the program's time. */
+/* Opens the libraries, and hides what reads files, loads code or takes much time. */
 static void open_sandbox(lua_State *L, bot *b) {
   static const luaL_Reg libraries[] = {{LUA_GNAME, luaopen_base},           {LUA_COLIBNAME, luaopen_coroutine},
                                        {LUA_STRLIBNAME, luaopen_string},    {LUA_TABLIBNAME, luaopen_table},
@@ -76,7 +76,7 @@ static void set_option(lua_State *L, const char *name, const char *variable) {
   if (value) lua_setfield(L, -2, name);
 }
 
-/* Calls the script: script(jid, password, opts). */
+/* Loads the script and calls it: script(jid, password, opts). */
 static void start(lua_State *L, const bot *b) {
   if (luaL_loadfilex(L, b->script, "t") != LUA_OK) lua_error(L);
   lua_pushstring(L, b->jid);
@@ -88,7 +88,7 @@ static void start(lua_State *L, const bot *b) {
   lua_call(L, 3, 0);
 }
 
-/* A bot's life; an error in it ends it. */
+/* Runs a bot until it quits or an error ends it. */
 static int l_live(lua_State *L) {
   bot *b = lua_touserdata(L, 1);
   open_sandbox(L, b);
@@ -106,7 +106,7 @@ static void *run(void *arg) {
   bot *b = arg;
   lua_State *L = NULL;
   b->memory = xmpp_allocator_new();
-#if LUA_VERSION_NUM >= 505 /* which leaves the seed of its hashes to the host */
+#if LUA_VERSION_NUM >= 505 /* since 5.5 the host chooses the seed of Lua's hashes */
   if (b->memory) L = lua_newstate(allocate, b, luaL_makeseed(NULL));
 #else
   if (b->memory) L = lua_newstate(allocate, b);
@@ -122,7 +122,7 @@ static void *run(void *arg) {
     fprintf(stderr, "host: %s: %s\n", b->jid, luaL_tolstring(L, -1, NULL));
     b->failed = true;
   }
-  lua_close(L); /* and its connections */
+  lua_close(L); /* closes its connections, too */
   xmpp_allocator_free(b->memory);
   return NULL;
 }

@@ -1,4 +1,4 @@
--- Makes examples/nvim/screenshot.svg: a room in Neovim, in a terminal of tmux's, as that shows it.
+-- Makes examples/nvim/screenshot.svg: a room in Neovim, in a terminal of tmux, drawn as tmux shows it.
 --
 --   spec/support/server prosody -- lua5.4 examples/nvim/screenshot.lua
 
@@ -23,7 +23,7 @@ local function login(user, resource)
     { ca_file = env "CA", resource = resource }))
 end
 
--- Who sees whom.
+-- Makes the two contacts of each other.
 local function befriend(alice, other, name)
   local jid = tostring(other:jid():bare())
   local item = { "item", { jid = jid, name = name } }
@@ -62,7 +62,7 @@ local function color_256(n)
   return ("#%02x%02x%02x"):format(level(math.floor(n / 36)), level(math.floor(n / 6) % 6), level(n % 6))
 end
 
--- ESC [ ... m changes `pen`.
+-- Changes `pen` as the escape sequence ESC [ ... m says.
 local function apply(pen, codes)
   local n = {}
   for code in (codes .. ";"):gmatch "(%d*);" do n[#n + 1] = tonumber(code) or 0 end

@@ -1,5 +1,5 @@
--- archive: what was said before: messages of our account's archive, or of a room's (XEP-0313), by pages (XEP-0059), and
--- what the account's archive keeps (XEP-0441).
+-- archive: earlier messages from our account's archive or a room's (XEP-0313), in pages (XEP-0059), and the archiving
+-- preferences of the account (XEP-0441).
 --
 --   local archive = require "xmpp.archive"
 --   local page = assert(archive.query(conn, { with = "bob@example.net", before = "" }))    -- the last 50
@@ -7,11 +7,11 @@
 --   for m in archive.each(conn, { from = yesterday }) do print(m.from, m.text) end
 --   local last = archive.catch_up(conn, last_id, function(m) print(m.from, m.text) end)   -- what was missed
 --
--- Whom it trusts: the archive that was asked, for what it says of itself. A result counts only if it comes from that
--- archive, with the id of our question, which nobody else knows, while that is being answered; of a room's archive only
--- what an occupant of that room has said to all. Any other result reaches nobody, once this module is used: archives
--- say nothing unasked, so it is a forgery (see ask.lua). What a message claims of others, that it corrects or takes
--- back one, is in m.claims and true only if both are by the same author, which nobody has compared.
+-- Who is trusted: the archive that was asked, for its own contents. A result counts only if it comes from that
+-- archive, with the id of our query, which nobody else knows, while the query is in progress; from a room's archive
+-- only groupchat messages of that room's occupants. While this module is in use, any other result is dropped: archives
+-- send none unasked, so it is forged (see ask.lua). If a message corrects or retracts another one, m.claims says so;
+-- that is valid only if both have the same author, which is not checked here.
 
 local ask = require "xmpp.archive.ask"
 local core = require "xmpp.load"
@@ -22,19 +22,19 @@ local iq = require "xmpp.iq"
 local prefs = require "xmpp.archive.prefs"
 local source = require "xmpp.archive.source"
 local time = require "xmpp.time"
-local walk = require "xmpp.archive.walk"
+local pager = require "xmpp.archive.pager"
 local xexpr = require "xmpp.xexpr"
 
 local M = { name = "archive", needs = { ask }, events = {} }
 
 local PAGE, MOST = 50, 1000
 
--- What ask.lua knows nothing of.
+-- Results that ask.lua doesn't expect.
 M.taps = { { { name = "message", has = ask.MAM }, function(_, stanza)
   return xexpr.child(stanza, "result", ask.MAM) ~= nil or nil
 end } }
 
---- Begins to drop what pretends to come from an archive. All other functions of the module do so as well.
+--- Begins to drop forged archive results. All other functions of the module do so as well.
 ---@param conn xmpp.Conn
 ---@return table? st
 ---@return xmpp.Error? err layer "closed"
@@ -83,7 +83,7 @@ local function check(conn, opts, options, position, fname)
   return opts
 end
 
--- The fields of the form that bounds what is asked for (XEP-0313 4.1).
+-- The fields of the query form (XEP-0313 4.1).
 local function fields_of(opts, fname)
   local out = {}
   for name, v in pairs(opts.form or {}) do out[name] = v end
@@ -98,7 +98,7 @@ local function fields_of(opts, fname)
   return out
 end
 
--- A function that asks for one page; nil, err: an address is none.
+-- A function that requests one page; nil, err if an address is invalid.
 local function asker(conn, opts, fname)
   local from, bad = source.of(conn, opts, fname, 3)
   if not from then return nil, bad end
@@ -113,14 +113,15 @@ local function asker(conn, opts, fname)
   return page, from
 end
 
---- Fetches a page of an archive, oldest message first: the first ones of what is asked for, those after the id `after`,
---- or those before the id `before` ("": the last ones). Ids are page.first, page.last, or m.archive_id. Messages are as
---- chat reads them, with archive_id and with m.stamp, the time when the archive got them. What has nothing for a person
---- to read, such as receipts and reactions, is left out unless `all` is true; then each message has m.stanza.
+--- Fetches a page of an archive, oldest message first: the first matching ones, those after the id `after`, or those
+--- before the id `before` ("": the last ones). Ids are page.first, page.last, or m.archive_id. Messages are as
+--- xmpp.chat parses them, with archive_id and with m.stamp, the time when the archive received them. Messages without
+--- text for a person, such as receipts and reactions, are left out unless `all` is true; then each message has
+--- m.stanza.
 ---@param conn xmpp.Conn
 ---@param opts? xmpp.ArchiveOpts
 ---@return xmpp.ArchivePage? page
----@return xmpp.Error? err condition "item-not-found" if the id is no longer in the archive. Nothing else is asked for
+---@return xmpp.Error? err condition "item-not-found" if the id is no longer in the archive; no other page is returned
 --- in its place
 function M.query(conn, opts)
   opts = check(conn, opts, OF_QUERY, 2, "query")
@@ -131,10 +132,10 @@ function M.query(conn, opts)
   return found
 end
 
---- Goes through everything that is asked for, page by page: for m in archive.each(conn, opts) do ... end. Oldest first;
---- with `before` ("": from the end) newest first. One page is in memory at a time. It raises nothing: if something
---- fails, the loop ends, and opts.err(err) is called; who calls the function directly gets nil and the error, and may
---- call it again to go on. (In a coroutine of Lua 5.1 a `for` cannot wait: call the function yourself.)
+--- Iterates over everything that matches, page by page: for m in archive.each(conn, opts) do ... end. Oldest first;
+--- with `before` ("": from the end) newest first. One page is in memory at a time. It raises no error: if something
+--- fails, the loop ends, and opts.err(err) is called; a direct call of the function returns nil and the error, and may
+--- be repeated to continue. (In a coroutine of Lua 5.1 a `for` cannot wait: call the function yourself.)
 ---@param conn xmpp.Conn
 ---@param opts? xmpp.ArchiveEachOpts
 ---@return fun(): xmpp.ArchivedMessage?, xmpp.Error?
@@ -142,7 +143,7 @@ function M.each(conn, opts)
   opts = check(conn, opts, OF_EACH, 2, "each")
   local limit = opts.limit or math.huge
   local page, err = asker(conn, opts, "each")
-  local pages = page and walk.new(page, { max = math.min(opts.max or PAGE, limit), after = opts.after,
+  local pages = page and pager.new(page, { max = math.min(opts.max or PAGE, limit), after = opts.after,
     before = opts.before })
   local now, at, n = {}, 0, 0
   local function failed(why)
@@ -162,10 +163,10 @@ function M.each(conn, opts)
   end
 end
 
---- Returns a function that returns the next page each time; nil when there are no more; nil and an error if it failed,
---- after which it may be called again to go on. `since` is like `after`, the id of the last message that was read by
---- the same query; if the archive no longer has it, that is an error even where the archive does not say so (condition
---- "item-not-found").
+--- Returns a function that returns the next page each time; nil if there are no more; nil and an error if it failed,
+--- after which it may be called again to continue. `since` is like `after`, the id of the last message that an
+--- identical query returned; if the archive no longer has it, that is an error even if the archive does not report one
+--- (condition "item-not-found").
 ---@param conn xmpp.Conn
 ---@param opts? xmpp.ArchivePagesOpts
 ---@return fun(): xmpp.ArchivePage?, xmpp.Error?
@@ -176,22 +177,23 @@ function M.pages(conn, opts)
   end
   local page, err = asker(conn, opts, "pages")
   if not page then return function() return nil, err end end
-  if opts.since then return walk.since(page, opts.since, opts.max or PAGE) end
-  local pages = walk.new(page, { max = opts.max or PAGE, after = opts.after, before = opts.before })
+  if opts.since then return pager.since(page, opts.since, opts.max or PAGE) end
+  local pages = pager.new(page, { max = opts.max or PAGE, after = opts.after, before = opts.before })
   return function() return pages:page() end
 end
 
---- Calls `f(m)` for what was missed: what came after the message with that id, or after a time (seconds since 1970),
---- oldest first, each message once. What xmpp.chat or the room has told the program is left out, and what is told here
---- they do not tell again. `f` may wait.
+--- Calls `f(m)` for missed messages: those after the message with that id, or after a time (seconds since 1970),
+--- oldest first, each once. Messages that xmpp.chat or the room has already reported are left out, and those that are
+--- passed to `f` are not reported by them later. `f` may wait.
 ---@param conn xmpp.Conn
 ---@param since string|number
 ---@param f fun(m: xmpp.ArchivedMessage)
----@param opts? { of: string|xmpp.Jid|nil, max: integer?, timeout: number?, as: string|xmpp.Jid|nil, lang: string?, all:
---- boolean? } of: whose archive, a room's (our account's); max: size of a page; timeout: seconds for each; as: the
---- address of a component that asks; lang: the language that is wanted; all: with what is not for a person
+---@param opts? { of: string|xmpp.Jid|nil, max: integer?, timeout: number?, as: string|xmpp.Jid|nil, lang: string?,
+--- all: boolean? } of: whose archive, for example a room's (our account's); max: size of a page; timeout: seconds for
+--- each; as: the address of a component that sends the query; lang: the preferred language; all: include messages
+--- without text for a person
 ---@return string? last the id to catch up from the next time; nil if there is no message yet
----@return xmpp.Error? err condition "item-not-found" if the id is no longer in the archive: then it is not known what
+---@return xmpp.Error? err condition "item-not-found" if the id is no longer in the archive: then it is unknown what
 --- was missed
 ---@return string? reached with an error: the id up to which `f` was called
 function M.catch_up(conn, since, f, opts)
@@ -203,7 +205,7 @@ function M.catch_up(conn, since, f, opts)
   if type(since) == "string" then last = since else opts.from = since end
   local page, from = asker(conn, opts, "catch_up")
   if not page then return nil, from, last end
-  local next_page = walk.since(page, last, opts.max or PAGE)
+  local next_page = pager.since(page, last, opts.max or PAGE)
   while true do
     local found, err = next_page()
     if err then return nil, err, last end
@@ -216,7 +218,7 @@ function M.catch_up(conn, since, f, opts)
   end
 end
 
--- What it is, and what it keeps
+-- The archive itself, and its preferences
 
 local ABOUT = { of = "jid", timeout = "number", as = "jid" }
 
@@ -227,13 +229,13 @@ local function put(conn, kind, payload, opts, fname)
   return answer, stanza
 end
 
---- Returns what the account's archive keeps (XEP-0441): messages of everybody ("always"), of nobody ("never"), of
---- contacts ("roster"), and the addresses that are treated otherwise. With `new` this is changed, as far as the server
---- agrees.
+--- Returns the archiving preferences of the account (XEP-0441): whether messages of everybody ("always"), of nobody
+--- ("never") or of contacts ("roster") are archived, and the addresses for which this differs. With `new` they are
+--- changed, as far as the server agrees.
 ---@param conn xmpp.Conn
 ---@param new? xmpp.ArchivePrefs
 ---@param opts? { timeout: number? }
----@return xmpp.ArchivePrefs? prefs what holds now
+---@return xmpp.ArchivePrefs? prefs the ones in effect now
 ---@return xmpp.Error?
 function M.prefs(conn, new, opts)
   if new ~= nil then guard.check_type(new, "table", 2, "prefs", 2) end
@@ -252,8 +254,8 @@ end
 --- Returns the first and the last message of an archive: { first = { id =, stamp = }, last = ... }; without these if it
 --- is empty (XEP-0313 5, "extended").
 ---@param conn xmpp.Conn
----@param opts? { of: string|xmpp.Jid|nil, timeout: number?, as: string|xmpp.Jid|nil } of: whose archive, a room's;
---- timeout: seconds; as: the address of a component that asks
+---@param opts? { of: string|xmpp.Jid|nil, timeout: number?, as: string|xmpp.Jid|nil } of: whose archive, for example a
+--- room's; timeout: seconds; as: the address of a component that sends the query
 ---@return { first: table?, last: table? }?
 ---@return xmpp.Error?
 function M.bounds(conn, opts)
@@ -263,10 +265,10 @@ function M.bounds(conn, opts)
   return { first = bound_of(x, "start"), last = bound_of(x, "end") }
 end
 
---- Returns the form by which an archive can be asked (XEP-0313 4.1.5). Its fields are for the option `form` of `query`.
+--- Returns the query form of an archive (XEP-0313 4.1.5). Its fields are for the option `form` of `query`.
 ---@param conn xmpp.Conn
----@param opts? { of: string|xmpp.Jid|nil, timeout: number?, as: string|xmpp.Jid|nil } of: whose archive, a room's;
---- timeout: seconds; as: the address of a component that asks
+---@param opts? { of: string|xmpp.Jid|nil, timeout: number?, as: string|xmpp.Jid|nil } of: whose archive, for example a
+--- room's; timeout: seconds; as: the address of a component that sends the query
 ---@return xmpp.Form?
 ---@return xmpp.Error?
 function M.fields(conn, opts)

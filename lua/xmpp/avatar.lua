@@ -1,13 +1,13 @@
--- avatar: an account's picture (XEP-0084), published, read, watched; and its hash in our presence for those who look
--- there (XEP-0153), where the server doesn't put it there itself (XEP-0398).
+-- avatar: an account's picture (XEP-0084): published, read, watched; and its hash in our presence for clients that
+-- look there (XEP-0153), if the server doesn't add it itself (XEP-0398).
 --
 --   assert(avatar.set(conn, io.open("me.png", "rb"):read "*a"))
 --   local bytes, meta = avatar.get(conn, "anna@example.net")
 --   avatar.watch(conn, function(jid, meta) print(jid, meta and meta.id or "none") end)
 --   avatar.use(conn)                                       -- for XEP-0153; before presence.set
 --
--- Who is trusted: each account for its own picture. What is read has the hash that it is announced by, or is an error;
--- a picture that is somewhere on the web is never fetched. Nothing is fetched unasked.
+-- Who is trusted: each account for its own picture. The data must have the announced hash, else reading fails. A
+-- picture elsewhere on the web is never fetched, and nothing is fetched without a call.
 
 local bounded = require "xmpp.chat.bounded"
 local core = require "xmpp.load"
@@ -29,7 +29,7 @@ local M = { name = "avatar", needs = { presence }, adds = shown.adds }
 
 local DATA, META = "urn:xmpp:avatar:data", "urn:xmpp:avatar:metadata"
 local CONVERSION = "urn:xmpp:pep-vcard-conversion:0"
-local MOST = 65536 -- bytes of a picture of ours, if nothing else is said
+local MOST = 65536 -- largest size of our own picture in bytes, by default
 local MOST_INFOS, MOST_WATCHED = 20, 1000
 
 -- Setting
@@ -42,27 +42,27 @@ local function put(conn, node, payload, id, opts)
   return pubsub.publish(conn, nil, node, payload, { id = id, timeout = opts.timeout })
 end
 
--- What it is; nil, err: nothing that can be an avatar.
+-- The format of the picture; nil, err: it can't be an avatar.
 local function look_at(bytes, opts)
   if #bytes > (opts.max or MOST) then
     return words.fail("not-acceptable", ("the picture has %d bytes, more than %d"):format(#bytes, opts.max or MOST))
   end
   local is = image.read(bytes)
   if opts.type and is and is.type ~= opts.type then
-    return words.fail("not-acceptable", ("the picture is no %s, but %s"):format(core.shown(opts.type), is.type))
+    return words.fail("not-acceptable", ("the picture isn't %s, but %s"):format(core.shown(opts.type), is.type))
   end
   if not is and (not opts.type or opts.type == "image/png") then
-    return words.fail("not-acceptable", "that is no picture: say its type, if it is one")
+    return words.fail("not-acceptable", "the data are not a known picture format: give the type, if they are a picture")
   end
   if is and is.type ~= "image/png" and not opts.type then
-    return words.fail("not-acceptable", ("an avatar is image/png (XEP-0084 3), this is %s: say so, if that is meant")
+    return words.fail("not-acceptable", ("an avatar is image/png (XEP-0084 3), this is %s: the option type allows it")
       :format(is.type))
   end
   return is or { type = opts.type }
 end
 
--- For those who look at vCards and presences: the vCard, where the server doesn't do it; and our presence again, since
--- not every server that does puts the hash into what it has handed on already.
+-- For clients that use vCards and presences: updates the vCard, if the server doesn't do it; and sends our presence
+-- again, since not every server that adds the hash does so in presences that it has already delivered.
 local function show(conn, photo, id, timeout)
   local st = ext.of(conn, M)
   if not st then return true end
@@ -83,14 +83,14 @@ local function check_account(conn, fname)
   if not conn:jid().localpart then error(("'%s' is for accounts: a component has none"):format(fname), 3) end
 end
 
---- Publishes a picture of ours: its bytes, and when these are there, what they are.
+--- Publishes our picture: its data, and then its metadata.
 ---@param conn xmpp.Conn
 ---@param bytes string a PNG (XEP-0084 3), or another format that `type` names
 ---@param opts? { type: string?, max: integer?, access: string?, timeout: number? } type: the media type ("image/png");
---- max: bytes that are allowed (65,536); access: who may see it, as for pep.publish (as the nodes are, or as the server
---- likes); timeout: seconds
+--- max: the largest size in bytes (65,536); access: who may see it, as for pep.publish (as the nodes are configured,
+--- or the server's default); timeout: seconds
 ---@return string? id the picture's hash
----@return xmpp.Error? err condition "not-acceptable" if it is too large, or not such a picture
+---@return xmpp.Error? err condition "not-acceptable" if it is too large, or not a picture of that type
 function M.set(conn, bytes, opts)
   check_account(conn, "set")
   guard.check_type(bytes, "string", 2, "set", 2)
@@ -109,7 +109,7 @@ function M.set(conn, bytes, opts)
   return id
 end
 
---- Publishes that we have no picture any more (XEP-0084 4.3).
+--- Publishes that we no longer have a picture (XEP-0084 4.3).
 ---@param conn xmpp.Conn
 ---@param opts? { access: string?, timeout: number? }
 ---@return true?
@@ -130,7 +130,7 @@ local function count(text)
   return text and #text < 10 and text:find "^%d+$" and tonumber(text) or nil
 end
 
--- The picture that a metadata element announces and whose bytes are with the account; nil: none.
+-- The picture that a metadata element announces and whose data the account has; nil: none.
 local function read_metadata(x)
   if type(x) ~= "table" or x[1] ~= "metadata" or x[2].xmlns ~= META then return nil end
   local n, best = 0, nil
@@ -164,7 +164,7 @@ local function fetch(conn, jid, meta, timeout)
   return bytes
 end
 
--- The picture in a vCard (XEP-0153), which has no name but its hash: `id`, if that is known.
+-- The picture in a vCard (XEP-0153), which is identified only by its hash: `id`, if that is known.
 local function from_vcard(conn, jid, id, timeout)
   local card, err = vcard.get(conn, jid, { timeout = timeout })
   if not card then return nil, err end
@@ -176,12 +176,12 @@ local function from_vcard(conn, jid, id, timeout)
   return photo.data, { id = found, type = photo.type, bytes = #photo.data }
 end
 
---- Fetches somebody's picture, and what is known of it: { id =, type =?, bytes =?, width =?, height =? }. These are the
---- owner's words, except for the id, which is the hash of the bytes.
+--- Fetches somebody's picture, and what is known about it: { id =, type =?, bytes =?, width =?, height =? }. All of
+--- that is what the owner says, except for the id, which is the hash of the data.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid|nil whose; nil: our own
----@param opts? { meta: table?, vcard: boolean?, timeout: number? } meta: which one, as `watch` has told; vcard: if
---- nothing is published, take the one in the vCard; timeout: seconds
+---@param opts? { meta: table?, vcard: boolean?, timeout: number? } meta: which one, as `watch` has reported it; vcard:
+--- if nothing is published, take the one in the vCard; timeout: seconds
 ---@return string? bytes
 ---@return table|xmpp.Error condition "item-not-found" if there is none; "bad-format" if it is too large (256 KiB of
 --- Base64), or not what was announced
@@ -203,14 +203,14 @@ end
 
 -- Watching
 
---- Has `f(jid, meta)` called when somebody has a new picture; meta is nil if there is none any more. Whose word counts:
---- see pep.watch. With `presence` (XEP-0153) also for contacts whose presence has a hash; then there is nothing but
---- meta.id and meta.vcard = true, and `get` with `vcard` fetches the picture. With `rooms` also for occupants, under
---- their full addresses.
+--- Calls `f(jid, meta)` when somebody has a new picture; meta is nil if there is none any more. From whom: see
+--- pep.watch. With `presence` (XEP-0153) also for contacts whose presence has a hash; then there is only meta.id and
+--- meta.vcard = true, and `get` with `vcard` fetches the picture. With `rooms` also for occupants, under their full
+--- addresses.
 ---@param conn xmpp.Conn
 ---@param f fun(jid: string, meta: table?)
 ---@param opts? { from: "contacts"|"self"|"all"|function|nil, presence: boolean?, rooms: boolean? }
----@return fun(): boolean off ends it; true the first time
+---@return fun(): boolean off ends it; returns true the first time
 function M.watch(conn, f, opts)
   check_account(conn, "watch")
   guard.check_type(f, "function", 2, "watch", 2)
@@ -225,7 +225,7 @@ function M.watch(conn, f, opts)
   local ok, off = pcall(pep.watch, conn, META, function(jid, x, id, event)
     if event.kind == "item" and not x then x = event:fetch() end
     local had = bounded.get(last, jid)
-    if event.kind == "retract" and had and had ~= id then return end -- one that had been replaced
+    if event.kind == "retract" and had and had ~= id then return end -- of a picture that had been replaced already
     bounded.set(last, jid, x and id or false)
     f(jid, x and read_metadata(x) or nil)
   end, { from = opts.from })
@@ -239,7 +239,7 @@ end
 
 -- The extension: our hash in our presence
 
--- Which picture is in our vCard; nothing is said of it until that is known.
+-- Finds out which picture is in our vCard; our presence has no hash until that is known.
 local function find(st, conn)
   st.active, st.hash, st.known = false, nil, false
   local can, err = words.features(conn, nil, {})
@@ -269,7 +269,7 @@ function M.start(st, conn, opts)
   end)
 end
 
---- Of who begins to use it when the presence has been said already it is said again.
+--- If the presence had been sent before this extension was used, it is sent again.
 function M.session(st, conn, first)
   if not first or not st.is_late then return end
   find(st, conn)
@@ -279,10 +279,10 @@ end
 
 function M.stop(st) st.off() end
 
---- Puts the hash of our picture into our presence (XEP-0153), where the server does not do that itself (XEP-0398). For
---- that, our own vCard is read before the presence is sent, and `set` and `clear` change it as well.
+--- Puts the hash of our picture into our presence (XEP-0153), if the server does not do that itself (XEP-0398). To do
+--- so, our own vCard is read before the presence is sent, and `set` and `clear` change it as well.
 ---@param conn xmpp.Conn
----@param opts? { rooms: boolean? } rooms: also in what is said to rooms, and to others directly
+---@param opts? { rooms: boolean? } rooms: also in presences to rooms, and in other directed ones
 ---@return table?
 ---@return xmpp.Error?
 function M.use(conn, opts)

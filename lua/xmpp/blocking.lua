@@ -1,16 +1,17 @@
--- blocking: whom our account's server keeps away from us (XEP-0191), and telling it why (XEP-0377).
+-- blocking: the account's block list, which the server applies (XEP-0191), and reports to the server (XEP-0377).
 --
---   local b = blocking.use(conn)                            -- the list is known before our presence leaves
---   b:on("blocked", function(jid) print(jid) end)           -- by this client or another one of the account's
+--   local b = blocking.use(conn)                            -- the list is fetched before our presence is sent
+--   b:on("blocked", function(jid) print(jid) end)           -- by this client or another one of the account
 --   blocking.block(conn, "spam@example.org")
 --   blocking.report(conn, "spam@example.org", { reason = "spam", text = "the same, every hour" })
 --   if blocking.is_blocked(conn, m.from) then ... end
 --
--- Whom is trusted: our own account, and nobody else. A push by the server's domain, by a full address of ours or by a
--- stranger changes nothing (XEP-0191 3.3 has pushes made as those of the roster are).
+-- Who is trusted: our own account, and nobody else. A push from the server's domain, from a full address of ours or
+-- from a stranger changes nothing (by XEP-0191 3.3 pushes work as those of the roster do).
 --
--- The list is the server's, and that holds back what comes: nothing is dropped here. Who blocks his own account, its
--- server or that of a component he uses would cut himself off: `block` refuses the first two unless it is told to.
+-- The list belongs to the server, which drops the stanzas: nothing is dropped here. Blocking one's own account, one's
+-- server or that of a component in use would cut off the user: `block` refuses the first two unless option `own` is
+-- set.
 
 local core = require "xmpp.load"
 local ext = require "xmpp.ext"
@@ -50,8 +51,8 @@ local function jids_of(what, fname)
   return out
 end
 
--- Would that keep ourselves away: our account, one of our own resources, our server? An address of a domain blocks all
--- that is in it and below it (XEP-0191 2).
+-- Would that block ourselves: our account, one of our own resources, our server? A domain blocks all addresses in it
+-- and in its subdomains (XEP-0191 2).
 local function is_ours(conn, jid)
   local own = conn:jid()
   if jid.localpart then return jid:bare() == own:bare() end
@@ -64,13 +65,13 @@ local function check_not_ours(conn, jids)
   for _, jid in ipairs(jids) do
     if is_ours(conn, jid) then
       return nil, core.error { layer = "stanza", condition = "not-allowed", type = "cancel", retry = false,
-        text = ("to block %s would be to block ourselves; opts.own = true does it"):format(tostring(jid)) }
+        text = ("blocking %s would block ourselves; opts.own = true allows it"):format(tostring(jid)) }
     end
   end
   return true
 end
 
--- Has it done, and knows it, whether the push has come already or not.
+-- Sends the change and applies it here, whether the push has arrived already or not.
 local function change(st, conn, name, jids, items)
   local x, list = { name, { xmlns = BLOCKING } }, jids and {}
   for _, item in ipairs(items) do x[#x + 1] = item end
@@ -89,7 +90,7 @@ end
 
 --- Begins to use the account's block list, and fetches it in each new session before our presence is sent.
 --- b.blocked[jid] is true for each address. b.skipped counts addresses that are not valid by RFC 7622, b.beyond those
---- beyond the 10,000 that are kept.
+--- that exceed the limit of 10,000.
 ---@param conn xmpp.Conn a client's
 ---@return xmpp.Blocking? b
 ---@return xmpp.Error?
@@ -98,7 +99,7 @@ function M.use(conn)
   return st, err
 end
 
---- Lists the blocked addresses, sorted. A domain stands for everybody in it and below it. Waits for the list.
+--- Returns the blocked addresses, sorted. A domain stands for everybody in it and its subdomains. Waits for the list.
 ---@param conn xmpp.Conn
 ---@return string[]? list
 ---@return xmpp.Error? err condition "service-unavailable" or "feature-not-implemented" if our server cannot do that
@@ -129,7 +130,7 @@ function M.block(conn, what, opts)
   return ok, err
 end
 
---- Unblocks an address, or several, as they stand in the list.
+--- Unblocks an address, or several, as they are in the list.
 ---@param conn xmpp.Conn
 ---@param what string|xmpp.Jid|(string|xmpp.Jid)[]
 ---@return boolean? true
@@ -158,7 +159,7 @@ end
 local REPORT = { reason = "string", text = "string", lang = "string", ids = "table", own = "boolean" }
 local REASONS = { spam = "urn:xmpp:reporting:spam", abuse = "urn:xmpp:reporting:abuse" }
 
--- A report (XEP-0377 4, 6): which messages are meant is said by the ids that our server has given them.
+-- A report (XEP-0377 4, 6). The messages that it is about are named by the ids that our server has assigned.
 local function report_element(opts)
   local x = { "report", { xmlns = REPORTING, reason = REASONS[opts.reason or "spam"] } }
   for i, m in ipairs(opts.ids or {}) do
@@ -173,12 +174,12 @@ local function report_element(opts)
   return x
 end
 
---- Blocks an address and tells the people who run our server why (XEP-0377). A server that knows no reports only blocks
---- it.
+--- Blocks an address and tells the server's operators why (XEP-0377). If the server doesn't support reports it is only
+--- blocked.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@param opts? { reason: string?, text: string?, lang: string?, ids: table[]?, own: boolean? } reason: "spam" (the
---- default) or "abuse"; text: an explanation; lang: its language; ids: the messages that are meant, as chat tells them,
+--- default) or "abuse"; text: an explanation; lang: its language; ids: the messages it is about, as chat reports them,
 --- or { id =, by = }; own: as for `block`
 ---@return boolean? true
 ---@return xmpp.Error?
@@ -201,7 +202,7 @@ end
 
 -- Matching
 
--- The addresses under which a server would find it (XEP-0191 2), the narrowest first.
+-- The addresses that a server compares with the list (XEP-0191 2), the most specific first.
 local function patterns(jid)
   local out, domain = { tostring(jid), tostring(jid:bare()) }, jid.domainpart
   if jid.resourcepart then out[#out + 1] = domain .. "/" .. jid.resourcepart end
@@ -212,7 +213,7 @@ local function patterns(jid)
   return out
 end
 
---- Tells whether the server would keep that address away from us, as far as the list is known here. Asks nobody.
+--- Tells whether the server blocks that address, according to the list as it is known here. Sends no request.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@return boolean

@@ -1,16 +1,16 @@
--- bookmark: the rooms that an account keeps (XEP-0402; where the server doesn't carry them over, XEP-0048 in private
--- storage as well), which are joined and left as any of its clients says. An extension:
+-- bookmark: the account's bookmarked rooms (XEP-0402; if the server doesn't convert them, XEP-0048 in private storage
+-- as well), which are joined and left when any client of the account changes them. An extension:
 --
 --   local b = bookmark.use(conn, { nick = "kettle", on_room = function(room) room:on("message", log) end })
 --   presence.set(conn, {})
 --   assert(b:set("tea@rooms.example.net", { name = "Tea", autojoin = true }))
 --   for jid, entry in pairs(b.list) do print(jid, entry.name, entry.autojoin) end
 --
--- Who is trusted: our own account, by its bare address, and nobody else: a forged bookmark would have us join a room.
--- Bookmarks tell where somebody is, and hold passwords: they are published into a node that is for ourselves alone, and
--- one that isn't is set so in each session before anything else is done with it.
+-- Who is trusted: our own account, by its bare address, and nobody else: a forged bookmark would make us join a room.
+-- Bookmarks show where somebody is, and contain passwords: they are published to a node that only we can read, and one
+-- with another access model is reconfigured in each session before anything else is done with it.
 --
--- A program that has options for xmpp.muc uses that first: with autojoin this does.
+-- A program with options for xmpp.muc has to use that first, because autojoin uses it as well.
 
 local core = require "xmpp.load"
 local events = require "xmpp.pubsub.event"
@@ -57,10 +57,11 @@ local function merged(old, jid, opts)
   return entry
 end
 
---- Keeps a room, or changes what is kept of it; what is not given stays. With autojoin it is joined, without it left.
+--- Adds a bookmark, or changes an existing one; what is not given stays unchanged. With autojoin the room is joined,
+--- without it left.
 ---@param room string|xmpp.Jid
 ---@param opts? { name: string?, nick: string?, password: string?, autojoin: boolean? } name: a text for people ("":
---- none); nick: the name in it ("": none); password: the room's ("": none); autojoin: join it in each session
+--- none); nick: the nick in it ("": none); password: the room's ("": none); autojoin: join it in each session
 ---@return true?
 ---@return xmpp.Error?
 function b.set(st, room, opts)
@@ -69,7 +70,7 @@ function b.set(st, room, opts)
   words.sendable(items.payload(merged(nil, jid, opts)), "bad argument #2 to 'set'", 2)
   local conn, err = connection(st)
   local ok = conn
-  if ok then ok, err = st:fetched() end -- what is there already stays
+  if ok then ok, err = st:fetched() end -- existing fields stay
   if not ok then return nil, err end
   local own = kept.of(st)
   local entry = merged(st.list[jid], jid, opts)
@@ -79,10 +80,10 @@ function b.set(st, room, opts)
   return true
 end
 
---- Keeps a room no longer. If it was to be joined, it is left.
+--- Removes a bookmark. If the room was to be joined, it is left.
 ---@param room string|xmpp.Jid
 ---@return true?
----@return xmpp.Error? err condition "item-not-found" if it was not kept
+---@return xmpp.Error? err condition "item-not-found" if there was none
 function b.remove(st, room)
   local jid = check_room(room, "remove")
   local conn, err = connection(st)
@@ -94,7 +95,7 @@ function b.remove(st, room)
   return true
 end
 
---- Waits until the bookmarks of this session are complete.
+--- Waits until the bookmarks of this session have arrived.
 ---@param timeout? number seconds
 ---@return true?
 ---@return xmpp.Error?
@@ -167,12 +168,12 @@ function M.stop(st)
 end
 
 --- Begins to use the account's bookmarks: b.list[room] = { jid =, name =?, nick =?, password =?, autojoin = }, by
---- prepared addresses. Rooms with autojoin are joined and those without it are left, two at a time: at the beginning of
---- each session, and whenever a client of the account changes the list.
+--- prepared addresses. Rooms with autojoin are joined and those without it are left, two at a time: at the beginning
+--- of each session, and whenever a client of the account changes the list.
 ---@param conn xmpp.Conn
 ---@param opts? { autojoin: boolean?, on_room: function?, nick: string?, max: integer? } autojoin: join and leave rooms
---- (true); on_room(room, entry): called with each room that was joined by this; nick: for bookmarks that have none (our
---- account's name); max: bookmarks that are kept (1,000)
+--- (true); on_room(room, entry): called with each room that was joined by this; nick: for bookmarks that have none
+--- (our account's localpart); max: number of bookmarks that are kept (1,000)
 ---@return xmpp.Bookmarks? b
 ---@return xmpp.Error?
 function M.use(conn, opts)

@@ -1,4 +1,4 @@
--- bot: words to functions: commands that people give to a bot in rooms, to it alone, and as ad-hoc commands.
+-- bot: commands that people give to a bot in rooms, in private, and as ad-hoc commands, and the functions that answer.
 --
 --   local b = bot.use(conn, { admins = { "anna@example.net" }, rooms = { ["tea@rooms.example.net"] = "kettle" } })
 --   b:command("roll", { args = "<sides:int=6>", help = "throws a die" }, function(ctx, args)
@@ -6,16 +6,16 @@
 --   end)
 --   b:command("stop", { allow = "admin" }, function(ctx) ctx:reply "bye" xmpp.quit() end)
 --
--- "!help" is made by itself. What a function returns is the reply, if that is a text; see bot/args.lua for what may
--- stand behind a command's name, bot/context.lua for `ctx`.
+-- "!help" is provided automatically. If a function returns a text, that is the reply; see bot/args.lua for the
+-- arguments of a command, bot/context.lua for `ctx`.
 --
--- Whom is trusted: who a person is, is the address that the server stamps on a message; in a room, what the room has
--- put into his presence, and that of rooms alone that are given to the bot; never a nick. What is answered: commands of
--- people, live ones. Not what is delayed, or of a history, or copied to us, or encrypted, or our own, or another bot's
--- (whose presence says client/bot).
+-- Who is trusted: a person is identified by the `from` that the server has verified; in a room by the real address
+-- that the room has put into the occupant's presence, and only in rooms that were given to the bot; never by a nick.
+-- What is answered: new commands of people. Not messages that are delayed, or from a history, or carbons, or
+-- encrypted, or our own, or another bot's (whose presence says client/bot).
 --
--- Events: "room" (room): one of opts.rooms is entered; "command" (ctx, args): one is about to be run; "error" (err,
--- room): one of opts.rooms can't be entered.
+-- Events: "room" (room): one of opts.rooms was joined; "command" (ctx, args): a command is about to be run; "error"
+-- (err, room): one of opts.rooms can't be joined.
 
 local args = require "xmpp.bot.args"
 local caps = require "xmpp.caps"
@@ -31,7 +31,7 @@ local guests = require "xmpp.bot.guests"
 local muc = require "xmpp.muc"
 local xmpp = require "xmpp"
 
---- What bot.use gives.
+--- What bot.use returns.
 ---@class xmpp.Bot
 ---@field prefix string
 ---@field adhoc boolean
@@ -41,11 +41,11 @@ local B = {}
 
 local M = { name = "bot", needs = { chat, muc, caps }, events = { "room", "command", "error" }, methods = B }
 
-local RATE = 10 -- commands a minute of one asker
+local RATE = 10 -- commands a minute of one person
 local LONGEST = 4096 -- bytes of a message with a command
 
--- What isn't for programs: conn (weak), admins, wanted (rooms that are to be entered), rooms (handle -> offs), guests,
--- off.
+-- The private state: conn (weak), admins, wanted (rooms to be joined), rooms (handle -> functions that end the
+-- listeners), guests, off.
 local function own_of(st) return getmetatable(st).own end
 
 local function conn_of(st)
@@ -65,7 +65,7 @@ end
 
 local function report(entry, what) guard.report(("command '%s'"):format(entry.name), what) end
 
--- What it has returned is said, if it is a text.
+-- Runs a command. What it returns is sent, if it is a text.
 local function run(st, entry, ctx, values)
   st:emit("command", ctx, values)
   local ok, said = guard.call(entry.f, ctx, values)
@@ -84,13 +84,13 @@ local function obey(st, entry, ctx, text)
   run(st, entry, ctx, values)
 end
 
--- A command's name, and what stands behind it.
+-- The name of a command, and its arguments.
 local function read(st, text)
   if not text or #text > LONGEST or text:sub(1, #st.prefix) ~= st.prefix then return nil end
   return text:sub(#st.prefix + 1):match "^([%w_-]+)%f[%s%z](.*)$"
 end
 
--- In a room other bots may know a command that we don't.
+-- An unknown command is ignored in a room: it may be meant for another bot.
 local function hear(st, ctx)
   local m = ctx.message
   if m.delayed or m.history or m.carbon or m.own or m.encrypted or m.direction ~= "in" then return end
@@ -103,7 +103,7 @@ local function hear(st, ctx)
   if counted == false or not conn or guests.is_bot(conn, m.from) then return end
   if counted == nil then return ctx:reply "That is too much at once. Try again in a minute." end
   if entry then return obey(st, entry, ctx, rest) end
-  ctx:reply(("There is no such command; %shelp tells which there are."):format(st.prefix))
+  ctx:reply(("There is no such command; %shelp lists them all."):format(st.prefix))
 end
 
 -- Ad-hoc
@@ -114,7 +114,7 @@ local function adhoc_context(st, entry, from, lines)
   return ctx
 end
 
--- What is to be said of it, as the dialog's end.
+-- What the command says at the end of the ad-hoc session.
 local function converse(st, entry, dialog)
   local lines, values, why = {}, {}
   local ctx = adhoc_context(st, entry, dialog.from, lines)
@@ -137,16 +137,16 @@ local function serve(st, conn, entry)
   end }, function(dialog) return converse(st, entry, dialog) end)
 end
 
--- Declaring
+-- Defining commands
 
---- Has `f(ctx, args)` called when somebody gives that command. A text that it returns is the reply.
+--- Calls `f(ctx, args)` when somebody gives that command. A text that it returns is the reply.
 ---@param name string letters, digits, _ and -
----@param opts? table args: what may stand behind it, such as "<sides:int=6> [times:int]" (without it args is the list
---- of words, and args.text all of it); help: a line for people; allow: "all" (the default), "admin", or a function of
---- ctx that returns true for those who may; rooms: heard in rooms (true); private: heard in private (true); adhoc: an
---- ad-hoc command as well (as the bot)
+---@param opts? table args: the arguments, such as "<sides:int=6> [times:int]" (without it args is the list of words,
+--- and args.text all of it); help: a line for people; allow: "all" (the default), "admin", or a function of ctx that
+--- returns true for those who may use it; rooms: in rooms (true); private: in private (true); adhoc: as an ad-hoc
+--- command as well (as the bot)
 ---@param f fun(ctx: xmpp.BotContext, args: table<string, any>): string?
----@return fun(): boolean off takes the command away; true the first time
+---@return fun(): boolean off removes the command; returns true the first time
 function B.command(st, name, opts, f)
   local allow, rest = entries.check(st, name, opts, f)
   local entry = entries.put(st, name, allow, rest, f)
@@ -165,9 +165,9 @@ end
 
 -- Rooms
 
---- Hears commands in a room that the program has joined.
+--- Answers commands in a room that the program has joined.
 ---@param room xmpp.Room
----@return fun(): boolean off ends that; true the first time
+---@return fun(): boolean off ends that; returns true the first time
 function B.room(st, room)
   guard.check_type(room, "table", 1, "room", 2)
   local own = own_of(st)
@@ -197,12 +197,12 @@ local function enter(st, conn, jid, how)
   end
   local room, err = muc.join(conn, jid, nick or conn:jid().localpart, join)
   if not room then return st:emit("error", err, jid) end
-  own_of(st).wanted[jid] = nil -- from now on it comes back by itself, where that is right
+  own_of(st).wanted[jid] = nil -- xmpp.muc rejoins it from now on
   st:room(room)
   st:emit("room", room)
 end
 
--- The rooms that we have never been in.
+-- Joins the rooms that were not joined yet.
 function M.session(st, conn)
   local ends = {}
   for jid, how in pairs(own_of(st).wanted) do ends[#ends + 1] = xmpp.spawn(enter, st, conn, jid, how) end
@@ -223,7 +223,7 @@ local function check_options(opts)
   end
 end
 
--- Addresses -> what is said of them, by prepared bare addresses.
+-- Copies a table of addresses, with prepared bare addresses as keys.
 local function by_address(t, what)
   local out = {}
   for key, v in pairs(t or {}) do
@@ -248,7 +248,7 @@ function M.start(st, conn, opts)
   end
   local c = ext.of(conn, chat)
   own.off = c:on("message", function(m) hear(st, contexts.chat(c, m)) end)
-  entries.put(st, "help", "all", { args = "[command]", help = "tells which commands there are" },
+  entries.put(st, "help", "all", { args = "[command]", help = "lists the commands" },
     function(ctx, a) return entries.help(st, ctx, a.command) end).made = true
 end
 
@@ -266,11 +266,11 @@ function M.stop(st)
   st.commands, st.names = {}, {}
 end
 
---- Begins to hear commands: in private, in opts.rooms, and in rooms that are given to b:room. Our presence is for the
---- program to set. A program that wants other options for xmpp.chat uses that first.
+--- Begins to answer commands: in private, in opts.rooms, and in rooms that are given to b:room. The program has to set
+--- our presence. A program with other options for xmpp.chat uses that first.
 ---@param conn xmpp.Conn a client's
----@param opts? table prefix: of commands ("!"); admins: bare addresses, as a list or as keys; rooms: addresses, as a
---- list, or each with a nick or with the options of muc.join and `nick` (our account's name): they are joined; rate:
+---@param opts? table prefix: of commands ("!"); admins: bare addresses, as a list or as keys; rooms: addresses to
+--- join, as a list, or each with a nick or with the options of muc.join and `nick` (our account's localpart); rate:
 --- commands a minute of one person (10; in a room that shows neither addresses nor occupant-ids: of everybody
 --- together); adhoc: all are ad-hoc commands as well (false)
 ---@return xmpp.Bot? b

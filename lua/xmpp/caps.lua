@@ -1,9 +1,11 @@
--- caps: what others are and have, by a hash in their presence, so that it is asked once for all who have the same
--- (XEP-0115, XEP-0390); and our own hashes in our presence. An extension: ext.use(conn, caps [, { node =, most = }]).
+-- caps: entity capabilities (XEP-0115, XEP-0390): what other entities are and offer, found by a hash in their
+-- presence, so that it is requested only once for all who have the same; and our own hashes in our presence. An
+-- extension: ext.use(conn, caps [, { node =, most = }]).
 --
--- Who is trusted: nobody. What an entity answers is hashed, and kept for others only if the hash fits what it has
--- announced, and if nothing else could have that hash: XEP-0115's string has no escaping, so what holds a '<', or is
--- ill-formed by its 5.4, is taken for that one address alone. What fits a SHA-1 never serves a look-up by XEP-0390.
+-- Nobody is trusted. What an entity answers is hashed, and kept for other entities only if the hash matches the
+-- announced one and if no other answer could have that hash. XEP-0115's string has no escaping, so an answer that
+-- contains a '<', or is ill-formed by its 5.4, is used for that one address alone. What matches a SHA-1 is never used
+-- for XEP-0390.
 
 local core = require "xmpp.load"
 local disco = require "xmpp.disco"
@@ -17,23 +19,23 @@ local M = { name = "caps", needs = { disco } }
 
 local CAPS, CAPS2, HASHES = "http://jabber.org/protocol/caps", "urn:xmpp:caps", "urn:xmpp:hashes:2"
 local DATA = "jabber:x:data"
-local NODE = "urn:xmpp:lua" -- of our own presence; it is no address, and never asked of anybody
+local NODE = "urn:xmpp:lua" -- of our own presence; it is not an address, and is never requested
 
 M.features = { CAPS, CAPS2 }
 
-local MOST, MOST_BYTES = 1000, 65536 -- hashes kept, bytes of what one of them is of
-local MOST_SEEN = 10000 -- addresses whose presence is known
+local MOST, MOST_BYTES = 1000, 65536 -- number of hashes kept, and largest size in bytes of the data of one
+local MOST_SEEN = 10000 -- addresses whose presence is stored
 local LEGACY_HASHES = { ["sha-1"] = true, ["sha-256"] = true, ["sha-512"] = true, ["sha3-256"] = true }
-local PREFERRED = { "sha-256", "sha3-256", "blake2b-256", "sha-512" } -- of XEP-0390; no sha-1 (XEP-0300)
+local PREFERRED = { "sha-256", "sha3-256", "blake2b-256", "sha-512" } -- for XEP-0390; without sha-1 (XEP-0300)
 
--- The strings that are hashed
+-- The strings to be hashed
 
 local function sorted(list)
   table.sort(list)
   return list
 end
 
--- Notes `key` in `seen`; was it there?
+-- Adds `key` to `seen`; returns whether it was there.
 local function twice(seen, key)
   if seen[key] then return true end
   seen[key] = true
@@ -42,7 +44,7 @@ end
 
 local child_texts = form.values
 
--- FORM_TYPE's value, if it is a hidden field; nil and false: the form counts for nothing; nil and a reason: ill-formed.
+-- FORM_TYPE's value, if it is a hidden field; nil and false: the form is ignored; nil and a reason: it is ill-formed.
 local function form_type_of(x)
   local form_type
   for field in xexpr.children(x, "field", DATA) do
@@ -92,7 +94,7 @@ local function legacy_forms(query)
   return table.concat(forms), ignored
 end
 
--- Does a '<' stand in anything that is put into the string?
+-- Does anything that is put into the string contain a '<'?
 local function has_separator(x)
   for key, value in pairs(x[2]) do
     if key ~= "xmlns" and value:find("<", 1, true) then return true end
@@ -105,7 +107,7 @@ local function has_separator(x)
 end
 
 --- Returns the string that XEP-0115 5.1 hashes for an answer to disco#info; nil and a reason if the answer is
---- ill-formed (5.4), or if another answer could have the same string. A reason behind a string means that something in
+--- ill-formed (5.4), or if another answer could have the same string. A reason after a string means that something in
 --- the answer is not hashed.
 ---@param query xmpp.Element
 ---@return string?
@@ -138,7 +140,7 @@ function M.legacy_string(query)
   return table.concat(identities) .. table.concat(sorted(features)) .. forms, why
 end
 
-local FIELD, RECORD, GROUP, PART = "\31", "\30", "\29", "\28" -- which no XML has
+local FIELD, RECORD, GROUP, PART = "\31", "\30", "\29", "\28" -- characters that XML doesn't allow
 
 local function form_string(x)
   local fields, has_type = {}, false
@@ -194,12 +196,13 @@ function M.ver(query, hash)
   return core.base64(core.hash(hash or "sha-1", s))
 end
 
--- What is kept. `cache.by`: key -> { query =, info =, used = }; a key says which XEP, hash and value it is of.
+-- The cache. `cache.by`: key -> { query =, info =, used = }; a key says to which XEP, hash and value an entry belongs.
 
 local function legacy_key(hash, ver) return ("%s %s"):format(hash, ver) end
 local function hash_node(algo, value) return ("%s#%s.%s"):format(CAPS2, algo, value) end
 
--- Does the answer have the hash that the key says, and nothing else that hash? Then the bytes that were hashed.
+-- Does the answer have the hash that the key says, and could no other answer have it? Then returns the bytes that were
+-- hashed.
 local function fits(key, query, lang)
   local algo, value = key:match "^urn:xmpp:caps#(.*)%.([^.]*)$"
   local s, why
@@ -246,7 +249,8 @@ local function strongest(c)
   end
 end
 
--- What a presence announces: { node =, key = }, to ask by and to keep under; key nil: it is never kept.
+-- What a presence announces: { node =, key = }, the node to request and the key to store it under; without a key it is
+-- never stored.
 local function announced(presence)
   local new = xexpr.child(presence, "c", CAPS2)
   local node = new and strongest(new)
@@ -259,8 +263,8 @@ local function announced(presence)
     key = hash and LEGACY_HASHES[hash] and legacy_key(hash, ver) or nil }
 end
 
--- Presences that are known: `by` address -> what it announced, with its `turn`; `order` turn -> address, in which those
--- from `first` on may have gone.
+-- Known presences: `by` address -> what it announced, with its `turn`; `order` turn -> address, from `first` on, with
+-- gaps where one was removed.
 
 local function new_seen() return { by = {}, order = {}, first = 1, last = 0, n = 0 } end
 
@@ -304,7 +308,7 @@ local function read(query, stanza)
   return require "xmpp.iq".bad_format(why, stanza)
 end
 
--- Asks that address itself, and keeps what it says where that may be kept. Did it fit?
+-- Requests the data from that address itself, and stores them if that is allowed.
 local function ask(st, conn, jid, entry, timeout)
   local query, stanza = disco.query(conn, jid, { node = entry.node, timeout = timeout })
   if not query then return nil, stanza end
@@ -317,12 +321,12 @@ local function ask(st, conn, jid, entry, timeout)
     query[2]["xml:lang"] = query[2]["xml:lang"] or lang
     keep(st.cache, key, query, info)
   else
-    entry.info = info -- of this address alone, until its presence announces something else
+    entry.info = info -- for this address alone, until its presence announces something else
   end
   return info
 end
 
--- One question for a hash and server is under way at a time: who comes meanwhile waits for it.
+-- Only one request for a hash and server is in progress at a time; other callers wait for it.
 local function ask_once(st, conn, jid, entry, timeout)
   local under_way = ("%s %s"):format(entry.key or tostring(jid), jid.domainpart)
   local promise = st.asking[under_way]
@@ -340,8 +344,8 @@ local function ask_once(st, conn, jid, entry, timeout)
   return info, err
 end
 
---- Returns what an entity is and offers, by the hash in its presence. It is asked if nobody has announced that hash
---- before. The table is shared: do not change it.
+--- Returns what an entity is and offers, by the hash in its presence. It sends a request if nobody has announced that
+--- hash before. The table is shared: do not change it.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid a full address
 ---@param opts? { timeout: number? }
@@ -358,7 +362,7 @@ function M.of(conn, jid, opts)
   local entry = st.seen.by[tostring(address)]
   if not entry then
     return nil, core.error { layer = "stanza", condition = "item-not-found", type = "cancel", retry = false,
-      text = ("no presence of %s has told its capabilities"):format(tostring(address)) }
+      text = ("no presence of %s has announced capabilities"):format(tostring(address)) }
   end
   local had = look_up(st.cache, entry.key) or entry.info
   if had then return had end
@@ -376,7 +380,7 @@ local function own_hashes(st, conn)
   return st.own
 end
 
--- Is that a node under which we are known by a hash?
+-- Is that a node that stands for our own hash?
 local function is_alias(st, conn, node)
   local own = own_hashes(st, conn)
   return own.ver and node == own.node .. "#" .. own.ver or node == hash_node("sha-256", own["sha-256"])
@@ -390,7 +394,7 @@ end
 
 local function element(st, stanza, conn)
   local own = own_hashes(st, conn)
-  if not (stanza[2] or {}).to then -- to be said again with other hashes, in this session
+  if not (stanza[2] or {}).to then -- to be sent again in this session when the hashes change
     st.presence, st.presence_of = xexpr.canonical(stanza), conn:info().rebound
   end
   return { "c", { xmlns = CAPS2 }, { "hash", { xmlns = HASHES, algo = "sha-256" }, own["sha-256"] },
@@ -410,7 +414,7 @@ M.taps = { { { name = "presence", has = CAPS }, function(st, presence)
   end },
   { { name = "presence", type = "unavailable" }, hear_no_more } }
 
--- What we have has changed: that is announced a second later, once for all that changes until then.
+-- Our features have changed: sends the presence again a second later, once for all changes until then.
 local function announce_later(st, conn)
   st.own = nil
   if st.timer or not st.presence then return end
@@ -420,8 +424,7 @@ local function announce_later(st, conn)
   end)
 end
 
--- What has been announced is said again without hashes, a second later, unless the program says something else
--- until then.
+-- Sends our presence again without hashes, a second later, unless the program sends another one in the meantime.
 local function say_without(st, conn)
   local off = core.conn.add(conn, "presence", nil, function(stanza)
     if not (stanza[2] or {}).to then st.presence = nil end
@@ -456,7 +459,7 @@ function M.start(st, conn, opts)
 end
 
 function M.session(st, conn)
-  st.seen = new_seen() -- who is there is told anew
+  st.seen = new_seen() -- the server sends all presences again
   if st.presence_of ~= conn:info().rebound then st.presence = nil end
 end
 
@@ -467,7 +470,7 @@ function M.stop(st, conn)
   if st.presence and conn:state() == "ready" then say_without(st, conn) end
 end
 
---- The hashes with what they are of, least recently used first.
+--- The hashes with their data, least recently used first.
 function M.save(st)
   local keys, out = {}, {}
   for key in pairs(st.cache.by) do keys[#keys + 1] = key end
@@ -476,7 +479,7 @@ function M.save(st)
   return out
 end
 
---- What does not fit its hash is left out.
+--- Ignores entries that don't match their hash.
 function M.load(st, saved)
   for _, pair in ipairs(saved) do
     local key, query = pair[1], pair[2]

@@ -1,5 +1,5 @@
--- channel: a queue between parts of a program: whoever puts a value in waits while it is full, whoever gets one while
--- it is empty; both in the order in which they came. Loaded when a program asks for one.
+-- channel: a bounded queue between parts of a program: `put` waits while it is full, `get` while it is empty; waiting
+-- calls are served in order. Loaded on first use.
 
 local core = require "xmpp.load"
 local options = require "xmpp.options"
@@ -11,8 +11,8 @@ local M = {}
 local methods = {}
 local Channel = { __index = methods, __metatable = "a channel's metatable is its own" }
 
--- most: values that may lie in it; values[first..last] lie there; getters wait only while there are none, putters (each
--- box with its value) only while there is no room.
+-- most: how many values it holds; the values are values[first..last]; getters is not empty only while there are no
+-- values, putters (each box with its value) only while there is no room.
 
 function M.new(most)
   return setmetatable({ most = most, values = {}, first = 1, last = 0, getters = {}, putters = {}, closed = false },
@@ -32,7 +32,7 @@ local function add(self, value)
   self.values[self.last] = value
 end
 
--- To the one who has waited longest; false: nobody waits.
+-- Passes a value to the getter that has waited longest; false: none waits.
 local function hand_over(self, value)
   local getter = self.getters.first
   if not getter then return false end
@@ -41,7 +41,7 @@ local function hand_over(self, value)
   return true
 end
 
--- The next value, nil when there is none. Its place is taken by that of the putter who has waited longest.
+-- The next value, nil if there is none. The value of the putter that has waited longest takes its place.
 local function take(self)
   local putter = self.putters.first
   if putter then
@@ -56,7 +56,7 @@ local function take(self)
   return value
 end
 
--- A getter will never run, be it that it has a value already: that is the next one's.
+-- A getter was abandoned. If it had already been given a value, that goes to the next one.
 local function give_back(box)
   local self = box.channel
   waiting.leave(box)
@@ -65,11 +65,11 @@ local function give_back(box)
   self.values[self.first] = box.value
 end
 
---- Puts a value in; waits while it is full. Not nil, which says that there is none.
+--- Puts a value in; waits while the queue is full. Not nil, which means that there is no value.
 ---@param value any
 ---@param seconds number?
 ---@return boolean? ok true
----@return xmpp.Error? err layer "timeout" or "closed"; the value is not in it
+---@return xmpp.Error? err layer "timeout" or "closed"; the value is not in the queue
 function methods:put(value, seconds)
   check_self(self, "put")
   if value == nil then options.bad_argument(2, "put", "a value expected, got nil", 2) end
@@ -86,7 +86,7 @@ function methods:put(value, seconds)
   return true
 end
 
---- Takes the value that was put in first; waits while there is none. What is in it when it is closed can still be
+--- Takes out the oldest value; waits while there is none. Values that are in the queue when it is closed can still be
 --- taken.
 ---@param seconds number?
 ---@return any value
@@ -106,8 +106,8 @@ function methods:get(seconds)
   return box.value
 end
 
---- Nothing more can be put in. Who waits goes on.
----@return boolean was it open?
+--- Closes the queue: nothing more can be put in, and all waiting calls return.
+---@return boolean whether it was open
 function methods:close()
   check_self(self, "close")
   local was_open = not self.closed

@@ -1,5 +1,5 @@
--- chat: one-to-one messages of a client, sent and told of: receipts, states, markers, corrections, retractions,
--- reactions, replies, and what our other clients get and send (carbons).
+-- chat: one-to-one messages of a client, sent and received: receipts, chat states, markers, corrections, retractions,
+-- reactions, replies, and copies of what our other clients receive and send (carbons).
 --
 --   local c = chat.use(conn)
 --   c:on("message", function(m)
@@ -8,18 +8,18 @@
 --   c:on("receipt", function(peer, id) print(peer .. " has " .. id) end)
 --   presence.set(conn, {})
 --
--- Events: "message" (m, stanza): there is something for a person; m is a xmpp.Message, and its text is never nil.
--- "corrected" (m, stanza): m takes the place of the message m.replaces. "retracted" (m, stanza): m.retracts is taken
--- back. "reacted" (m, stanza): m.reaction.list is all that the sender thinks of m.reaction.id. "receipt" and
--- "displayed" (peer, id, stanza): the other side has, and has displayed, what we have sent; each once. "state" (peer,
--- state, stanza): what the other side is at. "error" (err, peer, id): what we have sent came back; without peer and id:
--- the server refuses to copy to us what our other clients get and send.
+-- Events: "message" (m, stanza): a message for a person; m is an xmpp.Message, and its text is never nil. "corrected"
+-- (m, stanza): m replaces the message m.replaces. "retracted" (m, stanza): m.retracts is retracted. "reacted" (m,
+-- stanza): m.reaction.list are all reactions that the sender now has to m.reaction.id. "receipt" and "displayed"
+-- (peer, id, stanza): the other side has received, or displayed, a message of ours; each once. "state" (peer, state,
+-- stanza): the other side's chat state. "error" (err, peer, id): a message of ours was returned as an error; without
+-- peer and id: the server refuses to send us carbons.
 --
--- Whom is trusted: our own account for copies (carbons), and nobody else. A peer, which is a bare address, for its own
--- messages: it may correct and take back those and no others, and acknowledge and mark those we have sent to it. Who
--- claims more has said an ordinary message, with m.suspicious, or nothing.
+-- Who is trusted: our own account for carbons, and nobody else. A peer, which is a bare address, for its own messages:
+-- it may correct and retract those and no others, and acknowledge and mark those that we have sent to it. If it claims
+-- more, that is an ordinary message with m.suspicious, or ignored.
 --
--- What rooms say, and their occupants, is for xmpp.muc: see M.rooms.
+-- Messages from rooms and their occupants are handled by xmpp.muc: see M.rooms.
 
 local core = require "xmpp.load"
 local disco = require "xmpp.disco"
@@ -41,11 +41,11 @@ local M = { name = "chat", needs = { disco, presence }, methods = methods.of_han
     message.HINTS, message.FALLBACK, message.EME, message.SPOILER },
   events = { "message", "corrected", "retracted", "reacted", "receipt", "displayed", "state", "error" } }
 
-local PATIENCE = 20 -- seconds for the server to answer what goes before our presence
+local PATIENCE = 20 -- seconds for the server to answer the requests that precede our presence
 
--- Hearing
+-- Receiving
 
--- Is that message a room's, or an occupant's?
+-- Is that message from a room, or from an occupant?
 local function is_rooms(conn, bare, stanza)
   for _, f in ipairs(guard.of(conn, "chat").rooms or {}) do
     if f(bare, stanza) then return true end
@@ -61,14 +61,14 @@ local function on_error(st, stanza)
   st:emit("error", select(2, iq.failure(stanza)), peer, id)
 end
 
--- What is known of who sends this, in this conversation.
+-- What is known about the author of earlier messages in this conversation.
 local function sender_of(st, m)
   local function we(id) return (methods.said_to(st, m.peer, id)) end
   local function they(id) return said.first(st.theirs, m.peer, id) end
   return { wrote = m.direction == "out" and we or they, known = function(id) return they(id) or we(id) end }
 end
 
--- What the other side says of messages of ours, and what it is at.
+-- Receipts and markers for our messages, and the other side's chat state.
 local function on_marks(st, m, says, stanza)
   if m.direction == "out" then return end
   for event, id in pairs { receipt = says.receipt, displayed = says.displayed } do
@@ -80,7 +80,7 @@ local function on_marks(st, m, says, stanza)
   if says.state then st:emit("state", m.peer, says.state, stanza) end
 end
 
--- Its ids are known from now on; those of a correction stand for the message that it corrects.
+-- Remembers its ids; those of a correction stand for the message that it corrects.
 local function remember(st, m, event)
   if event == "retracted" then
     local _, named = methods.said_to(st, m.peer, m.retracts)
@@ -104,7 +104,7 @@ local function tell(st, m, says, stanza)
   if event then st:emit(event, m, stanza) end
 end
 
--- Only when it was told of, so that who has a receipt knows that the program has had the message (XEP-0184 3).
+-- Sends a receipt, only after the event, so that it proves that the program has had the message (XEP-0184 3).
 local function acknowledge(st, conn, m, says)
   if not hear.wants_receipt(m, says, tostring(conn:jid():bare())) then return end
   if hear.may_have_receipt(st.receipts, m.from, function() return disco.allows(conn, m.from) end) then
@@ -136,8 +136,8 @@ local function has_copy(stanza)
   return xexpr.child(stanza, "received", message.CARBONS) or xexpr.child(stanza, "sent", message.CARBONS)
 end
 
--- Is it between our account and somebody, in that direction (XEP-0280 6, 7)? One inside of another is nothing that our
--- server has made.
+-- Is it between our account and somebody else, in that direction (XEP-0280 6, 7)? A carbon inside a carbon doesn't
+-- come from our server.
 local function holds_together(conn, inner, direction)
   local own = xexpr.attr(inner, direction == "sent" and "from" or "to")
   local jid = own and core.jid(own)
@@ -145,8 +145,8 @@ local function holds_together(conn, inner, direction)
   return not has_copy(inner)
 end
 
--- true: what pretends to be a copy goes to nobody, so that a program's own callbacks aren't taken in either
--- (CVE-2017-5589 and its kin).
+-- Returns true for a forged carbon, which nobody else gets then, so that the program's own callbacks aren't deceived
+-- either (CVE-2017-5589 and similar).
 local function on_stanza(st, stanza, conn)
   if not has_copy(stanza) then return on_message(st, conn, stanza, "in") end
   local inner, direction = xexpr.unwrap_carbon(stanza, conn)
@@ -159,21 +159,21 @@ M.taps = { { { name = "message" }, function(st, stanza, conn) return on_stanza(s
 
 -- Sessions
 
--- Has our other clients' messages copied to us (XEP-0280 4).
+-- Enables carbons (XEP-0280 4).
 local function enable_carbons(st, conn)
   local ok, err = iq.set(conn, nil, { "enable", { xmlns = message.CARBONS } }, { timeout = PATIENCE })
-  if ok or err.layer == "closed" then return end -- a session that has ended: the next one is asked
+  if ok or err.layer == "closed" then return end -- the session has ended: it is done in the next one
   st:emit("error", err)
 end
 
--- Whether ids that say to be our account's are: it must say that it takes away forged ones (XEP-0359 6).
+-- Learns whether stanza-ids of our account can be trusted: it must announce that it removes forged ones (XEP-0359 6).
 local function learn_ids(st, conn, rebound)
   local own = tostring(conn:jid():bare())
   local info = disco.info(conn, own, { timeout = PATIENCE })
   if st.prepared == rebound then st.by = info and info.features[message.SID] and own or nil end
 end
 
--- What goes before the first presence of a session, since messages come behind that; once.
+-- What precedes the first presence of a session, since messages arrive after that; once.
 local function prepare(st, conn)
   if not conn or conn:state() ~= "ready" then return end
   local rebound = conn:info().rebound
@@ -190,9 +190,9 @@ end
 
 M.session = prepare
 
---- Says which messages are none of chat's: those for which f(bare, stanza) is true, `bare` being the address of the
---- other side and `stanza` the message (the one inside, of a copy). It must not wait. For muc: what rooms and their
---- occupants send, and invitations.
+--- Excludes messages from chat: those for which f(bare, stanza) is true, `bare` being the address of the other side
+--- and `stanza` the message (for a carbon the inner one). It must not wait. For muc: what rooms and their occupants
+--- send, and invitations.
 ---@param conn xmpp.Conn
 ---@param f fun(bare: string, stanza: xmpp.Stanza): any
 ---@return fun(): boolean off
@@ -239,7 +239,8 @@ local function announce(st, conn)
   end
 end
 
--- What the archive tells of (see archive/source.lua) is told once, too; what we have said ourselves isn't told at all.
+-- A message from the archive (see archive/source.lua) counts as reported, too; our own messages are not reported at
+-- all.
 local function is_told(st, m)
   local known = recent.archived(st.recent, m)
   local id = m.origin_id or m.id
@@ -267,7 +268,7 @@ function M.stop(st, conn)
   st.offs, st.preparing = {}, nil
 end
 
---- Of the ids that it knows, plain data.
+--- The ids that it remembers, as plain data.
 function M.save(st)
   return { ours = said.save(st.ours), theirs = said.save(st.theirs), recent = recent.save(st.recent) }
 end
@@ -279,16 +280,16 @@ function M.load(st, saved)
   recent.load(st.recent, saved.recent)
 end
 
---- Begins to tell of messages.
+--- Begins to receive messages.
 ---@param conn xmpp.Conn a client's
----@param opts? table carbons (true): messages that our other clients send and receive are told as well (XEP-0280);
---- receipts (true): ask for receipts, and send them to those who may know that we are there, such as contacts who see
---- our presence; "all": send them to everybody; a function of the address: send them to those for whom it returns true;
---- false: neither; states (false): announce that we understand chat states; markers (false): announce that we
---- understand markers, and ask for them; origin_id (true): messages have one (XEP-0359); dedup (1,000): how many
---- messages are remembered, so that none is told twice; window (100): of how many messages of a peer, and of ours to
---- it, the authors are known; peers (1,000): of how many peers; lang: the language that is wanted where a message has
---- several
+---@param opts? table carbons (true): messages that our other clients send and receive are reported as well (XEP-0280);
+--- receipts (true): request receipts, and send them to those who may know that we are available, such as contacts who
+--- see our presence; "all": send them to everybody; a function of the address: send them to those for whom it returns
+--- true; false: neither; states (false): announce support for chat states; markers (false): announce support for
+--- markers, and request them; origin_id (true): add one to messages (XEP-0359); dedup (1,000): how many messages are
+--- remembered, so that none is reported twice; window (100): for how many messages in each direction the authors are
+--- remembered for each peer; peers (1,000): for how many peers; lang: the preferred language of a message in several
+--- languages
 ---@return xmpp.Chat? c
 ---@return xmpp.Error? err layer "closed"
 function M.use(conn, opts)

@@ -1,5 +1,5 @@
--- color: the colour that every client shows a text in, a nickname or an address (XEP-0392 1.0): an angle from its
--- SHA-1, in HSLuv, whose colours of one lightness look equally light.
+-- color: the colour in which all clients show a text such as a nickname or an address (XEP-0392 1.0): an angle from
+-- its SHA-1, in HSLuv, whose colours of the same lightness look equally light.
 --
 --   local hue = require "xmpp.color".hue "juliet@capulet.lit"
 
@@ -15,7 +15,7 @@ function M.hue(text)
   return (low + 256 * high) / 65536 * 360
 end
 
--- CIE's XYZ to linear sRGB, D65.
+-- CIE XYZ to linear sRGB, D65
 local TO_RGB = {
   { 3.240969941904521, -1.537383177570093, -0.498610760293 },
   { -0.96924363628087, 1.87596750150772, 0.041555057407175 },
@@ -24,7 +24,7 @@ local TO_RGB = {
 local REF_U, REF_V = 0.19783000664283681, 0.468319994938791
 local KAPPA, EPSILON = 903.2962962962963, 0.0088564516790356308
 
--- The most chroma that a colour of that lightness and hue has: the nearest of the lines where a channel is 0 or 1.
+-- The largest chroma for that lightness and hue: the nearest of the lines where a channel is 0 or 1.
 local function most_chroma(l, hue)
   local sub = (l + 16) ^ 3 / 1560896
   if sub <= EPSILON then sub = l / KAPPA end
@@ -64,7 +64,7 @@ function M.rgb(text, lightness)
   return channel(TO_RGB[1], x, y, z), channel(TO_RGB[2], x, y, z), channel(TO_RGB[3], x, y, z)
 end
 
-local LEVELS = { 0, 95, 135, 175, 215, 255 } -- of xterm's cube of 6 x 6 x 6
+local LEVELS = { 0, 95, 135, 175, 215, 255 } -- of xterm's colour cube, 6 x 6 x 6
 
 local function nearest_level(c)
   local best = 1

@@ -1,5 +1,4 @@
--- command: ad-hoc commands (XEP-0050), served and run, and the names of those that administrators of servers have
--- (XEP-0133).
+-- command: ad-hoc commands (XEP-0050), offered and run, and the names of those for server administrators (XEP-0133).
 --
 --   command.serve(conn, "restart", { name = "Restart", allow = is_admin }, function(dialog)
 --     local v = dialog:ask { fields = { { var = "what", kind = "list-single", options = services } } }
@@ -13,12 +12,13 @@
 --     { accountjid = "anna@example.net", password = secret, ["password-verify"] = secret }))
 --   print(result.text)
 --
--- Whom is trusted. Served: who asks is who the server says, and `allow` decides at every step; a session is of the full
--- address that has begun it, and of the address of ours that it was begun at. Whoever is not let, and whoever names
--- another one's session, learns nothing by that: not that there is one, nor the command, nor (disco.allows) that we are
--- there. Run: who was asked, and nobody else, for what it says of its own commands.
+-- Who is trusted. When serving: the requester's address as the server has verified it; `allow` decides at every step;
+-- a session belongs to the full address that has begun it, and to the address of ours at which it was begun. Somebody
+-- who is not allowed, or who names another user's session, learns nothing: not that the session exists, nor the
+-- command, nor (disco.allows) that we are available. When running: the address that was asked, and nobody else, for
+-- its own commands.
 --
--- Sessions that are served go on behind a reconnect; one that we run does not (condition "session-lost").
+-- Sessions that we serve survive a reconnect; one that we run does not (condition "session-lost").
 
 local core = require "xmpp.load"
 local bounded = require "xmpp.chat.bounded"
@@ -36,21 +36,22 @@ local M = { name = "command", needs = { disco }, events = {}, admin = require "x
 
 local COMMANDS = words.COMMANDS
 local MOST_SESSIONS, OF_ONE, LIFETIME, RATE, BURST = 100, 10, 600, 1, 5
-local MOST_ASKERS = 1000 -- whose rate is known
+local MOST_ASKERS = 1000 -- number of requesters whose rate is limited
 
--- Serving. st.served: by key_of(at, node), in order st.list; st.at: by address what is told of its commands in disco.
+-- Serving. st.served: by key_of(at, node), in the order of st.list; st.at: by address, the disco entries for its
+-- commands.
 
 local function key_of(at, node) return (at or "") .. "\0" .. node end
 
 local function is_component(conn) return conn:jid().localpart == nil end
 
--- The address that asks, prepared: what has none is our own account's, or our server's.
+-- The requester's address, prepared; if there is none, it is our own account or our server.
 local function asker(conn, from)
   local jid = core.jid(from or conn:jid():bare())
   return jid and tostring(jid)
 end
 
--- The address that is asked: of a component's one of many.
+-- The requested address, for a component with many of them.
 local function place(conn, to)
   local jid = to and is_component(conn) and core.jid(to)
   return jid and tostring(jid) or nil
@@ -58,7 +59,8 @@ end
 
 local function may(command, from) return from ~= nil and command.allow(from) == true end
 
--- As for what isn't there: of who may not know that we are, as the server would say it if we weren't.
+-- Answers as if the command didn't exist; to somebody who may not know that we are available, as the server would
+-- answer if we weren't.
 local function refuse(conn, from)
   return nil, "cancel", disco.allows(conn, from) and "item-not-found" or "service-unavailable"
 end
@@ -68,7 +70,7 @@ local function find(st, conn, to, node)
   return at and st.served[key_of(at, node)] or st.served[key_of(nil, node)]
 end
 
--- At most so many begun a second by one account, and a few more at once.
+-- Has this account begun more sessions than the rate allows? A short burst is allowed.
 local function is_too_fast(st, from)
   local bare, now = tostring(core.jid(from):bare()), core.now()
   local had = bounded.get(st.rates, bare) or { left = BURST, at = now }
@@ -101,9 +103,9 @@ local function answer(st, x, stanza, conn)
   return sessions.step(st.book, session, xexpr.attr(x, "action"), xexpr.child(x, "x", form.DATA))
 end
 
--- What disco tells
+-- Answers to disco requests
 
--- Those at an address that somebody may run.
+-- The commands at an address that somebody may run.
 local function commands_for(st, conn, at, from)
   local jid, out = at or tostring(conn:jid()), {}
   from = asker(conn, from)
@@ -178,29 +180,29 @@ local function place_of(conn, at)
 end
 
 --- Offers a command. `f(dialog, conn)` runs in a coroutine of its own for each person who runs it, and asks what it
---- wants to know (see dialog:ask). What it returns ends the command: a text; a form of kind "result", as form.new makes
---- or takes it; true or nothing; or nil, type, condition [, text] for an error. If it throws, the other side gets
---- internal-server-error, and xmpp.on_error is told.
+--- needs to know (see dialog:ask). What it returns ends the command: a text; a form of kind "result", as form.new
+--- creates or takes it; true or nothing; or nil, type, condition [, text] for an error. If it throws, the other side
+--- gets internal-server-error, and xmpp.on_error is told.
 ---
---- There are bounds: 100 sessions at once, 10 of one account; ten minutes without a word; an account may begin one
---- session a second, and five at once. They are options of ext.use(conn, command, { sessions =, per_account =, lifetime
---- =, rate = }).
+--- There are limits: 100 sessions at once, 10 of one account; ten minutes without activity; an account may begin one
+--- session a second, and five at once. They are options of ext.use(conn, command, { sessions =, per_account =,
+--- lifetime =, rate = }).
 ---@param conn xmpp.Conn
----@param node string the command's name for programs
+---@param node string the command's node
 ---@param opts { name: string?, allow: (fun(from: string): boolean?), at: string|xmpp.Jid|nil, back: boolean? }? name:
---- for people (the node); allow(from): may that full address (prepared) see and run it? Asked at every step, may wait.
---- Without it our own account may; a component must have one; at: the address of a component (all of ours); back:
---- people may go back to an earlier question. Then `f` is run again, and the questions before that one have the answers
---- that they had, so `f` asks first and acts at its end
+--- for people (the node); allow(from): may that full address (prepared) see and run it? Called at every step, may
+--- wait. Without it only our own account may; a component must have one; at: the address of a component (all of ours);
+--- back: people may go back to an earlier question. Then `f` is run again, and the questions before that one are
+--- answered as before, so `f` should ask first and act at its end
 ---@param f fun(dialog: xmpp.Dialog, conn: xmpp.Conn): any, string?, string?, string?
----@return fun(): boolean off takes the command away; sessions that are under way end with "closed"
+---@return fun(): boolean off removes the command; its sessions end with "closed"
 ---@return xmpp.Error? err layer "closed"
 function M.serve(conn, node, opts, f)
   guard.check_conn(conn, "serve", 2)
   words.check_node(node, 2, "serve", 2)
   opts = guard.check_opts(opts, SERVE, 3, "serve", 2)
   guard.check_type(f, "function", 4, "serve", 2)
-  if not opts.allow and is_component(conn) then error("a component's command has an option 'allow'", 2) end
+  if not opts.allow and is_component(conn) then error("a component's command needs an option 'allow'", 2) end
   local at = place_of(conn, opts.at)
   local st, err = ext.use(conn, M, nil, 2)
   if not st then return function() return false end, err end
@@ -221,7 +223,7 @@ local function check_jid(jid, fname)
   return core.jid(jid)
 end
 
---- Lists the commands that an entity offers us. Those that it claims of other addresses are left out (XEP-0050 5).
+--- Lists the commands that an entity offers us. Those that it lists for other addresses are left out (XEP-0050 5).
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil, max: integer? } timeout: seconds; from: the address of a
@@ -247,8 +249,8 @@ local RUN = { timeout = "number", from = "jid", lang = "string" }
 
 --- Runs a command to its end, and waits for that.
 ---
---- `how` answers its questions: a table of values by field name, from which each form takes what it asks for. If a
---- value that a form requires is missing, the command is ended with err.app "missing"; if one does not fit, with
+--- `how` answers its forms: a table of values by field name, from which each form takes what it asks for. If a value
+--- that a form requires is missing, the command is cancelled with err.app "missing"; if one is not valid, with
 --- "invalid"; err.condition is "not-acceptable" for both. Or it is a function of the form (nil if there is none), the
 --- notes and the possible actions, which returns the values and, if it is not the default one, the action ("next",
 --- "complete", "prev"); or nil, which cancels the command.
@@ -256,11 +258,11 @@ local RUN = { timeout = "number", from = "jid", lang = "string" }
 ---@param jid string|xmpp.Jid
 ---@param node string
 ---@param how? table|(fun(f: xmpp.Form?, notes: table[], actions: string[]): table?, string?)
----@param opts? { timeout: number?, from: string|xmpp.Jid|nil, lang: string? } timeout: seconds for each step; from: the
---- address of a component that asks; lang: the language that is wanted
+---@param opts? { timeout: number?, from: string|xmpp.Jid|nil, lang: string? } timeout: seconds for each step; from:
+--- the address of a component that asks; lang: the preferred language
 ---@return xmpp.CommandResult? result
 ---@return xmpp.Error? err a refusal, with the command's own condition in err.app ("bad-payload", "session-expired");
---- layer "closed", condition "session-lost" if there is a new session
+--- layer "closed", condition "session-lost" if the session was replaced by a new one
 function M.run(conn, jid, node, how, opts)
   guard.check_conn(conn, "run", 2)
   local address, bad = check_jid(jid, "run")

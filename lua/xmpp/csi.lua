@@ -1,12 +1,12 @@
--- csi: is somebody using this client (XEP-0352)? From one that says that nobody is, a server may hold back what nobody
--- would look at: presences, typing, and the like.
+-- csi: client state indication (XEP-0352): whether somebody is using this client. To an inactive client a server may
+-- delay what nobody would look at, such as presences and chat states.
 --
 --   local csi = require "xmpp.csi"
 --   csi.set(conn, false)                                   -- the window is closed
 --   csi.set(conn, true)
 --
--- Every stream begins as one that is used; what was set last is said again in each new session, and when an old one
--- goes on. A bot has no use for it.
+-- Every stream begins as active; what was set last is sent again in each new session, and when a session is resumed. A
+-- bot doesn't need it.
 
 local core = require "xmpp.load"
 local ext = require "xmpp.ext"
@@ -21,20 +21,20 @@ local function offers(conn)
   return offered ~= nil and offered[CSI] ~= nil
 end
 
--- Where there is a session that can be told.
+-- Sends the state, if there is a session.
 local function say(st, conn)
   if st.active == nil or conn:state() ~= "ready" or not offers(conn) then return end
   core.conn.say_active(conn, st.active)
   st.said = true
 end
 
---- Says whether somebody is using the client. While there is no link it is kept until there is one, and it is said
---- again in each session.
+--- Tells the server whether somebody is using the client. While there is no connection the value is kept until there
+--- is one, and it is sent again in each session.
 ---@param conn xmpp.Conn a client's
 ---@param active boolean
 ---@return boolean? true
----@return xmpp.Error? err condition "feature-not-implemented" if our server does not know of it (it is kept all the
---- same, for another session)
+---@return xmpp.Error? err condition "feature-not-implemented" if our server does not support it (the value is kept all
+--- the same, for another session)
 function M.set(conn, active)
   guard.check_conn(conn, "set", 2)
   guard.check_type(active, "boolean", 2, "set", 2)
@@ -44,7 +44,7 @@ function M.set(conn, active)
   say(st, conn)
   if conn:state() ~= "ready" or offers(conn) then return true end
   return nil, core.error { layer = "stanza", condition = "feature-not-implemented", type = "cancel", retry = false,
-    text = "our server doesn't want to know whether we are active (XEP-0352)" }
+    text = "our server doesn't support client state indication (XEP-0352)" }
 end
 
 --- Returns what was set last; nil if nothing was.
@@ -62,7 +62,7 @@ function M.start(_, conn, opts)
   if not conn:jid().localpart then error("a component is always active", 0) end
 end
 
--- In the first one it may have been said already, by the `set` that has begun to use this.
+-- In the first session it may have been sent already, by the `set` that began to use this extension.
 function M.session(st, conn, first)
   if not (first and st.said) then say(st, conn) end
 end

@@ -1,7 +1,7 @@
--- disco: what others are and have, asked (XEP-0030, XEP-0128, paged by XEP-0059), and what we are, told. Asking needs
--- nothing; to be asked is an extension: ext.use(conn, disco [, { identity =, allow = }]).
+-- disco: asks what other entities are and offer, and answers what we are (XEP-0030, XEP-0128, paged by XEP-0059).
+-- Asking needs no extension; answering is one: ext.use(conn, disco [, { identity =, allow = }]).
 --
--- What is asked is trusted for what it says of the address that was asked, and for nothing else. Answers to others: see
+-- An answer is trusted for what it says about the address that was asked, and for nothing else. Who gets answers: see
 -- `allows`.
 
 local core = require "xmpp.load"
@@ -18,7 +18,7 @@ local M = { name = "disco", features = { form.INFO, form.ITEMS } }
 local INFO, ITEMS = form.INFO, form.ITEMS
 local PAGE, MOST_ITEMS = 100, 1000
 local MOST_DEPTH, MOST_ENTITIES = 3, 200
-local AT_ONCE = 8 -- questions under way
+local AT_ONCE = 8 -- requests at a time
 local MOST_REMEMBERED = 100 -- answers of services
 
 local function kept(conn)
@@ -45,7 +45,7 @@ end
 
 local function bad(reason, stanza) return iq.bad_format(path_of(stanza, reason), stanza) end
 
--- A question's answer: its query element, for this namespace and node.
+-- The answer to a request: its query element, if it has this namespace and node.
 local function ask(conn, jid, xmlns, opts, page)
   local query, stanza = iq.get(conn, jid, { "query", { xmlns = xmlns, node = opts.node }, page },
     { timeout = opts.timeout, from = opts.from })
@@ -58,12 +58,12 @@ local function ask(conn, jid, xmlns, opts, page)
   return query, stanza
 end
 
---- The query element of an answer to disco#info, for those who hash it, and its stanza.
+--- The query element of an answer to disco#info, for functions that hash it, and its stanza.
 function M.query(conn, jid, opts)
   return ask(conn, jid, INFO, opts)
 end
 
--- Services and servers are asked once a session.
+-- Services and servers are asked once in a session.
 local function is_service(jid) return not jid.localpart and not jid.resourcepart end
 
 local function remember(conn, jid, info)
@@ -124,7 +124,8 @@ end
 
 -- Items
 
--- Appends a page's items that are new, at most `max` in all. How many the page had, and whether that was too many.
+-- Appends the new items of a page, at most `max` in all. Returns how many the page had, and whether some were left
+-- out.
 local function take_items(query, items, seen, max)
   local n, cut = 0, false
   for x in xexpr.children(query, "item", ITEMS) do
@@ -138,7 +139,8 @@ local function take_items(query, items, seen, max)
   return n, cut
 end
 
--- Is there another page behind this one, of n items, before which there were `had`? nil and a reason: it leads nowhere.
+-- Is there another page after this one of n items, before which there were `had`? nil and a reason if the paging
+-- doesn't advance.
 local function next_page(page, n, items, had, lasts)
   if not page or not page.last or n == 0 then return false end
   if page.count and page.index and page.index + n >= page.count then return false end
@@ -201,7 +203,8 @@ function M.supports(conn, jid, feature, opts)
   return info.features[feature] == true
 end
 
--- f(entry) for each of the list, some at once; stops to begin new ones when `done` says so. Waits for all.
+-- Calls f(entry) for each entry of the list, several at a time; begins no new call when `done` returns true. Waits for
+-- all.
 local function for_each(list, f, done)
   local at, workers = 0, {}
   local function work()
@@ -267,12 +270,13 @@ function M.find(conn, want, opts)
   local found = find_in(conn, items, want, opts)
   if found then return found end
   return nil, core.error { layer = "stanza", condition = "item-not-found", type = "cancel", retry = false,
-    text = ("neither %s nor what belongs to it is that"):format(server) }
+    text = ("neither %s nor any of its items offers that"):format(server) }
 end
 
--- Walking
+-- Recursive discovery
 
--- An entity's own words and its items, which are left as they come. Its error is noted, and ends only that entity.
+-- Requests an entity's information and, if wanted, its items, and stores them in the tree. An error is stored, and
+-- ends only this entity.
 local function visit(conn, entity, opts, with_items)
   local info, err = info_of(conn, entity.jid, { node = entity.node, timeout = opts.timeout })
   if not info then
@@ -285,7 +289,7 @@ local function visit(conn, entity, opts, with_items)
   if items then entity.items, entity.more, items.more = items, items.more, nil end
 end
 
--- Of the items of a level those that nobody has met yet, up to the bound.
+-- Of the items of a level those that have not been met yet, up to the bound.
 local function next_level(level, seen, room)
   local out = {}
   for _, entity in ipairs(level) do
@@ -392,7 +396,7 @@ local function add_features(to, list)
   for key, value in pairs(list or {}) do to[type(key) == "number" and value or key] = true end
 end
 
--- What `add` has put at an address goes with the entity there that has no node.
+-- What `add` has put at an address belongs to the entity there that has no node.
 local function with_added(conn, at, entity)
   for _, added in ipairs(kept(conn).added) do
     if added.at == at then
@@ -414,7 +418,7 @@ local function items_for(entity, from)
   return out
 end
 
--- An entity as it is told to `from`, or nil.
+-- An entity as it is described to `from`, or nil.
 local function entity_at(conn, at, node, from)
   local own = kept(conn)
   local served = own.entities[key_of(at, node)]
@@ -434,23 +438,24 @@ local function entity_at(conn, at, node, from)
   return with_added(conn, at, entity), served
 end
 
---- For caps: alias(node), are we known by that node as well; known(jid), what is known of that address by its hash.
+--- For caps: alias(node) tells whether we are known by that node as well; known(jid) returns what is known of that
+--- address by its hash.
 function M.hook(conn, alias, known)
   local own = kept(conn)
   own.alias, own.known = alias, known
 end
 
---- What we say of ourselves, without a node: for caps.
+--- How we describe ourselves, without a node: for caps.
 function M.own_info(conn)
   return (entity_at(conn, nil, nil, tostring(conn:jid())))
 end
 
---- Tells whether `from` may know that we are there, and what we are. A client lets its own account and server know,
---- those whom the option `allow` of ext.use lets ("all", or a function of the address), and those whom another
---- extension lets (see `allow`). A stranger must not learn from an answer that an address of ours is online (RFC 6121
---- 8.5). A component lets everybody know.
+--- Tells whether `from` may know that we are available, and what we are. A client tells its own account and server,
+--- those whom the option `allow` of ext.use admits ("all", or a function of the address), and those whom another
+--- extension admits (see `allow`). A stranger must not learn from an answer that an address of ours is online (RFC
+--- 6121 8.5). A component tells everybody.
 ---@param conn xmpp.Conn
----@param from string? who asks; nil: our server
+---@param from string? the address that asks; nil: our server
 ---@return boolean
 function M.allows(conn, from)
   if from == nil or is_component(conn) then return true end
@@ -463,7 +468,7 @@ function M.allows(conn, from)
   return false
 end
 
---- Lets those ask for whom `f(from)` is true.
+--- Lets those addresses ask for which `f(from)` is true.
 ---@param conn xmpp.Conn
 ---@param f fun(from: string): boolean
 ---@return fun() off
@@ -484,13 +489,13 @@ local function refuse(node)
   return nil, "cancel", node and "item-not-found" or "service-unavailable"
 end
 
--- The entity that is asked for, and the node that it was asked by.
+-- The entity that a request is about, and the node in the request.
 local function asked(conn, query, stanza)
   local own, from, node = kept(conn), stanza[2].from, query[2].node
   if node == "" then node = nil end
   local to = stanza[2].to and core.jid(stanza[2].to)
   local at = to and is_component(conn) and to ~= conn:jid() and tostring(to) or nil
-  local alias = node and own.alias and own.alias(node) -- a hash's, for our own words
+  local alias = node and own.alias and own.alias(node) -- a capabilities hash, which stands for our own description
   local entity, served = entity_at(conn, at, not alias and node or nil, from)
   if not entity and at then
     entity, served = entity_at(conn, nil, not alias and node or nil, from)
@@ -513,8 +518,8 @@ local function number_in(set, name)
   return #text < 10 and text:find "^%d+$" and tonumber(text) or nil
 end
 
--- The first and the last of n items that are on the page that is asked for (XEP-0059 2.1 to 2.5); an item's UID is its
--- place.
+-- The first and the last of n items that are on the requested page (XEP-0059 2.1 to 2.5); an item's UID is its
+-- position.
 local function bounds(set, n)
   local max = number_in(set, "max") or PAGE
   if not xexpr.child(set, "before") then
@@ -545,7 +550,7 @@ local function answer_items(conn, query, stanza)
   return x
 end
 
--- The address that an entity is kept under; our own is nil.
+-- The address under which an entity is stored; nil for our own.
 local function place(conn, at, what, level)
   if at == nil then return nil end
   local jid, err = core.jid(at)
@@ -567,13 +572,14 @@ local function check_entity(entity, level)
 end
 
 --- Describes an address or a node to those who ask: { at =?, node =?, identities =, features =?, items =?, forms =?,
---- allow =? }. `at` is an address of a component (none: all of ours); `items` is a list, or a function of who asks that
---- returns one and may wait; `allow` is a function of who asks, and replaces what `allows` says. Who is refused gets
---- item-not-found for a node and service-unavailable for an address. Raises if that address and node are described
---- already. Questions are answered once the extension is used: ext.use(conn, disco).
+--- allow =? }. `at` is an address of a component (nil: all of ours); `items` is a list, or a function of the asking
+--- address that returns one and may wait; `allow` is a function of the asking address, and replaces what `allows`
+--- says. Those who are refused get item-not-found for a node and service-unavailable for an address. Raises an error
+--- if that address and node are described already. Requests are answered once the extension is used: ext.use(conn,
+--- disco).
 ---@param conn xmpp.Conn
 ---@param entity table
----@return fun(): boolean off takes it away; true the first time
+---@return fun(): boolean off removes it; returns true the first time
 function M.serve(conn, entity)
   guard.check_conn(conn, "serve", 2)
   guard.check_type(entity, "table", 2, "serve", 2)
@@ -598,7 +604,7 @@ end
 ---@param conn xmpp.Conn
 ---@param what string|table
 ---@param at? string|xmpp.Jid
----@return fun(): boolean off takes it away; true the first time
+---@return fun(): boolean off removes it; returns true the first time
 function M.add(conn, what, at)
   guard.check_conn(conn, "add", 2)
   local own, entry = kept(conn), { at = place(conn, at, "bad argument #3 to 'add'", 2) }
@@ -668,7 +674,7 @@ function M.start(st, conn, opts)
   local ok, items = pcall(iq.serve, conn, "get", ITEMS, function(query, stanza, c)
     return answer_items(c, query, stanza)
   end)
-  if not ok then -- the program serves it itself
+  if not ok then -- the program has described this node itself
     info()
     error(items, 0)
   end

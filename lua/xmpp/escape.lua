@@ -1,13 +1,13 @@
--- escape: names of other networks as the localpart of an address (XEP-0106), for gateways: "d'artagnan" is
--- "d\27artagnan". Asks nothing.
+-- escape: names from other networks as localparts of addresses (XEP-0106), for gateways: "d'artagnan" is
+-- "d\27artagnan". Sends nothing.
 --
 --   local escape = require "xmpp.escape"
 --   escape.escape "space cadet"         --> "space\20cadet"
 --   escape.unescape "space\\20cadet"    --> "space cadet"
 --   escape.jid("#lua", "irc.example.net")   --> a Jid
 --
--- A localpart has no upper case (RFC 7622 3.3), so names that differ in that alone become one address: a network that
--- tells them apart needs a table of its own.
+-- A localpart has no upper case (RFC 7622 3.3), so names that differ only in case become the same address: if a
+-- network distinguishes them, the gateway needs a table of its own.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -19,8 +19,9 @@ local CODE = { [" "] = "20", ['"'] = "22", ["&"] = "26", ["'"] = "27", ["/"] = "
 local CHARACTER = {}
 for character, code in pairs(CODE) do CHARACTER[code] = character end
 
---- Writes a name as a localpart. A backslash is escaped only where what follows would make it an escape (XEP-0106 4.2),
---- also in upper case, since addresses lose that. nil and an error for a name that begins or ends with a space.
+--- Writes a name as a localpart. A backslash is escaped only where the following characters would make it an escape
+--- (XEP-0106 4.2), in upper case as well, since addresses are lower-cased. nil and an error for a name that begins or
+--- ends with a space.
 ---@param name string
 ---@return string?
 ---@return xmpp.Error?
@@ -34,8 +35,8 @@ function M.escape(name)
   return (text:gsub("[ \"&'/:<>@]", function(character) return "\\" .. CODE[character] end))
 end
 
---- Returns the name that a localpart stands for. What is not an escape stays, and so does a space at either end, which
---- no name has.
+--- Returns the name that a localpart stands for. What is not an escape stays, and so does an escaped space at either
+--- end, which no name has.
 ---@param localpart string
 ---@return string
 function M.unescape(localpart)
@@ -47,7 +48,7 @@ function M.unescape(localpart)
   end))
 end
 
---- Returns the address of a name at a domain; nil and an error if it cannot be one.
+--- Returns the address of a name at a domain; nil and an error if it is not a valid address.
 ---@param name string
 ---@param domain string
 ---@return xmpp.Jid?

@@ -1,27 +1,28 @@
--- ext: extensions of a connection, the library's own modules above the transport and a user's alike. An extension is a
--- plain table that says what it needs, offers and hears:
+-- ext: extensions of a connection; the library's own modules above the transport are extensions, and a program can add
+-- its own. An extension is a plain table that says what it needs, announces and handles:
 --
 --   local Attention = {
 --     name = "attention",                              -- in errors, and in ext.list
 --     needs = { require "xmpp.disco" },                -- used first
---     features = { "urn:xmpp:attention:0" },           -- in what disco and caps tell of us, while it is used
---     events = { "attention" },                        -- what st:on takes, besides "closed"; absent: any
---     methods = { ask = function(st, jid) end },       -- of its handle, besides on and emit
---     taps = { { { name = "message", has = "urn:xmpp:attention:0" },
+--     features = { "urn:xmpp:attention:0" },           -- announced by disco and caps while it is in use
+--     events = { "attention" },                        -- names for st:on, in addition to "closed"; absent: any
+--     methods = { ask = function(st, jid) end },       -- of its handle, in addition to on and emit
+--     taps = { { { name = "message", has = "urn:xmpp:attention:0" },     -- see conn:tap: filter, function
 --       function(st, message, conn) st:emit("attention", message[2].from, message) end } },
---     adds = { { { name = "presence" }, function(st, stanza, conn) return { "x", { xmlns = "urn:x" } } end } },
+--     adds = { { { name = "presence" },                                  -- children added to stanzas that we send
+--       function(st, stanza, conn) return { "x", { xmlns = "urn:x" } } end } },
 --   }
 --   function Attention.start(st, conn, opts) end       -- once, by `use`; must not wait; raises for bad options
---   function Attention.session(st, conn, first) end    -- in a session that is new (first: in the first); may wait
---   function Attention.resumed(st, conn) end           -- ready again in the old session
---   function Attention.lost(st, conn, err) end         -- the link is lost; err nil: it was stopped
+--   function Attention.session(st, conn, first) end    -- in each new session (first: the first one); may wait
+--   function Attention.resumed(st, conn) end           -- the old session has been resumed, and is ready
+--   function Attention.lost(st, conn, err) end         -- the connection is lost; err nil: it was stopped
 --   function Attention.stop(st, conn) end              -- dropped, or the connection is closed; must not wait
 --   function Attention.save(st) return {} end          -- for ext.save: plain data; must not wait
---   function Attention.load(st, saved) end             -- behind start, what `save` gave; must not wait
+--   function Attention.load(st, saved) end             -- called after start with what `save` returned; must not wait
 --
--- `st` is the extension's state on that connection, a table of its own; it must not hold the connection if it is to be
--- collected with it. Every function of an extension runs in a coroutine of its own. What it throws is told to
--- xmpp.on_error under the extension's name, and reaches neither another extension nor the connection.
+-- `st` is the extension's state on that connection, a table of its own; it must not refer to the connection if both
+-- are to be garbage collected. Every function of an extension runs in a coroutine of its own. An error that it throws
+-- is passed to xmpp.on_error under the extension's name, and affects neither other extensions nor the connection.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -30,29 +31,29 @@ local xmpp = require "xmpp"
 
 local M = {}
 
-local compile = rawget(_G, "loadstring") or rawget(_G, "load") -- a sandbox may be without
+local compile = rawget(_G, "loadstring") or rawget(_G, "load") -- a sandbox may not have it
 
 local HOOKS = { "start", "session", "resumed", "lost", "stop", "save", "load" }
 
 local function who(use) return ("extension '%s'"):format(use.ext.name) end
 
--- A function that calls f, and stands in tracebacks under the extension's name.
+-- A function that calls f, and appears in tracebacks under the extension's name.
 local function named(ext, f)
   local source = "local f = ... local function pass(...) return ... end return function(...) return pass(f(...)) end"
   local wrap = compile and compile(source, ("=extension '%s'"):format(ext.name))
   return wrap and wrap(f) or f
 end
 
--- What a connection keeps: uses, in order; by, extension -> use; what ext.load was given; up: is it ready; rebound: the
--- session's number; running: use -> true while its hook of the present session hasn't ended; settled: a promise that
--- those wait for who called ready.
+-- A connection's state: uses, in order; by: extension -> use; saved: what ext.load was given; up: is it ready;
+-- rebound: the session's number; running: use -> true while its hook of the present session hasn't returned; settled:
+-- a promise for the callers of `ready`.
 local function kept(conn)
   local all = guard.of(conn, "ext")
   if not all.uses then all.uses, all.by, all.starting, all.running, all.watchers = {}, {}, {}, {}, {} end
   return all
 end
 
--- Those that are used now: hooks may use others and drop themselves.
+-- Calls f for those that are in use now. Hooks may add others and drop themselves.
 local function each(all, f, backwards)
   local now = {}
   for i, use in ipairs(all.uses) do now[backwards and #all.uses + 1 - i or i] = use end
@@ -75,13 +76,13 @@ local function settle(all, conn)
   promise:resolve(true)
 end
 
--- Runs the use's hook for a session that is new to it. A promise of its end.
+-- Runs the use's hook for a session that is new to it. Returns a promise for its end.
 local function enter(all, use, conn)
   local first, running = use.entered == nil, all.running
   use.entered = all.rebound
   running[use] = true
   local began
-  local ended = xmpp.spawn(function() -- first, so that what the hook throws is told here
+  local ended = xmpp.spawn(function() -- started first, so that an error of the hook is reported here
     local ok, why = began:wait()
     if not ok then guard.report(who(use) .. ", session", why) end
     running[use] = nil
@@ -94,7 +95,7 @@ local function enter(all, use, conn)
   return ended
 end
 
--- All that have not been told of this session yet, in order. Waits until they have ended.
+-- Runs the hooks of all that have not been told of this session yet, in order. Waits until they have returned.
 local function on_session(all, conn)
   local ends = {}
   all.rebound, all.up, all.running = conn:info().rebound, true, {}
@@ -238,7 +239,7 @@ local function install(use, conn)
   end
 end
 
--- Runs what must not wait; raises the error's text if it throws or waits.
+-- Runs a hook that must not wait; raises the error's text if it throws or waits.
 local function at_once(use, name, ...)
   local ok, waits = guard.begin(named(use.ext, use.ext[name]), use.st, ...)
   if not ok then error(("%s, %s: %s"):format(who(use), name, waits), 0) end
@@ -290,7 +291,7 @@ function use_one(all, conn, ext, opts, auto)
   return use
 end
 
--- Those that nobody asked for and nobody needs any more.
+-- Drops those that the program didn't ask for and that no other extension needs any more.
 local function drop_unneeded(all, conn)
   local needed = {}
   for _, use in ipairs(all.uses) do
@@ -313,13 +314,13 @@ local function again(use, opts, level)
 end
 
 --- Begins to use an extension on a connection, after those that it needs. A second call, without options or with the
---- same ones, returns the same handle; with other options it raises. If the connection is ready, the extension's
---- `session` hook runs in the loop's next turn. What `start` throws is raised under the extension's name, and nothing
---- of the extension remains.
+--- same ones, returns the same handle; with other options it raises an error. If the connection is ready, the
+--- extension's `session` hook runs in the loop's next turn. An error in `start` is raised under the extension's name,
+--- and nothing of the extension remains.
 ---@param conn xmpp.Conn
 ---@param ext table
 ---@param opts? table
----@param level? integer whom an error blames, as for error() (1: the caller of this function)
+---@param level? integer where to report an error, as for error() (1: the caller of this function)
 ---@return table? st the extension's state and handle
 ---@return xmpp.Error? err layer "closed"
 function M.use(conn, ext, opts, level)
@@ -398,7 +399,7 @@ function M.features(conn)
   return out
 end
 
---- Has `f` called when the features may have changed.
+--- Calls `f` when the features may have changed.
 ---@return fun() off
 function M.watch(conn, f)
   local all = kept(conn)
@@ -407,7 +408,7 @@ function M.watch(conn, f)
   return function() all.watchers = without(all.watchers, f) end
 end
 
---- Tells those who watch that the features may have changed. For extensions whose features depend on something.
+--- Calls the functions given to `watch`. For extensions whose features depend on something that has changed.
 function M.changed(conn) changed(kept(conn)) end
 
 --- Waits until the connection is ready and the `session` hooks of all extensions have ended in the present session,
@@ -447,8 +448,8 @@ function M.save(conn)
   return out
 end
 
---- Gives to the extensions that will be used on this connection what `save` has collected on another. Must be called
---- before the first `use`. What an extension cannot read it goes without, and xmpp.on_error is told.
+--- Passes what `save` has collected on another connection to the extensions that will be used on this one. Must be
+--- called before the first `use`. Data that an extension cannot read are ignored, and xmpp.on_error is told.
 ---@param conn xmpp.Conn
 ---@param saved table
 function M.load(conn, saved)

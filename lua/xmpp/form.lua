@@ -1,4 +1,5 @@
--- form: data forms (XEP-0004) as tables: read, answered, submitted; made, and read when they come back. Asks nothing.
+-- form: data forms (XEP-0004) as tables: parsed, filled in and submitted; created, and read when they come back. Sends
+-- nothing itself.
 --
 --   local f = assert(form.parse(xexpr.child(query, "x", form.DATA)))
 --   print(f.title, f.type, f.values["muc#roomconfig_roomname"])
@@ -8,7 +9,7 @@
 --   local question = form.new(spec)
 --   local values, err = form.read(answer, spec)                       -- values.what is "a", "b" or nil
 --
--- A value is what its field's kind says it is, whatever it looks like: see form/value.lua.
+-- A value's type depends on its field's kind, not on what the text looks like: see form/value.lua.
 
 local core = require "xmpp.load"
 local fields_of = require "xmpp.form.field"
@@ -37,7 +38,7 @@ local function read_options(x)
   return options
 end
 
--- What the field says of itself, without its value.
+-- The field's description, without its value.
 local function describe(f, kinds)
   local x, validate = f.x, xexpr.child(f.x, "validate", VALIDATE)
   local field = { var = f.var, kind = value.kind(f.kind or kinds and kinds[f.var]), label = xexpr.attr(x, "label"),
@@ -55,8 +56,8 @@ local function at_field(f, why)
   return nil, ("field%s: %s"):format(f.var and " '" .. core.shown(f.var) .. "'" or "", why)
 end
 
--- Fills out.fields and out.values. In what has no kinds of its own several values of a line are no fault: they stand in
--- the field's `texts`, and its value is the first.
+-- Fills out.fields and out.values. If a field has no type of its own, several values of a single-value kind are
+-- accepted: all are in `texts`, and the value is the first.
 local function read_fields(list, out, kinds)
   for _, f in ipairs(list) do
     local field, why = describe(f, kinds)
@@ -70,7 +71,7 @@ local function read_fields(list, out, kinds)
   return true
 end
 
--- Takes FORM_TYPE out of the list, if one of it is that.
+-- Removes FORM_TYPE from the list, and returns it.
 local function take_form_type(list, form_kind)
   for i, f in ipairs(list) do
     if fields_of.is_form_type(f, form_kind) then
@@ -81,7 +82,7 @@ local function take_form_type(list, form_kind)
   end
 end
 
--- The table of a result with several rows (XEP-0004 3.4): `reported` the columns, `items` the rows' values by var.
+-- The table of a result with several rows (XEP-0004 3.4): `reported` are the columns, `items` the rows' values by var.
 local function read_items(x, out)
   local reported, kinds = xexpr.child(x, "reported", DATA), {}
   if reported then
@@ -133,10 +134,10 @@ local function check_element(x, fname)
   error(("bad argument #1 to '%s' (element expected, got %s)"):format(fname, type(x)), 3)
 end
 
---- Reads a form. `type` is its FORM_TYPE, which counts only from a hidden field (XEP-0068 3.1) and is then in neither
---- `fields` nor `values`.
+--- Parses a form. `type` is its FORM_TYPE, which must be a hidden field (XEP-0068 3.1) and is then in neither `fields`
+--- nor `values`.
 ---@param x xmpp.Element? the x element; nil is condition "bad-format"
----@param kinds? table<string, xmpp.FieldKind> kinds of fields that do not say it
+---@param kinds? table<string, xmpp.FieldKind> kinds of fields that have no type of their own
 ---@return xmpp.Form? form
 ---@return xmpp.Error? err layer "stanza", condition "bad-format"
 function M.parse(x, kinds)
@@ -171,11 +172,11 @@ local function check_known(f, values, level)
   end
 end
 
---- Fills in a form: with the values given, and for all other fields with what they had. Raises for a field that the
---- form does not have, for a value that is not among its options, and for one of the wrong type.
+--- Fills in a form: with the given values, and all other fields with their present ones. Raises an error for a field
+--- that the form does not have, for a value that is not among its options, and for one of the wrong type.
 ---@param f xmpp.Form of kind "form", from `parse`
 ---@param values table<string, any>
----@param level? integer whom an error blames, as for error() (1: the caller of this function)
+---@param level? integer where to report an error, as for error() (1: the caller of this function)
 ---@return xmpp.Element x
 function M.answer(f, values, level)
   level = (level or 1) + 1
@@ -190,7 +191,7 @@ function M.answer(f, values, level)
     if field.var and field.kind ~= "fixed" and #texts > 0 then
       x[#x + 1] = field_element(field.var, nil, texts)
     elseif values[field.var or ""] ~= nil then
-      x[#x + 1] = field_element(field.var, nil, {}) -- an empty list is said, too
+      x[#x + 1] = field_element(field.var, nil, {}) -- an empty list is sent, too
     end
   end
   return x
@@ -203,7 +204,7 @@ local function sorted_keys(t)
   return out
 end
 
---- Makes an answer without having seen the form, from texts, numbers, booleans, addresses, and lists of these.
+--- Makes a submission without having seen the form, from texts, numbers, booleans, addresses, and lists of these.
 ---@param form_type string? its FORM_TYPE
 ---@param values table<string, any>
 ---@return xmpp.Element x
@@ -242,9 +243,9 @@ local function spec_element(f)
   return x
 end
 
---- Makes a form of our own. A field is { var =, kind = ("text-single"), label =?, description =?, required =?, value
---- =?, options =? (texts, or { value =, label = }), datatype =?, open =? (XEP-0122) }. Raises for what cannot be a
---- form.
+--- Creates a form. A field is { var =, kind = ("text-single"), label =?, description =?, required =?, value =?,
+--- options =? (texts, or { value =, label = }), datatype =?, open =? (XEP-0122) }. Raises an error for an invalid
+--- description.
 ---@param spec { type: string?, kind: "form"|"result"|nil, title: string?, instructions: string?, fields: table[]? }
 ---@return xmpp.Element x
 function M.new(spec)
@@ -258,7 +259,7 @@ function M.new(spec)
   return x
 end
 
--- What a submitted field says by our own field's kind.
+-- The value of a submitted field, by the kind of the field in our form.
 local function submitted(f, texts)
   if f.kind == "fixed" then return nil end
   local v, why = value.read(f, texts or {})
@@ -271,8 +272,8 @@ local function submitted(f, texts)
   return v
 end
 
---- Reads what was filled into a form of ours. The kinds are those of `spec`, whatever the answer says. Fields that are
---- not in it are ignored; one that is missing in the answer is nil, or an empty list.
+--- Reads the submission of a form that was created by `new`. The kinds are those of `spec`, whatever the submission
+--- says. Fields that are not in it are ignored; one that is missing in the submission is nil, or an empty list.
 ---@param x xmpp.Element? the x element that was submitted
 ---@param spec table as for `new`
 ---@return table<string, any>? values

@@ -1,6 +1,6 @@
--- gateway: a component (XEP-0114) that stands between XMPP and another network (XEP-0100): the people of that network
--- are virtual users of its domain, with names escaped (XEP-0106), presence, avatars; people of XMPP register
--- (XEP-0077), subscribe to them, and write to them.
+-- gateway: a component (XEP-0114) between XMPP and another network (XEP-0100). The users of that network are virtual
+-- users of its domain, with escaped names (XEP-0106), presence and avatars; users of XMPP register (XEP-0077),
+-- subscribe to them, and write to them.
 --
 --   local gateway = require "xmpp.gateway"
 --   local conn = assert(xmpp.connect_component("127.0.0.1", 5347, "irc.example.net", "secret", { reconnect = true }))
@@ -11,16 +11,15 @@
 --   g:on("message", function(person, user, m) irc:say(user.name, m.text) end)
 --   g:on("register", function(person, values) log_in(person, values.nick) end)
 --
--- Events: "message" (person, user, m, stanza): somebody writes to a virtual user; m as xmpp.chat reads it. "presence"
--- (jid, p, user): somebody is there, or no longer; user nil: told to the gateway itself. "subscribe" (person, user) and
--- "unsubscribe": as it has been decided. "probe" (person, user): answered already. "register" (person, values),
--- "unregister" (person, values). "error" (person, user, err, id): a message of a virtual user's came back. `person` is
--- a bare address.
+-- Events: "message" (person, user, m, stanza): somebody writes to a virtual user; m as xmpp.chat parses it. "presence"
+-- (jid, p, user): somebody is available, or no longer; user nil: sent to the gateway itself. "subscribe" (person,
+-- user) and "unsubscribe": after the decision. "probe" (person, user): answered already. "register" (person, values),
+-- "unregister" (person, values). "error" (person, user, err, id): a message of a virtual user was returned. `person`
+-- is a bare address.
 --
--- Whom it trusts: a person is the address that his server has stamped on what he sends, and nothing that stands in it.
--- Where there is a registration, only who has registered may write and subscribe. What comes from the gateway's own
--- domain is dropped: two virtual users would answer one another for ever. Errors, and what rooms say to all, are
--- answered by nothing.
+-- Who is trusted: a person is identified by the `from` that their server has verified, and by nothing in the stanza.
+-- If there is a registration, only registered people may write and subscribe. What comes from the gateway's own domain
+-- is dropped: two virtual users would answer one another endlessly. Errors and groupchat messages are not answered.
 
 local core = require "xmpp.load"
 local data_form = require "xmpp.form"
@@ -40,15 +39,15 @@ local OPTIONS = { name = "string", type = "string", register = "table", store = 
   approve = "function", check = "function", allow = "function", version = "table", max_users = "number",
   max_people = "number", prompt = "string" }
 
---- Begins to be a gateway.
+--- Begins to serve as a gateway.
 ---@param conn xmpp.Conn a component's
 ---@param opts? table name: of the other network, for people; type: of the other network, as registered for XEP-0030
 --- ("irc", "sms"); register: a form's spec (see xmpp.form) that people fill in (none: nobody needs to register);
 --- check(person, values): returns true, or nil and a text; may wait; allow(person): who may register (everybody);
---- store: { get(person), set(person, data or nil), each(f) } keeps what is known of people (in memory); known(name,
---- person): is there such a user whom g:user has not made yet; approve(person, user): may that person see the user's
---- presence (true); version: { name =, version = } (XEP-0092); max_users: virtual users (10,000); max_people:
---- registered people (10,000); prompt: what clients ask for that add a user by name (jabber:iq:gateway)
+--- store: { get(person), set(person, data or nil), each(f) } stores the registrations (in memory); known(name,
+--- person): does such a user exist, whom g:user has not created yet; approve(person, user): may that person see the
+--- user's presence (true); version: { name =, version = } (XEP-0092); max_users: virtual users (10,000); max_people:
+--- registered people (10,000); prompt: the text with which clients ask for a user's name to add (jabber:iq:gateway)
 ---@return xmpp.Gateway? g
 ---@return xmpp.Error? err layer "closed"
 function M.use(conn, opts)
@@ -67,7 +66,7 @@ local function check_options(opts)
       error(("bad option 'store' (it has no function '%s')"):format(name), 0)
     end
   end
-  if opts.register then data_form.new(opts.register) end -- raises for what is none
+  if opts.register then data_form.new(opts.register) end -- raises for an invalid form
 end
 
 function M.start(st, conn, opts)
@@ -83,8 +82,8 @@ function M.start(st, conn, opts)
   if opts.version then info.use(conn, { version = opts.version }) end
 end
 
---- Who is there? Those who have registered are asked (XEP-0100 4.4). Who has answered in an earlier session may have
---- gone meanwhile; who is still there is told again who else is.
+--- Probes the presence of registered people (XEP-0100 4.4). Those who were available in an earlier session may have
+--- left in the meantime; those who still are get the presences of the virtual users again.
 function M.session(st, conn, first)
   if not first then people.reset(st) end
   people.load(st)

@@ -1,5 +1,5 @@
--- guard: calls of functions that somebody else wrote, by the modules above the transport. What such a function throws
--- ends nothing but itself: it is told to xmpp.on_error, with whose it was.
+-- guard: calls of the program's functions by the modules above the transport. An error in such a function ends only
+-- that call: it is passed to xmpp.on_error, with the name of its source.
 
 local core = require "xmpp.load"
 
@@ -7,17 +7,17 @@ local M = {}
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 local create, resume, status = coroutine.create, coroutine.resume, coroutine.status
-local debug = rawget(_G, "debug") -- a sandbox may be without
+local debug = rawget(_G, "debug") -- a sandbox may not have it
 local traceback = type(debug) == "table" and debug.traceback
 
--- An error object as text, with where it was thrown.
+-- An error object as text, with a traceback.
 local function with_trace(object)
   local text = tostring(object)
   return traceback and traceback(text, 2) or text
 end
 
---- Tells xmpp.on_error, from the loop's next turn on.
----@param who string "extension 'disco'"
+--- Passes an error to xmpp.on_error, in the loop's next turn.
+---@param who string the source: "extension 'disco'"
 ---@param what any what was thrown
 function M.report(who, what)
   core.spawn(function() error(("%s: %s"):format(who, tostring(what)), 0) end)
@@ -28,7 +28,7 @@ local probe = create(function() pcall(coroutine.yield) end)
 resume(probe)
 local yields_across_pcall = status(probe) == "suspended"
 
---- As pcall, for what may wait, in a coroutine that may. An error comes as text, with its traceback.
+--- Like pcall, but f may wait, if the coroutine may. An error is returned as text, with its traceback.
 ---@return boolean ok
 ---@return any ...
 function M.call(f, ...)
@@ -47,25 +47,25 @@ local function outcome(co, ok, ...)
   return true, status(co) == "suspended", ...
 end
 
---- Begins f(...) at once, in a coroutine of its own. What it throws after a wait goes to xmpp.on_error by itself.
+--- Begins f(...) at once, in a coroutine of its own. What it throws after it has waited is passed to xmpp.on_error.
 ---@return boolean ok false: it threw
----@return boolean|string waits it hasn't ended; or what it threw, as text
----@return any ... what it returned; or its coroutine, for a traceback
+---@return boolean|string whether it hasn't returned yet; or what it threw, as text
+---@return any what it returned; or its coroutine, for a traceback
 function M.begin(f, ...)
   local co = create(f)
   return outcome(co, resume(co, ...))
 end
 
---- The same, for what isn't asked for results: what it throws is reported.
+--- The same, without results: what it throws is reported.
 ---@param who string
 function M.go(who, f, ...)
   local ok, why, co = M.begin(f, ...)
   if not ok then M.report(who, traceback and traceback(co, why) or why) end
 end
 
---- The table that a module keeps with a connection, and that goes with it.
+--- A module's table for a connection, which lives as long as the connection.
 ---@param conn xmpp.Conn
----@param name string the module's
+---@param name string the module's name
 ---@return table
 function M.of(conn, name)
   local about = core.conn.about(conn)
@@ -74,19 +74,20 @@ function M.of(conn, name)
   return about.kept[name]
 end
 
---- Raises at `level` where v is no connection.
+--- Raises an error at `level` unless v is a connection.
 function M.check_conn(v, fname, level)
   if core.is_connection(v) then return end
   error(("bad argument #1 to '%s' (connection expected, got %s)"):format(fname, type(v)), level + 1)
 end
 
---- Raises at `level` where v is of another type.
+--- Raises an error at `level` if v is of another type.
 function M.check_type(v, kind, position, fname, level)
   if type(v) == kind then return end
   error(("bad argument #%d to '%s' (%s expected, got %s)"):format(position, fname, kind, type(v)), level + 1)
 end
 
---- Raises at `level` where `opts`, argument `position`, has something else than the options in `known`, name -> type.
+--- Raises an error at `level` if `opts`, argument `position`, contains anything but the options in `known`, name ->
+--- type.
 ---@return table opts never nil
 function M.check_opts(opts, known, position, fname, level)
   if opts == nil then return {} end

@@ -1,14 +1,14 @@
--- handle: what lives on and tells of itself: an extension on a connection, a room. A table of plain fields, to be read
--- and not written; its methods, `on` and `emit` among them, stand in its metatable, so `pairs` gives the fields alone.
+-- handle: an object with events: an extension on a connection, a room. A table of plain fields, which are read-only
+-- for the program; its methods, `on` and `emit` among them, are in its metatable, so `pairs` lists only the fields.
 
-local require = require -- what is needed for a mistake only is loaded when one is made
+local require = require -- what is needed only for an error message is loaded then
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
 
 local M = {}
 
--- known: the names that there are; nil: any.
+-- known: the valid names; nil: any.
 local function check_event(who, known, event)
   if type(event) ~= "string" then error("bad event (string expected, got " .. type(event) .. ")", 3) end
   if not known or known[event] then return end
@@ -37,22 +37,22 @@ local function copied(methods)
   return out
 end
 
---- A handle.
----@param who string whose it is, in errors: "extension 'disco'"
+--- Creates a handle.
+---@param who string the owner's name in errors: "extension 'disco'"
 ---@param events string[]? the names that `on` takes, besides "closed"; nil: any
 ---@param more table<string, function>? methods of its own, called with the handle first
 ---@return table handle
----@return fun() deafen takes all listeners away
+---@return fun() deafen removes all listeners
 function M.new(who, events, more)
   local methods, listeners, known = copied(more), {}, known_of(events)
-  --- Has `f` called for each event of that name, in a coroutine of its own. The event "closed" comes when the
-  --- connection is closed, with the reason.
-  ---@return fun(): boolean off takes the listener away; true the first time
+  --- Calls `f` for each event of that name, in a coroutine of its own. The event "closed" occurs when the connection
+  --- is closed, with the reason.
+  ---@return fun(): boolean off removes the listener; returns true the first time
   function methods.on(_, event, f)
     check_event(who, known, event)
     if type(f) ~= "function" then error("bad listener (function expected, got " .. type(f) .. ")", 2) end
     local entry = { f = f }
-    local list = without(listeners[event] or {}) -- a new one: emit goes through the old
+    local list = without(listeners[event] or {}) -- a copy: `emit` may be iterating over the old list
     list[#list + 1] = entry
     listeners[event] = list
     return function()
@@ -62,7 +62,7 @@ function M.new(who, events, more)
       return was
     end
   end
-  --- Calls the listeners of an event, in the order in which they were installed.
+  --- Calls the listeners of an event, in the order in which they were added.
   function methods.emit(_, event, ...)
     check_event(who, known, event)
     for _, entry in ipairs(listeners[event] or {}) do

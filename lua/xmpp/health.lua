@@ -1,12 +1,13 @@
--- health: is all well, from here to the server and back? For programs that watch: each step once, and how long it took.
+-- health: checks the connection and the server's services. For monitoring: each step once, and how long it took.
 --
 --   local health = require "xmpp.health"
 --   local steps, well = health.check(conn, { room = "ops@rooms.example.net" })
 --   for _, s in ipairs(steps) do print(s.name, s.ok, s.seconds, s.err) end
 --
--- The steps: "dns", "tcp", "proxy" (where there is one), "tls" and "login", as the link that there is was made;
--- "certificate", how long the server's is good; "ping", the server's answer; "echo", a message to ourselves; "upload",
--- a place for a file, which is asked for and not used; "muc", the service for rooms, or one that is entered and left.
+-- The steps: "dns", "tcp", "proxy" (if there is one), "tls" and "login", from when the present connection was made;
+-- "certificate", how long the server's is still valid; "ping", the server's answer; "echo", a message to ourselves;
+-- "upload", an upload slot, which is requested and not used; "muc", the room service, or a room that is joined and
+-- left.
 
 local core = require "xmpp.load"
 local ext = require "xmpp.ext"
@@ -19,7 +20,7 @@ local DAY = 86400
 local DAYS, TIMEOUT = 14, 20
 local SETUP = { "dns", "tcp", "proxy", "tls", "login" }
 
--- How long f took -> seconds, err, err again if what is tried isn't there at all.
+-- Calls f and returns the seconds it took, err, and err again if the server doesn't have the service.
 local function timed(f, ...)
   local began = core.now()
   local ok, err = f(...)
@@ -27,7 +28,7 @@ local function timed(f, ...)
   return core.now() - began, err, err and err.condition == "item-not-found" and err or nil
 end
 
--- An error is an answer, too.
+-- An error stanza is an answer, too.
 local function ping(conn, o)
   local ok, err = conn:ping(o.timeout)
   return ok ~= nil or err.layer == "stanza", err
@@ -53,7 +54,7 @@ local function upload(conn, o)
   return require "xmpp.upload".slot(conn, "health-check.txt", 1, "text/plain", { timeout = o.timeout })
 end
 
--- A room that the program is in is asked whether it still is, and stays.
+-- If the program is in the room already, it is asked whether we still are (XEP-0410), and not left.
 local function muc(conn, o)
   if not o.room then
     return require "xmpp.disco".find(conn, { category = "conference", type = "text" }, { timeout = o.timeout })
@@ -71,8 +72,8 @@ local function muc(conn, o)
   return room, err
 end
 
---- The steps that are tried, each a function of conn and options -> seconds, err; and err once more where the server
---- has nothing of the kind. They wait.
+--- The steps, each a function of conn and options that returns seconds, err; and err once more if the server doesn't
+--- have the service. They wait.
 M.steps = {}
 for name, f in pairs { ping = ping, echo = echo, upload = upload, muc = muc } do
   M.steps[name] = function(conn, o) return timed(f, conn, o) end
@@ -111,8 +112,8 @@ local function not_ready(conn)
     text = ("the connection is %s"):format(state) }
 end
 
--- A run: `only` what is wanted (nil: all), the `list` so far, `well`. A link that failed counts even where it isn't
--- wanted: what is can't be done without it.
+-- A run: `only` the wanted steps (nil: all), the `list` so far, `well`. A failed connection counts even if it isn't
+-- wanted, because the other steps need it.
 local function add(run, step)
   if not step or run.only and not run.only[step.name] and step.ok then return end
   run.list[#run.list + 1], run.well = step, run.well and step.ok
@@ -134,22 +135,22 @@ local function try(run, conn, name, opts)
   add(run, { name = name, ok = err == nil, seconds = seconds, err = err })
 end
 
---- Tries what is wanted, and waits for it. What the server does not have (an upload service, a room service) is left
---- out unless it is among `steps`. If there is no link, the step "login" says so, and nothing is tried.
+--- Tries the steps, and waits for them. What the server does not have (an upload service, a room service) is left out
+--- unless it is among `steps`. If there is no connection, the step "login" says so, and nothing is tried.
 ---@param conn xmpp.Conn
----@param opts? { steps: string[]?, timeout: number?, days: number?, room: string|xmpp.Jid|nil, nick: string?, password:
---- string? } steps: only these, by their names (all that can be done); timeout: seconds for each that is tried (20);
---- days: a certificate that is valid for fewer is a failure (14); room: "muc" enters this room and leaves it; if the
---- program is in it already, it is pinged; nick: for that (our account's name; a component must give one); password:
---- the room's
+---@param opts? { steps: string[]?, timeout: number?, days: number?, room: string|xmpp.Jid|nil, nick: string?,
+--- password: string? } steps: only these, by name (all that are possible); timeout: seconds for each (20); days: a
+--- certificate that is valid for fewer is a failure (14); room: "muc" joins this room and leaves it; if the program is
+--- in it already, it is pinged; nick: the nick to use there (our account's localpart; a component must give one);
+--- password: the room's
 ---@return { name: string, ok: boolean, seconds: number, days: integer?, err: xmpp.Error? }[] steps in the order dns,
 --- tcp, tls, login, certificate, ping, echo, upload, muc
----@return boolean well is none of them a failure?
+---@return boolean well whether all have succeeded
 function M.check(conn, opts)
   guard.check_conn(conn, "check", 2)
   opts = guard.check_opts(opts, OPTIONS, 2, "check", 2)
   if opts.room and not opts.nick and not conn:jid().localpart then
-    error("option 'room' of 'check' wants a 'nick' from a component", 2)
+    error("option 'room' of 'check' needs a 'nick' for a component", 2)
   end
   local run = { only = wanted(opts.steps), list = {}, well = true }
   local info, err = conn:info(), not_ready(conn)

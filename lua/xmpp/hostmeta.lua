@@ -1,12 +1,12 @@
--- hostmeta: by which URLs a domain can also be reached, WebSocket (RFC 7395) and BOSH (XEP-0206), as its web server
--- says it in /.well-known/host-meta (XEP-0156 3, RFC 6415).
+-- hostmeta: alternative connection methods of a domain: the URLs for WebSocket (RFC 7395) and BOSH (XEP-0206) that its
+-- web server announces in /.well-known/host-meta (XEP-0156 3, RFC 6415).
 --
 --   local found = assert(hostmeta.fetch "example.net")
 --   print(found.websocket[1], found.bosh[1])               -- "wss://example.net/ws", nil
 --
--- Whom it trusts: the web server of that domain, by its certificate, and nobody else; where it redirects to another,
--- that one in its place (RFC 6415 2), three times, and to no address in somebody's house. What isn't wss: or https: is
--- left out (XEP-0156 4). XEP-0156 3.2: asked only when what RFC 6120 says has failed.
+-- Who is trusted: the web server of that domain, by its certificate, and nobody else; if it redirects to another one,
+-- that one in its place (RFC 6415 2), up to three times, and not to a private address. Anything but wss: and https: is
+-- left out (XEP-0156 4). By XEP-0156 3.2 this should be used only if the methods of RFC 6120 have failed.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -17,7 +17,7 @@ local M = {}
 
 local XRD = "http://docs.oasis-open.org/ns/xri/xrd-1.0"
 local MAX, MOST_LINKS, LONGEST, MOST_REDIRECTS = 64 * 1024, 20, 2048, 3
--- rel -> what it is called here, and the only scheme that it may have
+-- rel -> the name used here, and the only scheme that is allowed
 local RELS = {
   ["urn:xmpp:alt-connections:websocket"] = { "websocket", "wss" },
   ["urn:xmpp:alt-connections:xbosh"] = { "bosh", "https" },
@@ -32,7 +32,7 @@ end
 
 -- Reading
 
--- With a plain host, of that scheme.
+-- Is it a URL of that scheme, with a plain host?
 local function is_of(url, scheme)
   return #url <= LONGEST and not url:find "[%z\1-\32\"<>\\^`{|}\127-\255]"
     and (url .. "/"):find("^" .. scheme .. "://[%w.:%[%]_-]+[/?#]") ~= nil
@@ -58,7 +58,7 @@ end
 
 local function read_json(text)
   local there, json = pcall(require, "cjson.safe")
-  if not there then return nil, "JSON takes lua-cjson, which isn't there" end
+  if not there then return nil, "JSON needs lua-cjson, which isn't installed" end
   local data = json.decode(text)
   local links = type(data) == "table" and data.links
   if type(links) ~= "table" then return nil end
@@ -78,7 +78,7 @@ local FORMATS = {
 
 local REDIRECTS = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
 
--- Where a redirect leads: a URL, or a path of the same host. nil: nowhere that we would go.
+-- The target of a redirect: a URL, or a path on the same host. nil: not allowed.
 local function target(url, location)
   if not location then return nil end
   if location:find "^/" and not location:find "^//" then location = url:match "^https://[^/]+" .. location end
@@ -95,7 +95,7 @@ local function get(url, format, opts)
     if not REDIRECTS[answer.status] then return answer end
     local there = target(request.url, answer.headers.location)
     if not there or hop == MOST_REDIRECTS then
-      return failure("refused", "the web server leads to somewhere else: " .. core.shown(answer.headers.location or ""))
+      return failure("refused", "the web server redirects elsewhere: " .. core.shown(answer.headers.location or ""))
     end
     if there:match "^https://[^/?#]+" ~= request.url:match "^https://[^/?#]+" then
       request.public, request.resolve = true, nil
@@ -113,17 +113,17 @@ local function fetch(domain, format, opts)
   end
   local found, why = format.read(answer.body)
   if found then return found end
-  return failure("bad-response", why or ("what %s has there is no host-meta"):format(core.shown(domain)))
+  return failure("bad-response", why or ("%s has no valid host-meta there"):format(core.shown(domain)))
 end
 
---- Asks a domain for its host-meta: as XML, which it must have if it has any, then as JSON. See xmpp.hostmeta for whom
---- it trusts.
----@param domain string|xmpp.Jid of a JID, its domain is taken
+--- Fetches a domain's host-meta: as XML, which is mandatory if there is any, then as JSON. See xmpp.hostmeta for what
+--- is trusted.
+---@param domain string|xmpp.Jid for a JID its domain is used
 ---@param opts? { timeout: number?, format: "xml"|"json"|nil, ca_file: string?, ca_dir: string?, resolve: string?,
 --- insecure: boolean?, port: integer?, proxy: string|false|nil, http: function? } timeout: seconds; format: only this
---- one; ca_file: CAs to trust; ca_dir: CAs to trust; resolve: an address instead of DNS; insecure: do not look at the
---- certificate; port: instead of 443; proxy: as http.request has it; http: a function instead of http.request
----@return { websocket: string[], bosh: string[] }? found URLs; an empty list for a kind of which there are none
+--- one; ca_file: CAs to trust; ca_dir: CAs to trust; resolve: an address instead of DNS; insecure: don't verify the
+--- certificate; port: instead of 443; proxy: as for http.request; http: a function instead of http.request
+---@return { websocket: string[], bosh: string[] }? found URLs; an empty list if there are none of a kind
 ---@return xmpp.Error? err
 function M.fetch(domain, opts)
   if not core.is_jid(domain) then guard.check_type(domain, "string", 1, "fetch", 2) end

@@ -1,12 +1,12 @@
--- http: requests over HTTPS for programs on the library's loop, by libcurl (c/http, xmpp/http.so, which is built where
--- that is installed). They wait by the library's one rule: a coroutine yields, the main thread turns the loop.
+-- http: HTTPS requests for programs on the library's event loop, by libcurl (c/http, xmpp/http.so, which is built if
+-- libcurl is installed). They wait by the library's rule: a coroutine yields, the main thread turns the loop.
 --
 --   local http = require "xmpp.http"
 --   local answer = assert(http.request { url = "https://api.example.net/weather?q=Bern" })
 --   print(answer.status, answer.headers["content-type"], #answer.body)
 --
--- Who is asked is who the URL says and nobody else: certificates are checked as a stream's are, redirects aren't
--- followed, each request has a connection of its own, and nothing is kept between them, no cookie and no session.
+-- Only the host in the URL is trusted: certificates are verified as a stream's are, redirects aren't followed, each
+-- request has a connection of its own, and nothing is kept between requests, neither cookies nor sessions.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -16,16 +16,16 @@ local places = require "xmpp.http.place"
 local proxies = require "xmpp.proxy"(core)
 local waiting = require "xmpp.wait"
 
-local os = rawget(_G, "os") -- a sandbox may be without
+local os = rawget(_G, "os") -- a sandbox may not have it
 local getenv = type(os) == "table" and os.getenv or nil
 
 local M = {}
 
 local MAX, TIMEOUT, STALL = 1024 * 1024, 60, 60
 local MOST_HEADERS = 50
-local CHUNK = 256 * 1024 -- what a function that gives the body is asked for; it may give less, or more
-local PAUSE = 0.02 -- seconds, until a function that had nothing to give is asked again
-local SPARE = 10 -- seconds behind the timeout, after which nobody waits any more, whatever libcurl does
+local CHUNK = 256 * 1024 -- bytes that a body function is asked for; it may return fewer, or more
+local PAUSE = 0.02 -- seconds until a body function that had nothing to return is called again
+local SPARE = 10 -- seconds after the timeout; then nobody waits any more, whatever libcurl does
 local MOST_SECONDS = 1000000
 
 local OPTIONS = { url = "string", method = "string", headers = "table", body = "any", size = "number",
@@ -39,14 +39,14 @@ local function failure(condition, text, retry)
   return core.error { layer = "http", condition = condition, retry = retry or false, text = text }
 end
 
--- At a host; both are a stranger's words.
+-- An error about a host; the URL and the text are not trusted.
 local function failure_at(url, condition, text, retry)
   local host = url:match "^%a[%w+.-]*://[^/?#]*" or ""
   host = host:match "[^@/]*$"
   return failure(condition, ("%s: %s"):format(core.shown(host), core.shown(text)), retry)
 end
 
---- Tells whether libcurl is there; otherwise the error names what is to be installed.
+--- Tells whether libcurl is available; otherwise the error says what to install.
 ---@return true?
 ---@return xmpp.Error?
 function M.available()
@@ -55,7 +55,7 @@ function M.available()
   return nil, failure("no-http", why)
 end
 
--- What was asked for
+-- The request
 
 local function bad(level, option, why)
   error(("bad option '%s' of 'request' (%s)"):format(option, why), level + 1)
@@ -63,18 +63,18 @@ end
 
 local function check_header(name, value, level)
   if type(name) ~= "string" or not name:find "^[%w!#$%%&'*+.^_`|~-]+$" then
-    bad(level + 1, "headers", "names expected that HTTP can have")
+    bad(level + 1, "headers", "valid header names expected")
   end
   local lower = name:lower()
   if lower == "content-length" or lower == "transfer-encoding" then
-    bad(level + 1, "headers", lower .. " is said by the body")
+    bad(level + 1, "headers", lower .. " is set from the body")
   end
   if type(value) ~= "string" and type(value) ~= "number" or tostring(value):find "[%z\1-\8\10-\31\127]" then
     bad(level + 1, "headers", name .. ": a line of text expected")
   end
 end
 
--- As libcurl takes them; an empty value has a spelling of its own.
+-- The header lines as libcurl takes them; an empty value has a notation of its own.
 local function lines_of(headers, level)
   local lines = {}
   for name, value in pairs(headers or {}) do
@@ -120,7 +120,7 @@ local function check(o, level)
   check_number(o, "size", 0, level + 1)
 end
 
--- Scheme and host as far as they are needed here; libcurl reads the URL itself.
+-- Scheme and host, as far as they are needed here; libcurl parses the URL itself.
 local function place_of(url)
   local scheme, authority = url:match "^(%a[%w+.-]*)://([^/?#]*)"
   authority = authority and authority:match "[^@]*$" or ""
@@ -140,9 +140,10 @@ local function size_of(o)
   return o.size or -1
 end
 
-local function bounded(seconds) return math.max(math.min(seconds, MOST_SECONDS), 0.001) end -- 0: for ever, to libcurl
+-- to libcurl 0 means no limit
+local function bounded(seconds) return math.max(math.min(seconds, MOST_SECONDS), 0.001) end
 
--- As c/http/http.c wants it. Without a CA of the program's own it is the one that a stream would take.
+-- The request as c/http/http.c takes it. Without a CA from the program it is the one that a stream would use.
 local function request_of(o, lines)
   local ca_file, ca_dir = o.ca_file, o.ca_dir
   if not ca_file and not ca_dir and getenv then ca_file, ca_dir = getenv "SSL_CERT_FILE", getenv "SSL_CERT_DIR" end
@@ -152,9 +153,9 @@ local function request_of(o, lines)
     dial = o.resolve, public = o.public, but = o.but }
 end
 
--- What came
+-- The response
 
--- Names in small letters; what comes several times is joined by ", " (RFC 9110 5.2).
+-- Header names are in lower case; repeated headers are joined by ", " (RFC 9110 5.2).
 local function headers_of(lines)
   local out, last = {}, nil
   for line in lines:gmatch "[^\r\n]+" do
@@ -178,13 +179,13 @@ local function outcome(self, transfer)
   return { status = status, headers = headers_of(lines), body = body }
 end
 
--- Whoever waits goes on. For want of memory it raises; then the fallback tries again.
+-- Continues the waiting call. Raises an error if memory runs out; then the fallback timer tries again.
 local function wake(self)
   if self.box.list then waiting.wake(self.box) end
   if self.fallback then self.fallback:cancel() end
 end
 
--- The wire is left alone from here on.
+-- Ends the transfer; nothing is sent or received after this.
 local function stop(self)
   if self.over then return false end
   self.over = true
@@ -192,7 +193,7 @@ local function stop(self)
   return true
 end
 
--- The one end of a request.
+-- The only end of a request.
 local function finish(self, answer, err)
   if not stop(self) then return end
   self.answer, self.err = answer, err
@@ -210,7 +211,7 @@ local function end_late(self)
   wake(self)
 end
 
--- What ends it where nothing else has, as memory had run out: until somebody has been told.
+-- Ends the request if nothing else has, because memory ran out: repeats until the caller has been told.
 local function fall_back(self)
   if not pcall(end_late, self) then core.timer(1, function() fall_back(self) end) end
 end
@@ -219,7 +220,8 @@ end
 
 local traceback = rawget(_G, "debug") and rawget(_G, "debug").traceback
 
--- What it throws is told, and it isn't called again; `false` cancels. One call at a time.
+-- Calls the program's `progress`. If that throws, the error is reported, and it isn't called again; `false` cancels.
+-- One call at a time.
 local function tell_progress(self, moved)
   local f = self.o.progress
   if not f or self.telling or self.over then return end
@@ -237,7 +239,7 @@ local function tell_progress(self, moved)
   end
 end
 
--- The next of the body, nil at its end.
+-- The next bytes of the body, nil at its end.
 local function next_bytes(self)
   if type(self.o.body) == "string" then
     local bytes = not self.given and self.o.body or nil
@@ -259,7 +261,7 @@ local function next_bytes(self)
   return bytes
 end
 
--- To libcurl "" is the end; to a function it means that there is nothing just now.
+-- For libcurl "" is the end; for a body function it means that there is nothing at the moment.
 local function go_on_with_body(self)
   local bytes, err
   repeat
@@ -270,7 +272,7 @@ local function go_on_with_body(self)
   if not self.over and self.t then multi.feed(self.t, bytes or "") end
 end
 
--- Not under libcurl's nose: what it calls may wait.
+-- Not called from within libcurl, since the program's function may wait.
 local function on_hungry(self)
   core.spawn(function() go_on_with_body(self) end)
 end
@@ -278,12 +280,12 @@ end
 local function heed(self, promise)
   core.spawn(function()
     promise:wait()
-    cancel(self, "the program said so")
+    cancel(self, "the program cancelled it")
   end)
 end
 
--- A proxy looks up names by itself, so nobody here sees which address is dialled: then the URL must not be for one that
--- isn't public.
+-- A proxy looks up names itself, so the address that it connects to isn't known here: then the URL itself must not
+-- name a private address.
 local function is_forbidden(request)
   if not (request.public and request.proxy) then return false end
   local place = places.read(request.url)
@@ -292,7 +294,7 @@ end
 
 local function begin(self, request)
   if is_forbidden(request) then
-    return nil, failure_at(self.o.url, "forbidden-address", "it is no public address, and would be asked by a proxy")
+    return nil, failure_at(self.o.url, "forbidden-address", "it isn't a public address, and a proxy would look it up")
   end
   local t, why = multi.begin(request, {
     done = function(transfer) finish(self, outcome(self, transfer)) end,
@@ -308,13 +310,13 @@ local function begin(self, request)
   return nil, failure_at(self.o.url, "bad-url", why)
 end
 
--- Each slot is there from the start, so that what is noted later takes no memory.
+-- All fields exist from the start, so that setting them later takes no memory.
 local function new(o)
   return { o = o, size = o.body ~= nil and size_of(o) or nil, box = false, waiters = false, fallback = false, t = false,
     over = false, answer = false, err = false, telling = false, given = false }
 end
 
--- What is needed to wait is there before anything begins.
+-- Prepares what is needed to wait, before anything begins.
 local function prepare(self, seconds)
   self.box = waiting.box()
   self.waiters = {}
@@ -326,7 +328,7 @@ local function prepare(self, seconds)
   self.fallback = core.timer(seconds, function() fall_back(self) end)
 end
 
--- Waits for its end. A coroutine that is closed meanwhile cancels it.
+-- Waits for the end. If the coroutine is closed in the meantime, the request is cancelled.
 local function await(self)
   if not self.over then
     local woken, err = waiting.wait_in(self.waiters, self.box, nil, "an HTTP response")
@@ -337,8 +339,8 @@ local function await(self)
   return nil, self.err
 end
 
---- Makes a request and waits for the response, whatever its status. Redirects are not followed: they are responses. The
---- server is the one that the URL names, by its certificate. Raises for bad options.
+--- Makes a request and waits for the response, whatever its status. Redirects are not followed: they are responses.
+--- The server must be the one that the URL names, by its certificate. Raises an error for bad options.
 ---@param o xmpp.HttpRequest
 ---@return { status: integer, headers: table<string, string>, body: string }?
 ---@return xmpp.Error? err layer "http"; condition "host-unknown", "no-connection", "certificate", "tls", "timeout",

@@ -1,9 +1,9 @@
--- info: small questions about an entity: is it there (XEP-0199), what software is it (XEP-0092), what time has it
--- (XEP-0202), since when is it idle (XEP-0012). Asking needs nothing. To answer them is an extension:
+-- info: small requests about an entity: ping (XEP-0199), its software version (XEP-0092), its time (XEP-0202), its
+-- idle time (XEP-0012). Requests need no extension; answering them is one:
 --
 --   info.use(conn, { version = { name = "mybot", version = "1.2" }, time = true })    -- ping is on
 --
--- They are answered to those whom disco lets know that we are there (disco.allows), and to nobody else.
+-- They are answered for those whom disco lets know that we are available (disco.allows), and for nobody else.
 
 local core = require "xmpp.load"
 local disco = require "xmpp.disco"
@@ -32,7 +32,7 @@ local function bad(stanza, reason)
   return iq.bad_format(("the answer of %s: %s"):format(who, reason), stanza)
 end
 
--- The answer's payload, which is that element.
+-- The payload of the answer, if it is that element.
 local function ask(conn, jid, name, xmlns, opts)
   local answer, stanza = iq.get(conn, jid, { name, { xmlns = xmlns } }, { timeout = opts.timeout, from = opts.from })
   if not answer then return nil, stanza end
@@ -49,14 +49,15 @@ local function same(a, b)
   return left ~= nil and left == right
 end
 
---- Asks whether an entity is there (XEP-0199). An entity that answers that it does not know pings is there, too; but
---- for the full address of a client the client's server says the same if it is not, so look at `err`.
+--- Pings an entity (XEP-0199). An entity that answers that it does not support pings is reachable, too; but for the
+--- full address of a client, the client's server gives the same answer if the client is offline, so look at `err`.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@param opts? number|{ timeout: number?, from: string|xmpp.Jid|nil } a number is the timeout; from: the address of a
 --- component that asks
----@return number? seconds that the answer took
----@return xmpp.Error? err with nil: no answer came, or a refusal; with seconds: what was answered instead of a pong
+---@return number? seconds until the answer came
+---@return xmpp.Error? err with nil: no answer came, or the request was refused; with seconds: the error that came
+--- instead of a pong
 function M.ping(conn, jid, opts)
   if type(opts) == "number" then opts = { timeout = opts } end
   opts = check(conn, jid, opts, "ping")
@@ -102,7 +103,7 @@ function M.time(conn, jid, opts)
   return { utc = utc, offset = offset }
 end
 
---- Asks for how many seconds somebody has been idle (a full address) or gone (a bare address; `text` is the last
+--- Asks for how many seconds somebody has been idle (a full address) or offline (a bare address; `text` is the last
 --- status), or for how long a server has been running (a domain) (XEP-0012).
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
@@ -133,7 +134,7 @@ local function time_answer()
   return { "time", { xmlns = TIME }, { "tzo", {}, time.zone(now) }, { "utc", {}, time.format(math.floor(now)) } }
 end
 
--- Since when nothing was done: what the program says, else since it is used.
+-- Seconds since the last activity: what the program's function returns, else since `use`.
 local function last_answer(last)
   local began = core.now()
   return function()
@@ -160,7 +161,7 @@ local function check_options(opts)
   end
 end
 
--- A question's service, which answers those who may ask, and is told of in disco.
+-- Serves one kind of request for those who may ask, and announces it in disco.
 local function serve(st, conn, xmlns, f)
   st.offs[#st.offs + 1] = iq.serve(conn, "get", xmlns, function(_, stanza, c)
     if not disco.allows(c, stanza[2].from) then return nil, "cancel", "service-unavailable" end
@@ -189,11 +190,11 @@ function M.start(st, conn, opts)
   error(why, 0)
 end
 
---- Answers such questions when others ask us: those who may know that we are there (disco.allows), and nobody else. The
---- operating system is told only if it is given.
+--- Answers such requests from others: from those who may know that we are available (disco.allows), and from nobody
+--- else. The operating system is told only if it is given.
 ---@param conn xmpp.Conn
 ---@param opts? table version: { name =, version =, os =? }; ping: answer pings (true); time: tell the time (false);
---- last: a function that returns the seconds since somebody was active, or true: since `use` (false)
+--- last: a function that returns the seconds since the last activity, or true: since `use` (false)
 ---@return table? handle
 ---@return xmpp.Error?
 function M.use(conn, opts)

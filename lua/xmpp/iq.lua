@@ -1,5 +1,5 @@
--- iq: questions, their answers, and services that answer others' questions (RFC 6120 8.2.3). An answer is taken from
--- who was asked and nobody else; the core sees to that.
+-- iq: requests to others and their answers, and services that answer others' requests (RFC 6120 8.2.3). The core makes
+-- sure that an answer comes from the address that was asked.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -16,8 +16,7 @@ for word in ([[bad-request conflict feature-not-implemented forbidden gone inter
 
 -- Errors
 
---- Makes the error for an answer that does not hold together: layer "stanza", condition "bad-format". For functions
---- that read answers.
+--- Makes the error for a malformed answer: layer "stanza", condition "bad-format". For functions that parse answers.
 ---@param path string the path to what is wrong, and why
 ---@param stanza xmpp.Stanza?
 ---@return nil
@@ -32,7 +31,7 @@ end
 ---@return nil
 ---@return xmpp.Error
 function M.failure(stanza)
-  if not xexpr.child(stanza, "error") then return M.bad_format("iq: of type error, and has none", stanza) end
+  if not xexpr.child(stanza, "error") then return M.bad_format("iq: an error without an error element", stanza) end
   local e = xexpr.error(stanza)
   local condition = CONDITIONS[e.condition] and e.condition or "undefined-condition"
   local text = e.text ~= "" and e.text or "said by " .. (e.by or xexpr.attr(stanza, "from") or "our server")
@@ -44,7 +43,7 @@ end
 
 local OPTIONS = { timeout = "number", from = "jid" }
 
--- The one child of a result, true: it has none; nil: it has several (RFC 6120 8.2.3: "zero or one").
+-- The only child of a result, true if it has none, nil if it has several (RFC 6120 8.2.3: "zero or one").
 local function payload_of(stanza)
   local next_child = xexpr.children(stanza)
   local first, second = next_child(), nil
@@ -83,12 +82,12 @@ local function ask(kind, conn, to, payload, opts)
   return read_answer(response)
 end
 
---- Asks an entity for something, and waits for the answer.
+--- Sends a request of type get, and waits for the answer.
 ---@param conn xmpp.Conn
----@param to string|xmpp.Jid|nil whom to ask; nil: our own account
+---@param to string|xmpp.Jid|nil the recipient; nil: our own account
 ---@param payload xmpp.Element
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil } timeout: seconds to wait (the connection's
---- await_timeout); from: the address of a component that asks
+--- await_timeout); from: the address of a component that sends it
 ---@return xmpp.Element|true|nil answer the child of the result; true if it has none
 ---@return xmpp.Stanza|xmpp.Error stanza the result; or the error: of layer "stanza", with `condition`, `type`, `text`,
 --- `app` (the application's own condition), `by` and `stanza`, if the other side refused
@@ -97,7 +96,7 @@ function M.get(conn, to, payload, opts)
   return answer, stanza
 end
 
---- Has an entity do something, and waits for the answer. Parameters and results are those of `get`.
+--- Sends a request of type set, and waits for the answer. Parameters and results are those of `get`.
 ---@param conn xmpp.Conn
 ---@param to string|xmpp.Jid|nil
 ---@param payload xmpp.Element
@@ -111,7 +110,7 @@ end
 
 -- Serving
 
--- What f returned, as the stanza that answers; nil and a reason: it is none.
+-- Makes the answer from what f returned; nil and a reason if that isn't valid.
 local function answer_of(question, payload, kind, condition, text, app)
   local answer
   if payload == true then
@@ -145,14 +144,14 @@ local function answer(service, question, conn)
   conn:send(reply, { session = service.session })
 end
 
--- Who serves the question: of those for its namespace the one at its address, else the one for all.
+-- The service for a request: of those for its namespace the one at its address, else the one for all addresses.
 local function find(group, question)
   local to = group.most > 0 and xexpr.attr(question, "to")
   local jid = to and core.jid(to)
   return jid and group.at[tostring(jid)] or group.all
 end
 
--- Is it a question that no service may answer, see gate?
+-- Is it a request that no service may answer, see gate?
 local function is_gated(conn, question)
   for _, f in ipairs(guard.of(conn, "iq.gates")) do
     if f(question) == true then return true end
@@ -160,8 +159,7 @@ local function is_gated(conn, question)
   return false
 end
 
--- Two taps: the first answers, which may take its time, and the question is held meanwhile; the second sees to it that
--- nobody else is asked.
+-- Two taps: the first answers the request, which may wait; the second keeps the request from everybody else at once.
 local function open_group(conn, kind, xmlns)
   local group, filter = { at = {}, most = 0, taps = {} }, { name = "iq", type = kind, xmlns = xmlns }
   group.taps[1] = conn:tap(function(question, c)
@@ -187,19 +185,19 @@ local function address(at, level)
   return tostring(jid)
 end
 
---- Answers questions of one kind. `f(payload, stanza, conn)` returns an element (which is put into the result), true
+--- Answers requests of one kind. `f(payload, stanza, conn)` returns an element (which is put into the result), true
 --- (an empty result), or nil, type, condition [, text [, app]] (an error, RFC 6120 8.3; `app` is an element with the
---- application's own condition). It may wait. If it throws, the other side gets internal-server-error, and
---- xmpp.on_error is told. Who asks is in `stanza[2].from`; whether they may is for `f` to decide. Raises if that kind,
---- namespace and address are served already. Questions that nobody serves go to the connection's handler; the default
---- one refuses them.
+--- application-specific condition). It may wait. If it throws, the other side gets internal-server-error, and
+--- xmpp.on_error is told. The sender is in `stanza[2].from`; `f` has to decide whether it is allowed to do this.
+--- Raises an error if that kind, namespace and address are served already. Requests without a service go to the
+--- connection's handler; the default one refuses them.
 ---@param conn xmpp.Conn
 ---@param kind "get"|"set"
 ---@param xmlns string the payload's namespace
 ---@param f fun(payload: xmpp.Element, stanza: xmpp.Stanza, conn: xmpp.Conn): any, ...
 ---@param opts? { at: string|xmpp.Jid|nil, session: boolean? } at: the address of a component that is asked (any);
---- session: the answer means something to our server in this session only, see conn:send
----@return fun(): boolean off ends the service; true the first time
+--- session: the answer is of use to our server in this session only, see conn:send
+---@return fun(): boolean off ends the service; returns true the first time
 function M.serve(conn, kind, xmlns, f, opts)
   guard.check_conn(conn, "serve", 2)
   if kind ~= "get" and kind ~= "set" then error("bad argument #2 to 'serve' (get or set expected)", 2) end
@@ -227,11 +225,11 @@ function M.serve(conn, kind, xmlns, f, opts)
   end
 end
 
---- Keeps questions away from all services: those for which `f(question)` is true go to the connection's handler
+--- Keeps requests away from all services: those for which `f(question)` is true go to the connection's handler
 --- instead. `f` must not wait. For gateways, whose unknown users have no services.
 ---@param conn xmpp.Conn
 ---@param f fun(question: xmpp.Stanza): boolean?
----@return fun(): boolean off takes it away
+---@return fun(): boolean off removes it
 function M.gate(conn, f)
   guard.check_conn(conn, "gate", 2)
   guard.check_type(f, "function", 2, "gate", 2)

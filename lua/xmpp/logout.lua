@@ -1,7 +1,6 @@
--- logout: has the server forget a token (XEP-0484), by logins that show it. Called by xmpp.logout, which has checked
--- what it was given.
+-- logout: revokes a token (XEP-0484) by logging in with it. Called by xmpp.logout, which has checked the arguments.
 
--- What of a login's options counts where nothing but a token is to be shown.
+-- The login options that apply if only a token is to be presented.
 local function for_token(core, o, jid, token, invalidate)
   local only = {}
   for name, value in pairs(o) do only[name] = value end
@@ -9,19 +8,20 @@ local function for_token(core, o, jid, token, invalidate)
   only.sasl2, only.fast, only.mechanisms = true, true, { token.mechanism }
   only.jid = jid:with_resource("lua-" .. core.id())
   only.token = { version = 1, jid = token.jid, user_agent = token.user_agent, mechanism = token.mechanism,
-    token = token.token } -- whatever our clock says
+    token = token.token } -- without `expiry`, in case our clock is wrong
   only.user_agent, only.invalidate = nil, invalidate
   return only
 end
 
--- What a server that has no such logins offers says little about the token.
+-- If the server offers no such mechanism, its error says nothing about the token.
 local function explain(core, err, token)
   if err.layer ~= "sasl" or err.condition ~= "invalid-mechanism" then return err end
   return core.error { layer = "sasl", condition = err.condition, retry = false,
-    text = ("the token can't be shown: the server takes none by %s here (%s)"):format(token.mechanism, err.text) }
+    text = ("the token can't be used: the server doesn't offer %s here (%s)"):format(token.mechanism, err.text) }
 end
 
--- One login by it -> the token that is left, if there is one; the error that isn't a refusal; was it refused?
+-- Logs in once with the token. Returns the token that is left, if there is one; an error that isn't a refusal; whether
+-- it was refused.
 local function show(core, open, o, jid, token, invalidate)
   local conn, err = open(for_token(core, o, jid, token, invalidate))
   if conn then
@@ -35,7 +35,7 @@ end
 
 local MOST_TOKENS = 4 -- a server keeps two
 
---- open(options): a login; o: those of the user, with the token.
+--- open(options) makes a login; o: the user's options, with the token.
 return function(core, open, o, jid)
   local left, failed, refused = show(core, open, o, jid, o.token)
   for _ = 1, MOST_TOKENS do
@@ -44,7 +44,7 @@ return function(core, open, o, jid)
   end
   if left then
     failed = core.error { layer = "sasl", condition = "policy-violation", retry = false,
-      text = "the server gives a new token whenever one is to be forgotten" }
+      text = "the server gives a new token whenever one is revoked" }
   end
   if failed then return nil, failed end
   return true, refused and "refused" or nil

@@ -1,4 +1,5 @@
--- misfit: why xmpp.core can't be loaded: what it says of itself, when there is a file to look into; else `why` itself.
+-- misfit: the reason why xmpp.core can't be loaded: which Lua it was built for, if the file can be read; else `why`
+-- itself.
 
 local function built_for(path)
   local io = rawget(_G, "io")
@@ -10,7 +11,7 @@ local function built_for(path)
 end
 
 return function(why)
-  local jit = rawget(_G, "jit") -- under strict.lua it is an error to ask for a global that isn't there
+  local jit = rawget(_G, "jit") -- with strict.lua an undefined global must not be read directly
   local path = tostring(why):match "from file '([^\n]+)':\n"
   local built, this = built_for(path), jit and jit.version:match "^%S+ %d+%.%d+" or _VERSION
   if not built or built:find(_VERSION, 1, true) then return why end

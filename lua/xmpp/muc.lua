@@ -1,15 +1,15 @@
--- muc: rooms (XEP-0045), entered and left, and held on to: whoever is in one comes back to it by itself where that is
--- right.
+-- muc: group chat rooms (XEP-0045): joined and left, and rejoined automatically after a disconnection unless the
+-- reason speaks against it.
 --
 --   local muc = require "xmpp.muc"
 --   local room = assert(muc.join(conn, "tea@rooms.example.net", "kettle"))
---   room:on("join", function(o) room:say("Hello, " .. o.nick) end)      -- those who come behind us
+--   room:on("join", function(o) room:say("Hello, " .. o.nick) end)      -- those who join after us
 --   room:on("message", function(m)
 --     if not m.own and not m.history and m.text == "!time" then room:say(os.date()) end
 --   end)
 --
--- A room is trusted for what it says of itself and of who is in it, and for nothing else. What the occupants are called
--- proves nothing: a nick may be anybody's as soon as its owner has left. See muc/room.lua for how this is put together.
+-- A room is trusted for what it says about itself and its occupants, and for nothing else. A nick proves nothing:
+-- anybody may take it when its owner has left. See muc/room.lua for how the parts fit together.
 
 local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
@@ -20,7 +20,7 @@ local saved = require "xmpp.muc.saved"
 local M = { name = "muc", needs = { disco, presence }, features = { "http://jabber.org/protocol/muc" }, events = {},
   taps = {}, adds = {} }
 
--- What a room is made of, in the order in which hooks are called.
+-- The parts of a room, in the order in which their hooks are called.
 rooms.add(M, require "xmpp.muc.join")
 rooms.add(M, require "xmpp.muc.enter")
 rooms.add(M, require "xmpp.muc.alive")
@@ -34,11 +34,11 @@ rooms.add(M, require "xmpp.muc.message")
 rooms.add(M, require "xmpp.muc.owner")
 rooms.add(M, require "xmpp.muc.ask")
 
---- Returns the extension's handle on this connection. Its field `rooms` has the rooms that we are in or come back to,
---- by their addresses; its event "invite" tells of invitations.
+--- Returns the extension's handle on this connection. Its field `rooms` has the rooms that we are in or will rejoin,
+--- by address; its event "invite" reports invitations.
 ---@param conn xmpp.Conn
 ---@param opts? { accept: (fun(inv: xmpp.Invitation): string|boolean|nil)? } accept: called with each invitation;
---- returns the nick by which the room is joined, or true for our account's name; false or nil (the default): the room
+--- returns the nick to join the room with, or true for our account's localpart; false or nil (the default): the room
 --- is not joined
 ---@return table? m
 ---@return xmpp.Error? err layer "closed"

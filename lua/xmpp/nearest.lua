@@ -1,6 +1,6 @@
--- nearest: what somebody may have meant, for the text of an error.
+-- nearest: the word that a misspelled one was probably meant to be, for error texts.
 
--- Levenshtein's distance, with two rows.
+-- Levenshtein distance, with two rows
 local function distance(a, b)
   local row = {}
   for j = 0, #b do row[j] = j end
@@ -15,7 +15,7 @@ local function distance(a, b)
   return row[#b]
 end
 
---- Of the words, which are keys, the one that is most like `word`.
+--- Of the words, which are keys, the one that is most similar to `word`.
 return function(word, words)
   local best, least
   for option in pairs(words) do

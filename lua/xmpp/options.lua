@@ -1,4 +1,4 @@
--- options: what arguments and `opts` may be, checked at the caller's line before anything happens.
+-- options: checks arguments and options, and raises errors at the caller's line before anything happens.
 
 local require = require -- what few programs need is loaded when it is needed
 
@@ -7,12 +7,12 @@ local core = require "xmpp.load"
 local M = {}
 
 local debug = rawget(_G, "debug")
-local getinfo = type(debug) == "table" and debug.getinfo -- a sandbox may be without either
+local getinfo = type(debug) == "table" and debug.getinfo -- a sandbox may have neither
 
---- As C's luaL_argerror would: the object in front of a colon is not counted. `level` is the function's own, as seen
---- from who calls this.
+--- Raises an error like C's luaL_argerror: in a method call the object before the colon is not counted. `level` is
+--- that of the function with the bad argument, seen from the caller of this function.
 ---@param position integer
----@param name string the function's
+---@param name string the function's name
 ---@param why string
 ---@param level integer
 function M.bad_argument(position, name, why, level)
@@ -36,7 +36,7 @@ function M.check_seconds(value, position, name, level)
   M.bad_argument(position, name, "seconds expected, got " .. got, level + 1)
 end
 
--- An object is known by what its metatable shows instead of itself; so it is, too, by who has loaded its file anew.
+-- An object is recognised by its __metatable field, so this also works if its file has been loaded again.
 function M.check_self(value, shown, kind, name, level)
   if type(value) == "table" and getmetatable(value) == shown then return end
   M.bad_argument(1, name, kind .. " expected, got " .. type(value), level + 1)
@@ -55,7 +55,7 @@ local function number_from(least)
   end
 end
 
--- math.huge: no bound.
+-- math.huge: no limit
 local function whole_from(least)
   return function(v)
     if type(v) ~= "number" then return false, "whole number expected, got " .. type(v) end
@@ -73,7 +73,8 @@ local function whole_within(least, most)
   end
 end
 
--- A text goes to C, where it ends at a zero byte. (What a host or a resource has is looked at there, with its length.)
+-- The text is passed to C, where it would end at a zero byte. (Hosts and resources are checked there, with their
+-- length.)
 local function text(v)
   if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
   return not v:find("%z"), "a string without zero bytes expected"
@@ -94,14 +95,6 @@ local function is_domain(v)
   return ok, why
 end
 
--- 32 bytes in base64: 43 characters, of which the last has two bits to spare, and one for padding.
-local function is_pin(v)
-  if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
-  return #v == 44 and v:find "^[%w+/]+[AEIMQUYcgkosw048]=$" ~= nil,
-    "a SHA-256 hash in base64 expected, 44 characters long: openssl x509 -in cert.pem -noout -pubkey | "
-    .. "openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64"
-end
-
 local function one_of(...)
   local names, list = {}, '"' .. table.concat({ ... }, '", "') .. '"'
   for _, word in ipairs { ... } do names[word] = true end
@@ -113,39 +106,7 @@ function M.is_port(v)
   return v >= 1 and v <= 65535 and v % 1 == 0, "port from 1 to 65535 expected, got " .. tostring(v)
 end
 
-local is_mechanism = one_of("EXTERNAL", "SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS",
-  "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "ANONYMOUS",
-  "HT-SHA-256-EXPR", "HT-SHA-256-UNIQ", "HT-SHA-256-ENDP", "HT-SHA-256-NONE")
-
-local function is_mechanisms(v)
-  if type(v) ~= "table" or #v == 0 then return false, "list of mechanism names expected, got " .. type(v) end
-  for _, mechanism in ipairs(v) do
-    local ok, why = is_mechanism(mechanism)
-    if not ok then return false, why end
-  end
-  return true
-end
-
-local reconnect_fields = { min = number_from(0), max = number_from(0), attempts = whole_from(1) }
-
-local function is_reconnect(v)
-  if type(v) == "boolean" then return true end
-  if type(v) ~= "table" then return false, "boolean or table expected, got " .. type(v) end
-  for field, value in pairs(v) do
-    local check = reconnect_fields[field]
-    if not check then return false, "it has min, max and attempts, not " .. show(field) end
-    local ok, why = check(value)
-    if not ok then return false, field .. ": " .. why end
-  end
-  return not (v.min and v.max and v.min > v.max),
-    ("min: %s is more than max, %s"):format(tostring(v.min), tostring(v.max))
-end
-
-local function is_pipelining(v)
-  return type(v) == "boolean" or v == "eager", 'boolean or "eager" expected, got ' .. show(v)
-end
-
--- What only some logins have (options/login.lua), loaded when one has it.
+-- Checks of options that few programs set (options/login.lua), loaded on first use.
 local login
 
 local function of_login(check)
@@ -155,15 +116,15 @@ local function of_login(check)
   end
 end
 
-local is_user_agent, is_bind2, is_token = of_login "is_user_agent", of_login "is_bind2", of_login "is_token"
+local is_token = of_login "is_token"
 
---- What conn:token() gives, as an argument.
+--- Checks a token, as conn:token() returns it, as an argument.
 function M.check_token(value, position, called, level)
   local ok, why = is_token(value)
   if not ok then M.bad_argument(position, called, why, level + 1) end
 end
 
--- Loaded when somebody asks for a proxy.
+-- loaded when a proxy is used
 local proxies
 
 function M.proxies()
@@ -188,27 +149,29 @@ end
 
 local function is_url(v) return M.url().check(v) end
 
-local SHORTEST = 1 / 1000 -- where the locale's decimal point has two bytes Lua can't read one
+local SHORTEST = 1 / 1000 -- where the locale's decimal point has two bytes Lua can't read such a number
 
 local boolean, count = is "boolean", whole_from(1)
 
 M.is_places = whole_from(0)
 M.is_uuid, M.is_token, M.is_proxy = of_login "is_uuid", is_token, is_proxy
-M.is, M.show, M.number_from, M.name, M.one_of = is, show, number_from, name, one_of -- for options/login.lua
+-- for options/login.lua
+M.is, M.show, M.number_from, M.whole_from, M.name, M.one_of = is, show, number_from, whole_from, name, one_of
 
 local known = {
   host = is "string", port = M.is_port, url = is_url, tls = one_of("starttls", "direct", "none"),
-  ca_file = name, ca_dir = name, tls_name = is_domain, pin = is_pin,
-  cert = name, key = name, verify = boolean, mechanisms = is_mechanisms,
+  ca_file = name, ca_dir = name, tls_name = is_domain, pin = of_login "is_pin",
+  cert = name, key = name, verify = boolean, mechanisms = of_login "is_mechanisms",
   plain = boolean, resource = is "string", lang = text, timeout = number_from(SHORTEST), await_timeout = number_from(0),
   keepalive = number_from(0), keepalive_probe = boolean,
   max_stanza = whole_from(1024), max_start_tag = whole_from(1024),
   max_depth = whole_within(1, 1000), max_attributes = count, max_nodes = count, max_namespace = whole_from(256),
   max_queue = whole_from(1024), log = is "function", nameservers = name, resume = boolean,
-  reconnect = is_reconnect, max_age = number_from(0), ack_timeout = number_from(SHORTEST), see_other_host = boolean,
-  foreign_from = boolean,
-  on_response = is "function", on_open = is "function", pipelining = is_pipelining, remember = boolean,
-  proxy = is_proxy, sasl2 = boolean, bind2 = is_bind2, user_agent = is_user_agent, fast = boolean, token = is_token,
+  reconnect = of_login "is_reconnect", max_age = number_from(0), ack_timeout = number_from(SHORTEST),
+  see_other_host = boolean, foreign_from = boolean,
+  on_response = is "function", on_open = is "function", pipelining = of_login "is_pipelining", remember = boolean,
+  proxy = is_proxy, sasl2 = boolean, bind2 = of_login "is_bind2", user_agent = of_login "is_user_agent",
+  fast = boolean, token = is_token,
 }
 
 local COMPONENT_ONLY = { keepalive_probe = true }
@@ -224,10 +187,10 @@ local function unknown(option)
     require "xmpp.nearest"(option:sub(1, 30), known))
 end
 
---- Raises at `level` for an option that is unknown or has a wrong value.
+--- Raises an error at `level` for an option that is unknown or has a wrong value.
 ---@param opts table?
 ---@param level integer
----@param for_what? "resume"|"component" else for a client's login
+---@param for_what? "resume"|"component" nil: for a client's login
 ---@return table opts a copy
 function M.check(opts, level, for_what)
   local copy = {}
@@ -244,7 +207,7 @@ function M.check(opts, level, for_what)
         option == "url" and "connects by TCP" or "logs in by its secret"), level + 1)
     end
     if COMPONENT_ONLY[option] and for_what ~= "component" then
-      error(("'%s' is an option of components: a client asks its server for a sign of life (keepalive)"):format(option),
+      error(("'%s' is an option of components: a client pings its server (keepalive)"):format(option),
         level + 1)
     end
     local ok, why = check(value)

@@ -1,13 +1,13 @@
--- pep: what an account publishes of itself, and what contacts publish of themselves (XEP-0163; XEP-0222, XEP-0223).
--- Needs nothing to publish and to read; `watch` uses the extension.
+-- pep: what an account publishes about itself, and what contacts publish about themselves (XEP-0163; XEP-0222,
+-- XEP-0223). Publishing and reading need no extension; `watch` uses it.
 --
 --   local pep = require "xmpp.pep"
 --   assert(pep.publish(conn, "http://jabber.org/protocol/tune", { "tune", { xmlns = TUNE }, { "title", {}, "Yes" } }))
 --   pep.watch(conn, "http://jabber.org/protocol/tune", function(jid, tune) print(jid, xexpr.text(tune, "title")) end)
 --   assert(pep.publish(conn, "urn:example:secret", note, { access = "whitelist", persist = true }))  -- private storage
 --
--- Who is trusted: each account for its own nodes, and nobody for another's. What is private is never published into a
--- node that lets others in: see xmpp.pubsub's publish.
+-- Who is trusted: each account for its own nodes, and nobody for another's. Private data are never published to a node
+-- that others can read: see xmpp.pubsub's publish.
 
 local caps = require "xmpp.caps"
 local core = require "xmpp.load"
@@ -22,8 +22,8 @@ local words = require "xmpp.pubsub.words"
 
 local M = { name = "pep", needs = { disco, caps, pubsub } }
 
-local ROSTER_WAITS = 20 -- seconds for the roster, until an event's sender is judged
-local MOST_WAITING = 1000 -- events, for that
+local ROSTER_WAITS = 20 -- seconds to wait for the roster before an event's sender can be checked
+local MOST_WAITING = 1000 -- events that wait for that
 
 local ACCESS = { open = true, presence = true, roster = true, whitelist = true, authorize = true }
 local PUBLISH = { access = "string", id = "string", persist = "boolean", send_last = "string", fix = "boolean",
@@ -55,16 +55,15 @@ local function check_publish(opts)
   end
 end
 
---- Publishes an item of our account, for those whom `access` lets see it, and never for others. If there is a node
---- already that lets others see it, that is an error (err.app "precondition-not-met"), or with `fix` the node is
---- changed.
+--- Publishes an item of our account, for those whom `access` admits, and never for others. If the node already exists
+--- and admits others, that is an error (err.app "precondition-not-met"), or with `fix` the node is reconfigured.
 ---@param conn xmpp.Conn
 ---@param node string
 ---@param payload? xmpp.Element
 ---@param opts? { access: string?, id: string?, persist: boolean?, max: integer|"max"|nil, send_last: string?, fix:
 --- boolean?, timeout: number? } access: "presence" (those who see our presence, the default), "open" (everybody),
---- "whitelist" (ourselves: private data, XEP-0223), "roster", "authorize"; id: the item's ("current", of which there is
---- one; with `max` the server chooses it); persist: keep it; max: how many items are kept; send_last: "never",
+--- "whitelist" (ourselves: private data, XEP-0223), "roster", "authorize"; id: the item's ("current", which allows
+--- only one; with `max` the server chooses it); persist: keep it; max: how many items are kept; send_last: "never",
 --- "on_sub", "on_sub_and_presence"; fix: see above; timeout: seconds
 ---@return string|true|nil id
 ---@return xmpp.Error?
@@ -86,7 +85,7 @@ local function check_jid(jid, fname)
   if jid ~= nil and not core.is_jid(jid) then guard.check_type(jid, "string", 2, fname, 3) end
 end
 
--- Nodes are an account's, at its bare address; ours is asked without one.
+-- The address to ask: nodes belong to an account's bare address; ours is asked without a `to`.
 local function account(conn, jid)
   if jid == nil then return nil end
   local address, err = core.jid(jid)
@@ -120,7 +119,7 @@ function M.get(conn, jid, node, opts)
   return item.payload or true, item.id
 end
 
---- Reads what is in an account's node, as xmpp.pubsub's `items`.
+--- Reads the items of an account's node, like xmpp.pubsub's `items`.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid|nil whose; nil: our own
 ---@param node string
@@ -137,7 +136,7 @@ function M.items(conn, jid, node, opts)
   return items.ask(conn, whose, node, opts)
 end
 
---- Removes an item from a node of ours; those who watch it are told.
+--- Retracts an item from a node of ours; those who watch it are notified.
 ---@param conn xmpp.Conn
 ---@param node string
 ---@param id? string ("current")
@@ -167,7 +166,8 @@ end
 
 -- Watching
 
--- Is he a contact? Nobody knows before the roster is here; until then some wait, and those beyond are dropped.
+-- Is this a contact? That is unknown before the roster has arrived; until then a limited number of events wait, and
+-- further ones are dropped.
 local function is_contact(conn, jid)
   local roster = require "xmpp.roster"
   local r, st = ext.of(conn, roster), ext.of(conn, M)
@@ -183,7 +183,7 @@ local function everybody() return true end
 
 local TRUSTS = { contacts = is_contact, self = nobody, all = everybody }
 
--- In disco and caps a node is named once, however many watch it.
+-- Adds the "+notify" feature to disco and caps once for each node, however many watch it.
 local function announce(st, conn, node)
   local entry = st.watched[node] or { n = 0, off = disco.add(conn, node .. "+notify") }
   st.watched[node], entry.n = entry, entry.n + 1
@@ -203,19 +203,19 @@ local function rule(opts)
   error("bad option 'from' of 'watch' (\"contacts\", \"self\", \"all\" or function expected)", 3)
 end
 
---- Has `f(jid, payload, id, event)` called when an account publishes into that node, and, as soon as our presence is
---- known there, with what it has published last: our presence says that we are interested ("node+notify"). For what was
---- retracted, or a node that was deleted, the payload is nil; event.kind says which. event.own is true for our own
---- account, whichever client has published.
+--- Calls `f(jid, payload, id, event)` when an account publishes to that node, and, as soon as our presence reaches it,
+--- with what it has published last: our presence announces that we are interested ("node+notify"). For a retracted
+--- item or a deleted node the payload is nil; event.kind says which. event.own is true for our own account, whichever
+--- client has published.
 ---
---- An event counts only from a bare address: our own, and those that `from` lets: "contacts" (those in the roster,
---- which is used by this; a program that has options for it uses it first), "self" (nobody else), "all" (everybody, for
---- themselves), or a function of the address.
+--- An event counts only from a bare address: our own, and those that `from` admits: "contacts" (those in the roster,
+--- which this begins to use; a program with options for the roster has to use it first), "self" (nobody else), "all"
+--- (everybody, for themselves), or a function of the address.
 ---@param conn xmpp.Conn
 ---@param node string
 ---@param f fun(jid: string, payload: xmpp.Element?, id: string?, event: xmpp.PubsubEvent)
 ---@param opts? { from: "contacts"|"self"|"all"|(fun(jid: string): boolean)|nil }
----@return fun(): boolean off ends it; true the first time
+---@return fun(): boolean off ends it; returns true the first time
 function M.watch(conn, node, f, opts)
   check_account(conn, "watch", 2)
   check_text(node, 2, "watch")

@@ -1,19 +1,20 @@
--- presence: our status, said again in new sessions, and who of those we want to know of is there (RFC 6121 4).
+-- presence: our own presence, which is sent again in new sessions, and the presences of others (RFC 6121 4).
 --
 --   presence.set(conn, { status = "at your service" })
 --   presence.send(conn, "anna@example.net", { show = "away" })          -- to somebody who isn't in the roster
---   presence.keep(conn, "anna@example.net")                             -- presences from there are kept, and told of
+--   presence.keep(conn, "anna@example.net")                             -- store presences from there, and emit events
 --   ext.use(conn, presence):on("presence", function(jid, p) print(jid, p.type or p.show or "online") end)
 --   for resource, p in pairs(presence.of(conn, "anna@example.net")) do print(resource, p.status) end
 --
--- Presences are kept of our own account's other resources, of those we have sent a presence to by `send`, in this
--- session, and of those for whom `keep` has been called, as roster does for contacts; of each at most 64 resources
--- (option max_resources of ext.use). Of anybody else nothing is kept and nothing told: strangers, and the occupants of
--- rooms, would fill the memory. A presence is trusted for what it says of the address it comes from, which the server
--- has stamped on it, and for nothing else.
+-- Presences are stored for our own account's other resources, for addresses that we have sent a presence to by `send`
+-- in this session, and for those for which `keep` has been called, as roster does for contacts; for each bare address
+-- at most 64 resources (option max_resources of ext.use). Presences from anybody else are not stored and cause no
+-- events: strangers, and the occupants of rooms, would fill the memory. A presence is trusted only for what it says
+-- about its own `from`, which the server has verified.
 --
--- Events: "presence" (jid, p, stanza): somebody is there, or no longer (p.type "unavailable"), or a presence of ours
--- came back (p.type "error"); "reset": in a new session all that was known of others is forgotten, and told anew.
+-- Events: "presence" (jid, p, stanza): somebody is available, or no longer (p.type "unavailable"), or a presence of
+-- ours was returned (p.type "error"); "reset": in a new session all stored presences are discarded, and received
+-- again.
 
 local core = require "xmpp.load"
 local disco = require "xmpp.disco"
@@ -26,19 +27,19 @@ local xmpp = require "xmpp"
 local M = { name = "presence", events = { "presence", "reset" } }
 
 local MOST_RESOURCES, MOST_DIRECTED = 64, 1000
-local LONGEST_BEFORE = 60 -- seconds that a presence waits for those who go before it
+local LONGEST_BEFORE = 60 -- seconds that our presence waits for the functions given to `before`
 
--- Saying. `last`: what was set, nil: nothing, or it was cleared; version: which; sent: the version that was sent; said:
--- the session (info().rebound) that knows us as available.
+-- Sending. State: `last`: what was set, nil if nothing was set or it was cleared; version: of `last`; sent: the
+-- version that was sent last; said: the session (info().rebound) in which we are available.
 
--- What is said belongs to the session: the next one is told by `session`, what was directed not at all; but what is
--- about subscriptions stays true.
+-- A presence belongs to its session: in the next one `session` sends it again, and a directed one is not sent again at
+-- all. Subscription stanzas stay valid.
 local function send(conn, stanza)
   local kind = stanza[2].type
   return conn:send(stanza, { session = kind == nil or kind == "unavailable" })
 end
 
--- Runs what goes before the first presence of a session, all at once, and waits for it.
+-- Runs all the functions that precede the first presence of a session, concurrently, and waits for them.
 local function run_before(st)
   local ends, latest = {}, core.now() + LONGEST_BEFORE
   for i, f in ipairs(st.before) do ends[i] = xmpp.spawn(function() f() return true end) end
@@ -48,13 +49,13 @@ local function run_before(st)
   end
 end
 
--- Waits until what goes before the first presence of this session has been done, by whoever has begun it.
+-- Waits until these functions have run in this session, whichever caller started them.
 local function go_behind(st, rebound)
   if st.prepared == rebound then return end
   if not st.preparing or st.preparing.rebound ~= rebound then
     local under_way = { rebound = rebound }
     st.preparing = under_way
-    under_way.promise = xmpp.spawn(function() -- for all who wait, whatever becomes of who came first
+    under_way.promise = xmpp.spawn(function() -- for all who wait, even if the first caller is cancelled
       run_before(st)
       if st.preparing == under_way then st.preparing, st.prepared = nil, rebound end
       return true
@@ -63,7 +64,7 @@ local function go_behind(st, rebound)
   st.preparing.promise:wait()
 end
 
--- Sees to it that the server knows what was set last. Where there is no session that can be told, the next one is.
+-- Makes sure that the server knows what was set last. If there is no session at the moment, the next one does it.
 local function say(st, conn)
   if conn:state() ~= "ready" then return true end
   local rebound = conn:info().rebound
@@ -71,8 +72,8 @@ local function say(st, conn)
     if st.before[1] then go_behind(st, rebound) end
     if conn:state() ~= "ready" or conn:info().rebound ~= rebound then return true end
   end
-  if st.said == rebound and st.sent == st.version then return true end -- somebody has, meanwhile
-  if not st.last and st.said ~= rebound then return true end -- the server knows nothing of us
+  if st.said == rebound and st.sent == st.version then return true end -- another call has done it in the meantime
+  if not st.last and st.said ~= rebound then return true end -- the server doesn't know of us
   local version, last = st.version, st.last
   local ok, err = send(conn, words.stanza(last or { type = "unavailable" }))
   if not ok then return nil, err end
@@ -90,12 +91,12 @@ local function use(conn, fname)
   return st, err
 end
 
---- Says to everybody who may see it that we are there, and how. It is said again in each new session. In each session
---- it is sent after what `before` has registered has ended; the first time this function waits for that. While there is
---- no link it is kept until there is one.
+--- Makes us available with this presence to everybody who may see it. It is sent again in each new session. In each
+--- session it is sent after the functions registered by `before` have returned; the first time this function waits for
+--- that. While there is no connection it is kept until there is one.
 ---@param conn xmpp.Conn
 ---@param p? { show: string?, status: string?, priority: integer?, idle_since: number? } show: "away", "chat", "dnd" or
---- "xa"; status: a text; priority: -128 to 127; idle_since: since when nobody has been active (XEP-0319), in seconds
+--- "xa"; status: a text; priority: -128 to 127; idle_since: since when the user has been idle (XEP-0319), in seconds
 --- since 1970
 ---@return boolean? ok true
 ---@return xmpp.Error?
@@ -108,8 +109,8 @@ function M.set(conn, p)
   return say(st, conn)
 end
 
---- Says that we are no longer there. The connection stays, and nothing is said in new sessions. The server also tells
---- those who were told by `send`, and no longer tells us about others.
+--- Makes us unavailable. The connection stays open, and no presence is sent in new sessions. The server also tells
+--- those who got a presence by `send`, and stops sending us the presences of others.
 ---@param conn xmpp.Conn
 ---@return boolean? ok true
 ---@return xmpp.Error?
@@ -131,7 +132,7 @@ function M.last(conn)
   return p and { show = p.show, status = p.status, priority = p.priority, idle_since = p.idle_since } or nil
 end
 
---- Returns the stanza that says a presence, for programs that add something to it.
+--- Returns the stanza for a presence, for programs that add something to it.
 ---@param p { show: string?, status: string?, priority: integer?, idle_since: number?, type: string? }?
 ---@param to? string|xmpp.Jid
 ---@return xmpp.Stanza
@@ -140,13 +141,13 @@ function M.stanza(p, to)
   return words.stanza(p, to)
 end
 
---- Says a presence to one address only, in this session (RFC 6121 4.6). Until we say to it that we are unavailable, or
---- the session ends, presences from there are kept, and whoever asks from there may know what we are (disco.allows).
---- This holds for 1,000 addresses (option max_directed of ext.use).
+--- Sends a directed presence to one address, in this session (RFC 6121 4.6). Until we send it type "unavailable", or
+--- the session ends, presences from there are stored, and that address may ask what we are (disco.allows). This holds
+--- for 1,000 addresses (option max_directed of ext.use).
 ---@param conn xmpp.Conn
 ---@param to string|xmpp.Jid
 ---@param p? { show: string?, status: string?, priority: integer?, idle_since: number?, type: string? } as for `set`;
---- type: "unavailable", or one that is about subscriptions, with a status at most
+--- type: "unavailable", or one for subscriptions, with only a status
 ---@return boolean? ok true
 ---@return xmpp.Error?
 function M.send(conn, to, p)
@@ -163,11 +164,11 @@ function M.send(conn, to, p)
   return send(conn, words.stanza(p, jid))
 end
 
---- Has `f` called in each session before our first presence is sent, in a coroutine of its own. The presence waits for
---- it, for a minute at most. So the roster is known when the presences of contacts come.
+--- Calls `f` in each session before our first presence is sent, in a coroutine of its own. The presence waits for it,
+--- for a minute at most. In this way the roster is known before the contacts' presences arrive.
 ---@param conn xmpp.Conn
 ---@param f fun()
----@return fun(): boolean off takes it away; true the first time
+---@return fun(): boolean off removes it; returns true the first time
 function M.before(conn, f)
   guard.check_conn(conn, "before", 2)
   guard.check_type(f, "function", 2, "before", 2)
@@ -182,13 +183,13 @@ function M.before(conn, f)
   end
 end
 
--- Knowing
+-- Presences of others
 
---- Has presences kept, and told of by the event "presence", if they come from a bare address, or from any for which
+--- Stores presences, and emits the event "presence" for them, if they come from a bare address, or from any for which
 --- `what(bare)` is true; that function must not wait.
 ---@param conn xmpp.Conn
 ---@param what string|xmpp.Jid|fun(bare: string): boolean
----@return fun(): boolean off presences that nobody else wants are forgotten then
+---@return fun(): boolean off ends it; presences that nothing else keeps are discarded then
 function M.keep(conn, what)
   guard.check_conn(conn, "keep", 2)
   local jid
@@ -204,7 +205,8 @@ function M.keep(conn, what)
   return knowing.want(st.known, tostring(jid:bare()))
 end
 
---- Forgets the presences of a bare address that is no longer wanted. For programs that have given a function to `keep`.
+--- Discards the presences of a bare address that is no longer wanted. For programs that have given a function to
+--- `keep`.
 ---@param conn xmpp.Conn
 ---@param bare string a prepared bare address
 function M.forget(conn, bare)
@@ -214,12 +216,12 @@ function M.forget(conn, bare)
   if st then knowing.forget(st.known, bare) end
 end
 
---- Returns who is there. For a bare address: a table of its resources, empty if it is not there or if nobody wants it
---- kept. For a full address: its presence, or nil. The presences are shared: do not change them.
+--- Returns who is available. For a bare address: a table of its resources, empty if it is not available or not kept.
+--- For a full address: its presence, or nil. The presences are shared: do not change them.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@return table<string, xmpp.Presence>|xmpp.Presence|nil
----@return xmpp.Error? err if that is no address
+---@return xmpp.Error? err if that is not a valid address
 function M.of(conn, jid)
   guard.check_conn(conn, "of", 2)
   if not core.is_jid(jid) then guard.check_type(jid, "string", 2, "of", 2) end
@@ -234,7 +236,7 @@ end
 
 local HEARD = { unavailable = true, error = true }
 
--- Our own comes back to us (RFC 6121 4.2.2), which is no news.
+-- Our own presence comes back to us (RFC 6121 4.2.2), and is ignored.
 local function hear(st, stanza, conn)
   local kind, from = stanza[2].type, stanza[2].from
   local jid = (kind == nil or HEARD[kind]) and from and core.jid(from)
@@ -263,7 +265,7 @@ end
 function M.start(st, conn, opts)
   check_options(opts)
   local own = conn:jid()
-  if not own.localpart then error("a component has no presence of its own: it says those of its users", 0) end
+  if not own.localpart then error("a component has no presence of its own: it sends those of its users", 0) end
   st.before, st.version, st.sent = {}, 0, 0
   st.max_directed = opts.max_directed or MOST_DIRECTED
   st.known = knowing.new(opts.max_resources or MOST_RESOURCES)
@@ -277,7 +279,7 @@ function M.start(st, conn, opts)
   st.goes_on = is_ready and session.rebound == 0 and session.resumed > 0 -- perhaps another process's
 end
 
---- In a new session the server knows nothing of us, and tells anew who is there: event "reset" says so.
+--- In a new session the server knows nothing of us, and sends the presences of others again: event "reset" says so.
 function M.session(st, conn)
   local rebound = conn:info().rebound
   if st.rebound ~= rebound then
@@ -295,7 +297,7 @@ function M.save(st)
   return { last = st.last, by = knowing.save(st.known) }
 end
 
---- What was said in a session that another process has had, and that goes on here, needn't be said again.
+--- If this connection continues another process's session, what was sent in it needn't be sent again.
 function M.load(st, saved)
   if type(saved) ~= "table" then error("a table expected", 0) end
   local ok, last = pcall(words.check, saved.last, 1, "load", 1)

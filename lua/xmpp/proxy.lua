@@ -1,10 +1,12 @@
--- proxy: which proxy the environment names, and what a proxy's URL says: for connections, and for http, which gives the
--- URL to libcurl. No text that is made here has a user or a password in it.
+-- proxy: parses proxy URLs, and finds out which proxy the environment names: for connections, and for xmpp.http, which
+-- passes the URL to libcurl. No text made here contains a user name or a password.
+
+local DIRECT_PORT = 5223 -- of direct TLS (XEP-0368), without SRV
 
 return function(core)
   local M = {}
 
-  -- Is `host` one of `list`'s: "*", a name, or what ends in ".name"; an address stands for itself.
+  -- Is `host` in the list: "*", a name or a parent domain of it, or the same address?
   local function is_spared(host, list)
     host = host:lower():gsub("%.$", "")
     for name in list:lower():gmatch "[^%s,]+" do
@@ -15,20 +17,21 @@ return function(core)
     return false
   end
 
-  -- For requests by libcurl's rules: we decide and libcurl is told, as whose address is checked depends on it. Not
-  -- HTTP_PROXY: in a CGI program a stranger's header says what that is. What isn't HTTP asks for the one for all first.
+  -- For HTTP requests these are libcurl's rules: we choose the proxy and tell libcurl, because it determines which
+  -- addresses are checked. HTTP_PROXY is not read: in a CGI program it comes from a header of the request. Connections
+  -- that aren't HTTP look at all_proxy first.
   local VARIABLES = {
     http = { "http_proxy", "all_proxy", "ALL_PROXY" },
     https = { "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY" },
     xmpp = { "all_proxy", "ALL_PROXY", "https_proxy", "HTTPS_PROXY" },
   }
 
-  --- nil: none.
+  --- The proxy that the environment names; nil: none.
   ---@param scheme "http"|"https"|"xmpp"
   ---@param host string
   ---@param getenv (fun(name: string): string?)?
   ---@return string? url
-  ---@return string? variable where it stands
+  ---@return string? variable that contains it
   function M.find(scheme, host, getenv)
     if not getenv then return nil end
     local function first(names)
@@ -49,18 +52,18 @@ return function(core)
     return (text:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
   end
 
-  -- "user:password", each written with %XX where a URL can't have it. SOCKS5 sends both with a length of one byte
-  -- (RFC 1929 2), Basic authentication joins them by a colon (RFC 7617 2).
+  -- Parses "user:password", with %XX for characters that a URL can't contain. SOCKS5 sends both with a length of one
+  -- byte (RFC 1929 2), Basic authentication joins them by a colon (RFC 7617 2).
   local function read_login(out, text)
     local user, password = text:match "^([^:]*):?(.*)$"
     local has_password = text:find(":", 1, true) ~= nil
     user, password = decode(user), decode(password)
-    if not user or not password then return "in user and password a % begins %XX; itself it is written as %25" end
+    if not user or not password then return "in user and password a % itself is written as %25" end
     if (user .. password):find "[%z\1-\31\127]" then return "user and password can't have control characters" end
-    if user == "" then return "there is no user in front of the @" end
-    if out.kind == "http" and user:find(":", 1, true) then return "to an HTTP proxy a user can't have a colon" end
+    if user == "" then return "the user before the @ is missing" end
+    if out.kind == "http" and user:find(":", 1, true) then return "for an HTTP proxy the user can't contain a colon" end
     if out.kind == "socks5" and not (has_password and #password > 0 and #password < 256 and #user < 256) then
-      return "SOCKS5 wants a password with the user, both of 1 to 255 bytes: user:password@"
+      return "SOCKS5 needs a password with the user, both of 1 to 255 bytes: user:password@"
     end
     out.user, out.password = user, password
   end
@@ -74,11 +77,11 @@ return function(core)
     port = port:match "^:(%d%d?%d?%d?%d?)$"
     out.port = tonumber(port)
     if not out.port or out.port < 1 or out.port > 65535 then
-      return "a port from 1 to 65535 expected behind the host: an HTTP proxy has no usual one"
+      return "a port from 1 to 65535 expected after the host: an HTTP proxy has no default port"
     end
   end
 
-  --- What a URL says: "socks5://user:password@host:port", "socks5h://...", "http://...".
+  --- Parses a URL: "socks5://user:password@host:port", "socks5h://...", "http://...".
   ---@param url string
   ---@return { kind: "socks5"|"http", resolves: boolean, host: string, port: integer, user: string?, password: string?,
   ---  name: string }? via name: the URL without user and password
@@ -99,7 +102,7 @@ return function(core)
     return out
   end
 
-  --- What is fetched beside a connection goes the same way: libcurl's URL for it, which leaves all names to the proxy.
+  --- The URL with which libcurl uses the same proxy as the connection; all names are looked up by the proxy.
   function M.url(via)
     local function encode(text)
       return (text:gsub("[^%w._~-]", function(c) return ("%%%02X"):format(c:byte()) end))
@@ -110,8 +113,8 @@ return function(core)
     return ("%s%s:%s@%s"):format(scheme, encode(via.user), encode(via.password), place)
   end
 
-  --- What the environment says for a connection to `host`: as M.parse; nil alone: nothing. There a URL need not say
-  --- http://.
+  --- The proxy in the environment for a connection to `host`: as M.parse; nil alone: none. The URL may omit http://
+  --- there.
   ---@param host string
   ---@param getenv (fun(name: string): string?)?
   function M.of_environment(host, getenv)
@@ -120,6 +123,25 @@ return function(core)
     if not url:find("://", 1, true) then url = "http://" .. url end
     local via, why = M.parse(url)
     return via, why and ("%s in the environment: %s"):format(variable, why)
+  end
+
+  --- The proxy to connect through, as the core wants it; nil: none. nil and an error if the environment names an
+  --- invalid one. A proxy looks up no SRV records, so direct TLS needs a default port.
+  function M.choose(o, getenv)
+    local via, why
+    local host = o.url and core.url(o.url) or o.host or o.jid.domainpart
+    if o.proxy == "environment" then via, why = M.of_environment(host, getenv)
+    else via = M.parse(o.proxy) end
+    if why then return nil, core.error { layer = "proxy", condition = "bad-proxy", retry = false, text = why } end
+    if via and via.resolves and o.tls == "direct" and not o.url then o.port = o.port or DIRECT_PORT end
+    return via
+  end
+
+  --- The proxy for HTTP requests in addition to the connection: the same one; nil: the environment's for each URL;
+  --- false: none.
+  function M.beside(o)
+    if o.proxy == "environment" then return nil end
+    return M.url(M.parse(o.proxy))
   end
 
   return M

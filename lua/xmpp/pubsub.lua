@@ -1,5 +1,5 @@
--- pubsub: nodes at a service, or of an account (XEP-0060): what is in them read, published and taken out, subscribed to
--- and told of.
+-- pubsub: nodes at a service, or of an account (XEP-0060): items are read, published and retracted, nodes are
+-- subscribed to, and notifications received.
 --
 --   local pubsub = require "xmpp.pubsub"
 --   local id = assert(pubsub.publish(conn, "pubsub.example.net", "news", { "entry", { xmlns = ATOM }, ... }))
@@ -9,8 +9,8 @@
 --   end)
 --   assert(pubsub.subscribe(conn, "pubsub.example.net", "news"))
 --
--- A service of nil is our own account; what is particular to that is in xmpp.pep. Asking needs nothing, `on` uses the
--- extension. Who is trusted: the service that was asked, for what it answers; for events see `on`.
+-- A service of nil is our own account; what is specific to accounts is in xmpp.pep. Requests need no extension; `on`
+-- uses it. Who is trusted: the service that was asked, for its answers; for notifications see `on`.
 
 local core = require "xmpp.load"
 local event = require "xmpp.pubsub.event"
@@ -26,16 +26,16 @@ end
 
 local FILTER = { service = "jid", node = "string" }
 
---- Has `f(event)` called for what services tell us; see xmpp.PubsubEvent. Where a service sends no payload,
---- event:fetch() asks for it, and waits.
+--- Calls `f(event)` for notifications from services; see xmpp.PubsubEvent. If a notification has no payload,
+--- event:fetch() requests it, and waits.
 ---
---- An event counts only from a bare address: that of `service`, if it is given; otherwise our own account (own = true),
---- services for which `subscribe` or `subscriptions` has been called, and contacts, if the roster is in use. What an
---- event says of `publisher` and `stamp` is the service's word.
+--- A notification counts only from a bare address: that of `service`, if it is given; otherwise our own account (own =
+--- true), services for which `subscribe` or `subscriptions` has been called, and contacts, if the roster is in use.
+--- `publisher` and `stamp` are what the service says.
 ---@param conn xmpp.Conn
----@param filter? { service: string|xmpp.Jid|nil, node: string? } service: only from there; node: only of this one
+---@param filter? { service: string|xmpp.Jid|nil, node: string? } service: only from there; node: only this one
 ---@param f fun(event: xmpp.PubsubEvent) called in a coroutine of its own
----@return fun(): boolean off ends it; true the first time
+---@return fun(): boolean off ends it; returns true the first time
 function M.on(conn, filter, f)
   guard.check_conn(conn, "on", 2)
   filter = guard.check_opts(filter, FILTER, 2, "on", 2)
@@ -49,7 +49,8 @@ function M.on(conn, filter, f)
   return event.listen(conn, { f = f, node = filter.node, service = service and tostring(service) })
 end
 
---- Asks whether a service can do something ("publish-options", "retrieve-items": XEP-0060 10). Asked once in a session.
+--- Asks whether a service supports a feature ("publish-options", "retrieve-items": XEP-0060 10). Asked once in a
+--- session.
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account
 ---@param feature string what follows "http://jabber.org/protocol/pubsub#"

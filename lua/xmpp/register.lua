@@ -1,5 +1,5 @@
--- register: accounts with servers and services (XEP-0077), by an open stream: what a service wants to know of who would
--- use it, the answer to that, another password, the end of an account.
+-- register: in-band registration with servers and services (XEP-0077), over an open stream: a service's registration
+-- form, its submission, password changes, and the removal of an account.
 --
 --   local f = assert(register.form(conn, "irc.example.net"))
 --   if not f.registered then
@@ -9,8 +9,8 @@
 --   assert(register.password(conn, new_password))          -- of our own account
 --   assert(register.cancel(conn, "irc.example.net"))
 --
--- Who was asked is trusted for what it wants to know, and for nothing else; what it is told is for the program to
--- decide. A password leaves only by a stream that is encrypted.
+-- A service is trusted for what its form asks for, and for nothing else; which values it gets is for the program to
+-- decide. A password is sent only over an encrypted stream.
 
 local core = require "xmpp.load"
 local form = require "xmpp.form"
@@ -18,7 +18,7 @@ local guard = require "xmpp.guard"
 local iq = require "xmpp.iq"
 local xexpr = require "xmpp.xexpr"
 
--- elements: the fields that stand for themselves where there is no data form (XEP-0077 14.1).
+-- elements: the fields used where there is no data form (XEP-0077 14.1)
 local M = { elements = {} }
 
 local REGISTER, OOB = "jabber:iq:register", "jabber:x:oob"
@@ -33,7 +33,7 @@ local function bad(stanza, reason)
   return iq.bad_format(("the answer of %s: %s"):format(who, reason), stanza)
 end
 
--- The elements of a query as if they were a form; what is there without being named in XEP-0077 is no field.
+-- The elements of a query as if they were a form; elements that XEP-0077 doesn't define are no fields.
 local function legacy_form(query)
   local f = { kind = "form", fields = {}, values = {}, legacy = true }
   for x in xexpr.children(query, nil, REGISTER) do
@@ -66,7 +66,7 @@ end
 
 local OPTIONS = { timeout = "number", from = "jid" }
 
--- Whom it is about; nil: our own server.
+-- The address to register with; nil: our own server.
 local function host(conn, jid, position, fname)
   if jid == nil then return core.jid(conn:jid().domainpart) end
   if not core.is_jid(jid) then guard.check_type(jid, "string", position, fname, 3) end
@@ -84,7 +84,7 @@ local function ask(conn, to, opts)
   return f
 end
 
--- A refusal may have a form with it, which wants to know more (XEP-0077 3.2, 3.3).
+-- An error may contain a form that asks for more (XEP-0077 3.2, 3.3).
 local function with_form(err)
   local query = err.stanza and xexpr.child(err.stanza, "query", REGISTER)
   local x = query and xexpr.child(query, "x", form.DATA)
@@ -110,23 +110,23 @@ local function is_secret(f, values)
   return values.password ~= nil
 end
 
--- Others could read it on its way.
+-- Refuses to send a password over an unencrypted stream, where others could read it.
 local function check_secrecy(conn, opts)
   if conn:info().tls_version or opts.plain then return true end
   return nil, core.error { layer = "stanza", condition = "not-allowed", type = "cancel", retry = false,
-    text = "a password doesn't leave by a stream that isn't encrypted (XEP-0077 3.3); opts.plain = true lets it" }
+    text = "a password isn't sent over an unencrypted stream (XEP-0077 3.3); opts.plain = true allows it" }
 end
 
 local function has_value(field) return field.texts[1] ~= nil and field.texts[1] ~= "" end
 
--- What answers the form: all of it, or nil and why not.
+-- The submission of the form: complete, or nil and what is wrong.
 local function fill(f, values)
   local known = {}
   for _, field in ipairs(f.fields) do
     if field.var and field.kind ~= "fixed" then
       known[field.var] = true
       if field.required and values[field.var] == nil and not has_value(field) then
-        return unfit("missing", ("'%s' is asked for, and there is no answer"):format(core.shown(field.var)))
+        return unfit("missing", ("'%s' is required, and there is no value"):format(core.shown(field.var)))
       end
     end
   end
@@ -149,9 +149,9 @@ local function fill(f, values)
   return out
 end
 
---- Returns what a server or service wants to know from those who register, as a form (see xmpp.form). Besides the
---- form's fields it has `registered` (are we registered already?), `instructions`, `url` (where else it can be done; it
---- is never fetched), and `legacy` (it is no form, but the elements of XEP-0077, all of which must be filled in).
+--- Returns the registration form of a server or service (see xmpp.form). In addition to the form's fields it has
+--- `registered` (are we registered already?), `instructions`, `url` (where else it can be done; it is never fetched),
+--- and `legacy` (there is no data form, but the elements of XEP-0077, all of which must be filled in).
 ---@param conn xmpp.Conn
 ---@param jid? string|xmpp.Jid nil: our own server
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
@@ -167,8 +167,8 @@ end
 
 local SUBMIT = { timeout = "number", from = "jid", form = "table", plain = "boolean" }
 
---- Registers, or changes what was registered: fills in the form and sends it. A required value that is missing, a value
---- that the form does not have, and one that does not fit are errors before anything is sent: condition
+--- Registers, or changes a registration: fills in the form and sends it. A required value that is missing, a value
+--- that the form does not have, and one that is not valid are errors before anything is sent: condition
 --- "not-acceptable", err.app "missing", "unknown" or "invalid".
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid|nil nil: our own server
@@ -177,7 +177,7 @@ local SUBMIT = { timeout = "number", from = "jid", form = "table", plain = "bool
 --- from: the address of a component that asks; form: the form, if you have it already; plain: passwords may be sent
 --- unencrypted
 ---@return boolean? true
----@return xmpp.Error? err with err.form, if the service wants to know more: answer it with `submit`
+---@return xmpp.Error? err with err.form, if the service asks for more: answer it with `submit`
 function M.submit(conn, jid, values, opts)
   guard.check_conn(conn, "submit", 2)
   local to, err = host(conn, jid, 2, "submit")
@@ -198,22 +198,22 @@ end
 
 local PASSWORD = { timeout = "number", from = "jid", jid = "jid", username = "string", plain = "boolean" }
 
---- Changes the password. The connection itself still logs in with the old one when it reconnects: a program that does
+--- Changes the password. The connection itself still uses the old one when it reconnects: a program that does so
 --- should connect again, or give its password as a function.
 ---@param conn xmpp.Conn
 ---@param password string not empty
 ---@param opts? { jid: string|xmpp.Jid|nil, username: string?, plain: boolean?, timeout: number? } jid: of a service
---- (our own server); username: our name there (that of our account); plain: the password may be sent unencrypted;
+--- (our own server); username: our name there (our account's localpart); plain: the password may be sent unencrypted;
 --- timeout: seconds
 ---@return boolean? true
----@return xmpp.Error? err with err.form, if more is asked for: answer it with `submit`
+---@return xmpp.Error? err with err.form, if the service asks for more: answer it with `submit`
 function M.password(conn, password, opts)
   guard.check_conn(conn, "password", 2)
   guard.check_type(password, "string", 2, "password", 2)
   if password == "" then error("bad argument #2 to 'password' (it is empty)", 2) end
   opts = guard.check_opts(opts, PASSWORD, 3, "password", 2)
   local username = opts.username or conn:jid().localpart
-  if not username then error("a component has an option 'username'", 2) end
+  if not username then error("a component needs the option 'username'", 2) end
   local to, err = host(conn, opts.jid, 3, "password")
   if not to then return nil, err end
   local ok
@@ -225,14 +225,14 @@ end
 
 local CANCEL = { timeout = "number", from = "jid", account = "boolean" }
 
---- Ends a registration. At our own server that is the account itself, with everything in it: then opts.account must be
---- true, and the server ends the connection (XEP-0077 3.2).
+--- Removes a registration. At our own server that deletes the account itself, with everything in it: then opts.account
+--- must be true, and the server ends the connection (XEP-0077 3.2).
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil, account: boolean? } timeout: seconds; from: the address
---- of a component that asks; account: yes, the account itself
+--- of a component that asks; account: true confirms that the account itself is deleted
 ---@return boolean? true
----@return xmpp.Error? err with err.form, if more is asked for: answer it with `submit`
+---@return xmpp.Error? err with err.form, if the service asks for more: answer it with `submit`
 function M.cancel(conn, jid, opts)
   guard.check_conn(conn, "cancel", 2)
   if not core.is_jid(jid) then guard.check_type(jid, "string", 2, "cancel", 2) end
@@ -242,7 +242,7 @@ function M.cancel(conn, jid, opts)
   local own = conn:jid()
   local is_account = own.localpart ~= nil and (to:bare() == own:bare() or tostring(to) == own.domainpart)
   if is_account and not opts.account then
-    error("that would be the end of our own account: opts.account = true ends it", 2)
+    error("that would delete our own account: opts.account = true deletes it", 2)
   end
   if not is_account then return set(conn, to, { timeout = opts.timeout, from = opts.from }, { "remove" }) end
   return set(conn, nil, { timeout = opts.timeout }, { "remove" })

@@ -7,8 +7,8 @@
 --   assert(r:fetched(10))
 --   for jid, item in pairs(r.items) do print(jid, item.subscription) end
 --
--- Who is trusted: our own account says what is in the roster, and nobody else (see roster/kept.lua). Whoever else sends
--- something can ask to see our presence (see roster/requests.lua).
+-- Who is trusted: our own account for the contents of the roster, and nobody else (see roster/kept.lua). Anybody else
+-- can only request a subscription to our presence (see roster/requests.lua).
 
 local core = require "xmpp.load"
 local disco = require "xmpp.disco"
@@ -34,9 +34,9 @@ local M = {
 
 local PRE_APPROVAL = "urn:xmpp:features:pre-approval" -- RFC 6121 3.4
 local MAX_REQUESTS = 100
-local TOLD_WITHIN = 2 -- seconds in which a push follows the server's answer, if it does
-local WAITS = 60 -- seconds for the roster, of what can't be done without it
-local PRESENCE_WAITS = 20 -- seconds for the roster, of our presence in a new session
+local TOLD_WITHIN = 2 -- seconds to wait for the push after the server's answer
+local WAITS = 60 -- seconds that a method waits for the roster if it needs it
+local PRESENCE_WAITS = 20 -- seconds that our presence waits for the roster in a new session
 
 -- Methods
 
@@ -58,7 +58,7 @@ local function check_groups(groups, fname)
   end
 end
 
--- The connection, if there is one still; nil and why not.
+-- The connection, if it is still open; else nil and the reason.
 local function connection(st)
   local p = kept.of(st)
   local conn = p.conn[1]
@@ -66,8 +66,9 @@ local function connection(st)
   return conn
 end
 
--- What the server is asked for: a full address only where one is in the roster. And the contact that is there, which
--- the server may write otherwise. It is asked by our spelling all the same: whether it takes the two for one, it knows.
+-- The address to send in a request, which is a full one only if the roster contains that, and the matching contact,
+-- which the server may write differently. The request always has our spelling: the server knows whether both are the
+-- same.
 local function address(st, jid)
   local item = kept.find(st, jid)
   if item then return item.jid, item end
@@ -75,7 +76,7 @@ local function address(st, jid)
   return to, st.items[spelling.key(to)]
 end
 
--- Has a contact set or removed, and waits until the server has told us so as well, in its own spelling.
+-- Sends a roster set, and waits until the server has pushed the change as well, in its own spelling.
 local function change(st, conn, jid, query)
   local told = kept.expect(st, function(pushed) return spelling.is(jid, pushed) end)
   local answer, err = iq.set(conn, nil, query)
@@ -92,7 +93,7 @@ local function put(st, jid, opts, fname, is_new)
   local conn, why = connection(st)
   local parsed, bad = core.jid(jid)
   if not conn or not parsed then return nil, why or bad end
-  local ok, err = kept.wait(st, WAITS) -- what isn't given stays as it is
+  local ok, err = kept.wait(st, WAITS) -- what isn't given stays unchanged
   if not ok then return nil, err end
   local to, item = address(st, parsed)
   if not item and not is_new then
@@ -103,11 +104,10 @@ local function put(st, jid, opts, fname, is_new)
   return change(st, conn, to, items.query(to, name, groups))
 end
 
---- Puts an address into the contact list, or changes what is given of one that is there. Nobody is asked for anything;
---- see `subscribe`. Returns when the server has made the change and r.items shows it (which is waited for two seconds
---- at most).
+--- Adds a contact, or changes the given fields of an existing one. Does not request a subscription; see `subscribe`.
+--- Returns when the server has made the change and r.items shows it (it waits two seconds for that at most).
 ---@param jid string|xmpp.Jid
----@param opts? { name: string?, groups: string[]? } name: what it is called ("": nothing); groups: the groups it is in
+---@param opts? { name: string?, groups: string[]? } name: the contact's name ("": none); groups: the groups it is in
 --- ({}: none)
 ---@return boolean? true
 ---@return xmpp.Error?
@@ -116,9 +116,9 @@ function r.add(st, jid, opts)
   return ok, err
 end
 
---- Changes the name and groups of a contact. What is not given stays. Waits as `add` does.
+--- Changes the name and groups of a contact. What is not given stays unchanged. Waits as `add` does.
 ---@param jid string|xmpp.Jid
----@param opts { name: string?, groups: string[]? } name: what it is called ("": nothing); groups: the groups it is in
+---@param opts { name: string?, groups: string[]? } name: the contact's name ("": none); groups: the groups it is in
 --- ({}: none)
 ---@return boolean? true
 ---@return xmpp.Error? err condition "item-not-found" if there is no such contact
@@ -153,8 +153,8 @@ local function say(st, kind, jid, fname, status)
   return true, tostring(to)
 end
 
---- Asks a contact to let us see its presence, and puts it into the contact list. The events "approved" and "denied"
---- tell the answer, if one ever comes.
+--- Requests a subscription to a contact's presence, and adds it to the roster. The events "approved" and "denied"
+--- report the answer, if one ever comes.
 ---@param jid string|xmpp.Jid
 ---@param status? string a text for the person who is asked
 ---@return boolean? true it has been sent
@@ -174,7 +174,7 @@ function r.unsubscribe(st, jid)
   return ok, not ok and err or nil
 end
 
---- Lets somebody who has asked see our presence.
+--- Approves a subscription request: its sender will see our presence.
 ---@param jid string|xmpp.Jid
 ---@return boolean? true it has been sent
 ---@return xmpp.Error?
@@ -185,7 +185,7 @@ function r.approve(st, jid)
   return true
 end
 
---- Does not let somebody see our presence, or no longer.
+--- Denies a subscription request, or cancels a subscription to our presence.
 ---@param jid string|xmpp.Jid
 ---@return boolean? true it has been sent
 ---@return xmpp.Error?
@@ -196,8 +196,7 @@ function r.deny(st, jid)
   return true
 end
 
---- Lets somebody see our presence as soon as they ask (RFC 6121 3.4); the server answers them then. `deny` takes it
---- back.
+--- Pre-approves a subscription (RFC 6121 3.4): the server will approve the request when it comes. `deny` cancels that.
 ---@param jid string|xmpp.Jid
 ---@return boolean? true it has been sent
 ---@return xmpp.Error? err condition "feature-not-implemented" if our server cannot do that
@@ -207,14 +206,14 @@ function r.preapprove(st, jid)
   if not conn then return nil, why end
   if not kept.offers(conn, PRE_APPROVAL) then
     return nil, core.error { layer = "stanza", condition = "feature-not-implemented", type = "cancel", retry = false,
-      text = "our server approves nobody ahead (RFC 6121 3.4)" }
+      text = "our server doesn't support pre-approval (RFC 6121 3.4)" }
   end
   local ok, err = say(st, "subscribed", jid, "preapprove")
   return ok, not ok and err or nil
 end
 
---- Waits until the contact list of this session is complete; returns at once if it is. If fetching it has failed it is
---- tried again.
+--- Waits until the roster of this session is complete; returns at once if it is. If fetching it has failed it is tried
+--- again.
 ---@param timeout? number seconds
 ---@return boolean? true
 ---@return xmpp.Error?
@@ -224,10 +223,10 @@ function r.fetched(st, timeout)
   return ok, err
 end
 
--- What others ask
+-- For other modules
 
 --- Returns the subscription of a contact: "to" if we see its presence, "from" if it sees ours, "both" or "none". nil:
---- it is not in the list, or no roster is in use, or that of this session is not here yet.
+--- it is not in the roster, or no roster is in use, or that of this session has not arrived yet.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid bare, or the full address of one of its clients
 ---@return "none"|"to"|"from"|"both"|nil
@@ -240,7 +239,7 @@ function M.subscription(conn, jid)
   return item and item.subscription or nil
 end
 
--- May he know that we are there? Who sees our presence may.
+-- May this address know that we are available? Only a contact who is subscribed to our presence.
 local function allows(st, from)
   local jid = kept.of(st).synced and core.jid(from)
   local item = jid and kept.find(st, jid)
@@ -300,16 +299,17 @@ end
 
 M.save, M.load = kept.save, kept.load
 
---- Begins to use the account's contact list. r.items[jid] = { jid =, name =?, subscription =, ask =?, groups =,
---- approved =? }, by the bare addresses as the server writes them. r.requests[jid] is true for whoever has asked to see
---- our presence and has no answer yet. r.skipped counts contacts whose address is not valid by RFC 7622.
+--- Begins to use the account's roster. r.items[jid] = { jid =, name =?, subscription =, ask =?, groups =, approved =?
+--- }, by the bare addresses as the server writes them. r.requests[jid] is true for addresses whose subscription
+--- requests are not answered yet. r.skipped counts contacts whose address is not valid by RFC 7622.
 ---
---- The events "added", "changed" and "removed" also tell what is different in the list of a new session.
+--- In a new session the events "added", "changed" and "removed" also report what has changed since the last one.
 ---@param conn xmpp.Conn
 ---@param opts? { approve: "ask"|"all"|"none"|(fun(jid: string, presence: xmpp.Stanza): boolean?), mutual: boolean?,
---- max_requests: integer? } approve: who may see our presence: "ask" (the event "request" decides; the default), "all",
---- "none", or a function, which may also return nothing, for the event; mutual: those who are let in by that rule are
---- asked to let us see theirs; max_requests: addresses that may wait for an answer (100), others are dropped
+--- max_requests: integer? } approve: who may subscribe to our presence: "ask" (the event "request" decides; the
+--- default), "all", "none", or a function, which may also return nil to leave it to the event; mutual: request a
+--- subscription in return from those whom that rule approves; max_requests: number of requests that may wait for an
+--- answer (100), further ones are ignored
 ---@return xmpp.Roster? r
 ---@return xmpp.Error?
 function M.use(conn, opts)

@@ -1,4 +1,5 @@
--- rsm: the pages of long answers (XEP-0059). Builds and reads their elements; asks nothing by itself.
+-- rsm: result set management, the pages of long answers (XEP-0059). Builds and parses the elements; sends nothing
+-- itself.
 
 local xexpr = require "xmpp.xexpr"
 
@@ -6,7 +7,7 @@ local M = {}
 
 local RSM = "http://jabber.org/protocol/rsm"
 
---- What is put into a question: at most so many items, those behind or in front of one (XEP-0059 2.1 to 2.3).
+--- The element for a request: at most so many items, those after or before one (XEP-0059 2.1 to 2.3).
 ---@param page { max: integer?, after: string?, before: string? } before "": the last page
 ---@return xmpp.Element
 function M.request(page)
@@ -17,14 +18,14 @@ function M.request(page)
   return set
 end
 
--- A whole number from 0 on, as XML Schema writes it; nil: it is none.
+-- A non-negative whole number, as XML Schema writes it; nil for anything else.
 local function whole(text)
   local n = text and text:find "^%s*%d+%s*$" and tonumber(text)
   return n and n < 2 ^ 53 and n or nil
 end
 
---- What an answer says of its page; nil alone: it has no pages (all is there, or the service knows none); nil and a
---- reason: it doesn't hold together.
+--- What an answer says about its page; nil alone: it has no pages (it is complete, or the service doesn't support
+--- them); nil and a reason: it is malformed.
 ---@param x xmpp.Element the answer's payload
 ---@return { first: string?, last: string?, count: integer?, index: integer? }?
 ---@return string? reason
@@ -35,7 +36,7 @@ function M.read(x)
   local page = { first = first and xexpr.text(first), last = xexpr.text(set, "last", RSM), count = whole(count),
     index = first and whole(xexpr.attr(first, "index")) }
   if count and not page.count then return nil, "set.count: a whole number expected" end
-  if (page.first == nil) ~= (page.last == nil) then return nil, "set: 'first' and 'last' come together" end
+  if (page.first == nil) ~= (page.last == nil) then return nil, "set: only one of 'first' and 'last'" end
   return page
 end
 

@@ -1,4 +1,4 @@
--- saved: what conn:save() gave, looked at before it is trusted: it has been on a journey through a file.
+-- saved: checks what conn:save() returned before it is trusted, since it may have been stored in a file.
 
 local core = require "xmpp.load"
 local options = require "xmpp.options"
@@ -9,7 +9,7 @@ local function is(kind)
   return function(v) return type(v) == kind, kind .. " expected, got " .. type(v) end
 end
 
--- What a stanza could carry: it is sent, or goes to C, where it would end at a zero byte.
+-- A text that a stanza can contain: it is sent, or passed to C, where it would end at a zero byte.
 local function text(v)
   if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
   local ok, why = core.check_stanza { "message", { id = v } }
@@ -44,7 +44,7 @@ end
 
 local function is_url(v) return options.url().check(v) end
 
-local U32, MS = 4294967295, 2 ^ 53 -- counters; milliseconds
+local U32, MS = 4294967295, 2 ^ 53 -- limits of counters, and of milliseconds
 
 local fields = { account = text, jid = text, id = text, location = maybe(text),
   user_agent = maybe(options.is_uuid), host = maybe(text), port = maybe(options.is_port),
@@ -53,7 +53,7 @@ local fields = { account = text, jid = text, id = text, location = maybe(text),
   clock = maybe(count(MS)), saved_at = maybe(count(MS)), boot = maybe(text),
   acked = count(U32), written = count(U32), stanzas = is "table", pending = is "table", queue = is "table" }
 
--- The fields of their entries. One of the queue is a stanza, as a program gets it.
+-- The fields of list entries. An entry of the queue is a stanza as a program gets it.
 local entries = {
   stanzas = { xml = is_element, at = count(MS), age = maybe(count(MS)), number = maybe(count(MS)) },
   pending = { name = one_of("message", "presence", "iq"), id = text, to = maybe(text), from = maybe(text),
@@ -61,7 +61,7 @@ local entries = {
   queue = { text, is "table" },
 }
 
--- What a saved stanza is, besides: see save.c.
+-- Flags of a saved stanza: see save.c.
 local FLAGS = { "ours", "stamped", "request", "answer", "no_to", "foreign", "session" }
 for _, flag in ipairs(FLAGS) do entries.stanzas[flag] = maybe(is "boolean") end
 
@@ -81,7 +81,7 @@ local function check_entries(list, name)
   end
 end
 
--- Two can't wait for one response.
+-- Two requests can't wait for the same response.
 local function waits_twice(pending)
   local seen = {}
   for i, entry in ipairs(pending) do
@@ -103,15 +103,15 @@ function M.fault(saved)
   return why or waits_twice(saved.pending)
 end
 
--- Milliseconds since it was saved: by the clock that nobody sets, which processes share until the machine is started
--- anew; after that, and on another machine, there is only the wall's.
+-- Milliseconds since it was saved: by the monotonic clock, which processes share until the machine is restarted; after
+-- that, and on another machine, by the wall clock.
 local function since(saved)
   local ticks, wall, boot = core.clocks()
   if saved.clock and boot ~= "" and boot == saved.boot then return math.max(0, ticks - saved.clock) end
   return math.max(0, wall - (saved.saved_at or wall))
 end
 
--- As they are to be sent, with the age that they have now.
+-- The stanzas to send, with their present age.
 local function stanzas_of(saved)
   local _, wall = core.clocks()
   local elapsed, list = since(saved), {}
@@ -123,7 +123,7 @@ local function stanzas_of(saved)
   return list
 end
 
--- What was asked, with the numbers that the stanzas by which it was will have: their places.
+-- The pending requests, with the numbers that the stanzas will have: their places in the list.
 local function pending_of(saved)
   local places, list = {}, {}
   for i, s in ipairs(saved.stanzas) do places[s.number or false] = i end
@@ -133,7 +133,7 @@ local function pending_of(saved)
   return list
 end
 
--- What of it is the session's, as core.connect wants it, but for the address.
+-- The part that core.connect takes as the session, without the address.
 function M.session(saved)
   local session = { stanzas = stanzas_of(saved), pending = pending_of(saved) }
   for _, name in ipairs { "id", "location", "max", "h", "acked", "written", "queue" } do

@@ -1,5 +1,5 @@
--- spelling: addresses as servers write them. We prepare by RFC 7622 (PRECIS), most servers by RFC 6122 (stringprep):
--- whom we have named "straße@example.net/Ⅳ" writes to us as "strasse@example.net/IV".
+-- spelling: addresses as servers write them. We prepare by RFC 7622 (PRECIS), most servers by RFC 6122 (stringprep): a
+-- stanza from the address that we call "straße@example.net/Ⅳ" arrives from "strasse@example.net/IV".
 --
 --   local spelling = require "xmpp.spelling"
 --   local peers = {}                                       -- what a program keeps by address
@@ -7,10 +7,11 @@
 --   local found = peers[spelling.key(stanza[2].from)]      -- from "strasse@example.net": the same
 --   if found and spelling.is(found.jid, stanza[2].from) then ... end
 --
--- A server of RFC 7622 has two accounts where the other kind has one. So what is trusted is decided by `is`, which goes
--- one way, as the core does where it waits for an answer: who is named "straße" may come as "strasse", and never the
--- other way round. `key` and `same` fold both ways: they are for finding. What a server itself lists (the items of a
--- roster, the occupants of a room) is one thing for each of its own spellings: keys there are prepared addresses.
+-- A server of RFC 7622 may have two accounts where one of RFC 6122 has one. So decisions about trust use `is`, which
+-- works in one direction only, like the core when it waits for an answer: what we call "straße" may arrive as
+-- "strasse", but never the reverse. `key` and `same` work in both directions: they are for finding. What a server
+-- itself lists (the items of a roster, the occupants of a room) is separate for each spelling, so the keys there are
+-- prepared addresses.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -21,17 +22,17 @@ local function check(x, position, fname)
   if not core.is_jid(x) then guard.check_type(x, "string", position, fname, 3) end
 end
 
---- Returns one key for all spellings of an address that a server of RFC 6122 takes for the same one. The localpart and
---- the resourcepart are folded; domains that look alike have different owners, and are only prepared. A text that is
---- not an address is its own key.
+--- Returns the same key for all spellings of an address that a server of RFC 6122 considers the same. The localpart
+--- and the resourcepart are folded; domains that look alike have different owners, and are only prepared. A text that
+--- is not an address is its own key.
 ---@param jid string|xmpp.Jid
----@return string key the key of itself
+---@return string key which is its own key
 function M.key(jid)
   check(jid, 1, "key")
   return core.folded(jid)
 end
 
---- Tells whether a server may write one of these addresses for the other. As with `key`: this is for finding, and no
+--- Tells whether a server may write one of these addresses as the other. As with `key`: this is for finding, and no
 --- reason to trust the second.
 ---@param a string|xmpp.Jid
 ---@param b string|xmpp.Jid
@@ -42,8 +43,8 @@ function M.same(a, b)
   return core.folded(a) == core.folded(b)
 end
 
---- Tells whether an address that has arrived may be the one that we have named: equal after preparation, or as a server
---- of RFC 6122 writes it. This goes one way, and is what trust may rest on.
+--- Tells whether an address that was received may be the one that we have named: equal after preparation, or written
+--- by a server of RFC 6122. This works in one direction only, so decisions about trust may rely on it.
 ---@param named string|xmpp.Jid
 ---@param arrived string|xmpp.Jid
 ---@return boolean

@@ -1,5 +1,5 @@
--- testing: a server in the test, without a network: how programs test their bots. What is tested has a real connection,
--- from the parser to the callbacks; the other end of it is the test, and time is what the test says.
+-- testing: a server inside the test, without a network, for testing bots and other programs. The tested program has a
+-- real connection, from the parser to the callbacks; the test is the other end of it, and controls the time.
 --
 --   local testing = require "xmpp.testing"
 --   it("greets", testing.around(function(t)
@@ -8,7 +8,7 @@
 --     t:expect { "message", { to = "anna@example.net/pc" }, { "body", {}, "hello, anna" } }
 --   end))
 --
--- A failure is a Lua error at the test's line: busted, luaunit and plain assert take it alike.
+-- A failure is a Lua error at the test's line, which works with busted, luaunit and plain assert.
 
 local answer_by_default = require "xmpp.testing.answers"
 local core = require "xmpp.load"
@@ -21,11 +21,11 @@ local shared = core.shared
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 local getinfo = rawget(_G, "debug") and rawget(_G, "debug").getinfo
 
-local NOW = 1700000000 -- when a test begins, if it doesn't say
-local A_DAY = 86400    -- so long may what a program waits for take
+local NOW = 1700000000 -- when a test begins, by default
+local A_DAY = 86400 -- the longest time that a program's wait may take
 local MOST_STEPS = 100000
 local ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas"
-local PROBE = "urn:x-lua-xmpp:probe" -- what a component sends itself by conn:probe()
+local PROBE = "urn:x-lua-xmpp:probe" -- what a component sends to itself by conn:probe()
 local STANZAS = { message = true, presence = true, iq = true }
 
 local M = {}
@@ -33,7 +33,7 @@ local M = {}
 ---@class xmpp.Test
 local Test = {}
 
--- Attacks, see testing/forge.lua: loaded by the first test that wants some.
+-- Forged stanzas, see testing/forge.lua: loaded on first use.
 local function bind_forge(self)
   local forge = require "xmpp.testing.forge"(self)
   rawset(self, "forge", forge)
@@ -45,13 +45,13 @@ function Test.__index(self, key)
   return Test[key]
 end
 
-local active = {} -- those that aren't finished, the newest last
+local active = {} -- unfinished tests, the newest last
 
--- Failing
+-- Failures
 
 local home = getinfo and getinfo(1, "S").source:match "^(@.*)testing%.lua$"
 
--- Where the test has called us: the first place that is not in the library.
+-- The test's position: the first one on the stack that isn't in the library.
 local function place()
   local level = 2
   local info = getinfo and getinfo(level, "Sl")
@@ -75,19 +75,20 @@ local function check(self, value, kind, what)
   if type(value) ~= kind then fail(self, "%s: %s expected, got %s", what, kind, type(value)) end
 end
 
--- Turning
+-- Turning the loop
 
-local waited = 0 -- by what waits on the main thread, since the test last did something
+-- seconds, by the test's clock, that a wait on the main thread has taken since the test last did something
+local waited = 0
 
 local function settle()
   for _ = 1, MOST_STEPS do
     core.step(0)
     if core.timeout() ~= 0 then return end
   end
-  raise "the program doesn't come to rest: something in it is due again and again"
+  raise "the program never becomes idle: something in it is due repeatedly"
 end
 
--- What was sent is read. Was there anything?
+-- Reads what was sent. Returns whether there was anything.
 local function serve()
   local some = false
   for _, t in ipairs { unpack(active) } do
@@ -98,8 +99,8 @@ local function serve()
   return some
 end
 
--- Until nobody has anything to say or to do at this moment. Was there anything? In a handler the step that is being
--- made does the rest.
+-- Turns the loop until neither side has anything left to do at this moment. Returns whether there was anything. In a
+-- handler the present step of the loop does the rest.
 local function turn()
   local some = core.timeout() == 0
   waited = 0
@@ -113,7 +114,7 @@ local function turn()
   return some
 end
 
--- To the first timer, not beyond `latest`. Was there one?
+-- Sets the clock to the first timer, not after `latest`. Returns whether there was one.
 local function jump(latest)
   local due = core.timeout()
   local at = due and core.clock() + due
@@ -122,10 +123,10 @@ local function jump(latest)
   return true
 end
 
--- Where that is wanted (strict = false), what is asked and nobody knows is refused.
+-- Refuses unanswered requests, if that is wanted (strict = false).
 local refuse_rest
 
--- A turn for what waits on the main thread: when all is done time passes, as nothing else can.
+-- One turn for a wait on the main thread: when everything is done, time passes, since nothing else can happen.
 local function pass()
   local so_far, before = waited, core.clock()
   if turn() then
@@ -135,15 +136,15 @@ local function pass()
   for _, t in ipairs(active) do refuse_rest(t) end
   if turn() then return end
   if not jump(before + A_DAY) then
-    raise "this waits for what can't come: nothing is due, and the test says nothing meanwhile"
+    raise "this would wait forever: nothing is due, and the test can't send anything meanwhile"
   end
   waited = so_far + core.clock() - before
   if waited <= A_DAY then return end
   waited = 0
-  raise "a day has passed by the test's clock, and what is waited for hasn't come"
+  raise "a day has passed by the test's clock, and the wait hasn't ended"
 end
 
--- The other side speaks
+-- Stanzas from the server
 
 local function addressed(x, stanza, address)
   local attrs = { to = stanza[2].from or address, from = stanza[2].to }
@@ -164,8 +165,8 @@ local function refusal(type, condition, text)
     text and { "text", { xmlns = ERRORS }, text } or nil } }
 end
 
--- What is given back for a stanza: nothing; false (no answer); elements, that are stanzas of their own or in the result
--- of what was asked; nil, type, condition [, text].
+-- Sends what a reply function returned: nothing; false (no reply); elements, which are stanzas or the content of a
+-- result; nil, type, condition [, text].
 local function answer(self, stanza, first, ...)
   if first == false then return end
   if first == nil and ... then return say(self, stanza, refusal(...)) end
@@ -175,17 +176,17 @@ local function answer(self, stanza, first, ...)
   elseif asks(stanza) then
     say(self, stanza, { "iq", {}, unpack(list) })
   elseif #list > 0 then
-    fail(self, "what answers a <%s/> is a stanza, not a <%s/>", stanza[1], tostring(list[1][1]))
+    fail(self, "the reply to a <%s/> must be a stanza, not a <%s/>", stanza[1], tostring(list[1][1]))
   end
 end
 
--- A stanza that has come: a standing answer's, the server's own, or the test's to expect.
+-- Handles a stanza from the program: passes it to a standing answer, to the server's own answers, or to the test.
 local function hears(self, stanza)
   for i = #self.standing, 1, -1 do
     local s = self.standing[i]
     if s.fits(stanza) then return answer(self, stanza, s.f(stanza)) end
   end
-  for _, f in ipairs(self.ears) do
+  for _, f in ipairs(self.services) do
     if f(stanza) then return end
   end
   if self.component and xexpr.child(stanza, "probe", PROBE) then return self.server:say_stanza(stanza) end
@@ -209,7 +210,7 @@ end
 
 local real_connect
 
--- The server that is played has neither SASL2 nor tokens: who would log in by one has a password.
+-- The simulated server supports neither SASL2 nor tokens: a program that would log in with a token gets a password.
 local function attach(self, o, box)
   local anonymous = not self.component and not o.jid.localpart
   o.fed, o.log_in, o.tls, o.plain, o.pinned, o.bound, o.remember = true, true, "none", true, false, false, false
@@ -238,7 +239,7 @@ local function connect(o, box)
     :format(o.component and "component" or "jid", tostring(o.jid)))
 end
 
--- Whose connection it was.
+-- Records an error with the test whose connection it belongs to.
 local function note_error(text, _, whose)
   local owner = active[#active]
   for _, t in ipairs(active) do
@@ -277,7 +278,7 @@ local function open(self, opts)
   return xmpp.connect_client(self.jid, "secret", opts)
 end
 
--- Its connection ends; the test is over.
+-- Closes the connection at the end of the test.
 local function hang_up(self)
   local conn = self.conn
   if not conn or conn:state() == "closed" then return end
@@ -300,7 +301,7 @@ end
 ---@return xmpp.Test
 function M.new(o)
   o = o or {}
-  local self = setmetatable({ errors = {}, inbox = {}, standing = {}, ears = {}, endings = {}, conn = nil }, Test)
+  local self = setmetatable({ errors = {}, inbox = {}, standing = {}, services = {}, endings = {}, conn = nil }, Test)
   for name in pairs(o) do
     if not known_options[name] then fail(self, "testing.new has no option '%s'", tostring(name)) end
   end
@@ -324,7 +325,7 @@ function M.new(o)
     return self
   end
   leave(self)
-  raise("the connection doesn't come about: " .. tostring(ok and why or conn))
+  raise("the connection could not be made: " .. tostring(ok and why or conn))
 end
 
 -- What the test does
@@ -341,19 +342,19 @@ local function parse(self, x)
   return out
 end
 
---- The server says a stanza, or several as XML; all that follows from it at once is done when this returns.
+--- The server sends a stanza, or several as XML; everything that follows from it at once is done when this returns.
 ---@param x xmpp.Element|string
 function Test:receive(x)
   local list = parse(self, x)
   turn()
-  if self.server.state ~= "open" and not self.server.sm then fail(self, "there is no stream to say it on") end
+  if self.server.state ~= "open" and not self.server.sm then fail(self, "there is no stream to send it on") end
   for _, stanza in ipairs(list) do self.server:say_stanza(stanza) end
   turn()
 end
 
---- The next stanza that the program sends must fit the pattern (see xexpr.match), and has been sent already.
+--- The next stanza that the program has sent must match the pattern (see xexpr.match).
 ---@param pattern xmpp.Element
----@param reply? xmpp.TestReply what answers it; none: an empty result, if it asks; false: nothing does
+---@param reply? xmpp.TestReply the reply; nil: an empty result, if the stanza is a request; false: none
 ---@return xmpp.Element got
 function Test:expect(pattern, reply)
   turn()
@@ -370,14 +371,14 @@ function Test:expect(pattern, reply)
   return got
 end
 
---- What `expect` would take; nil: nothing was sent.
+--- The stanza that `expect` would take; nil: nothing was sent.
 ---@return xmpp.Element?
 function Test:next()
   turn()
   return self.inbox[1]
 end
 
---- What was sent and not expected until now, oldest first. It is taken.
+--- Returns, and removes, the stanzas that were sent and not expected so far, oldest first.
 ---@return xmpp.Element[]
 function Test:sent()
   turn()
@@ -396,8 +397,9 @@ function Test:nothing()
   fail(self, "nothing was to be sent, but:\n%s", diff.shown(list))
 end
 
---- A standing answer for what fits the pattern: f(stanza) gives what is in the result, or nil, type, condition; the one
---- that was given last is asked first, and before the server's own answers. What it answers need not be expected.
+--- Adds a standing answer for stanzas that match the pattern: f(stanza) returns the content of the result, or nil,
+--- type, condition; the one that was added last is tried first, before the server's own answers. Stanzas that it
+--- answers need not be expected.
 ---@param pattern xmpp.Element
 ---@param f fun(stanza: xmpp.Element): ...
 ---@return fun() off
@@ -412,7 +414,7 @@ function Test:on(pattern, f)
   end
 end
 
---- So much time passes at once: timers, timeouts, keepalives, in their order.
+--- Lets that much time pass at once: timers, timeouts and keepalives run in order.
 ---@param seconds number
 function Test:advance(seconds)
   check(self, seconds, "number", "advance(seconds)")
@@ -433,7 +435,8 @@ end
 ---@return number
 function Test.now(_) return core.clock() end
 
---- Errors of handlers, callbacks and tasks until now, as texts. They are taken, so that `finish` doesn't fail for them.
+--- Returns, and removes, the errors of handlers, callbacks and tasks so far, as texts, so that `finish` doesn't fail
+--- because of them.
 ---@return string[]
 function Test:take_errors()
   turn()
@@ -442,71 +445,73 @@ function Test:take_errors()
   return list
 end
 
---- A conversation: "C: <xml/>" is what the program sends next, "S: <xml/>" what it receives, { wait = seconds } passes
---- time, a function is called. A ${name} in what is sent stands for a text, which is the same wherever the name is.
+--- A conversation: "C: <xml/>" is what the program must send next, "S: <xml/>" what it receives, { wait = seconds }
+--- lets time pass, a function is called. A ${name} in what is sent stands for a text, which is the same wherever the
+--- name occurs.
 ---@param lines (string|table|function)[]
 ---@return table<string, string> names
 function Test:play(lines)
   return require "xmpp.testing.play"(self, lines, fail)
 end
 
---- Has the program said that it is in use, or not said anything of it (XEP-0352)?
+--- Whether the program has declared itself active, or nothing at all (XEP-0352).
 ---@return boolean
 function Test:active()
   turn()
   return self.server.active
 end
 
--- Services and people
+-- Services and contacts
 
--- What they have of the test's: hears(f): f(stanza) is asked behind what the test answers itself, and gives true where
--- nobody else is to see the stanza; gone(f): called when a session ends.
+-- The test's functions for them: hears(f): f(stanza) is called after the test's own answers, and returns true if
+-- nobody else is to get the stanza; gone(f): called when a session ends.
 local function functions_of(self)
-  return { fail = fail, turn = turn, hears = function(f) self.ears[#self.ears + 1] = f end,
+  return { fail = fail, turn = turn, hears = function(f) self.services[#self.services + 1] = f end,
     gone = function(f) self.endings[#self.endings + 1] = f end }
 end
 
---- A room that lets programs in, reflects what they say, and answers what they ask; see xmpp.TestRoom for what the test
---- does with it. Presences and iqs to it need not be expected, messages do.
+--- A room, which programs can join, which reflects messages and answers requests; see xmpp.TestRoom for its methods.
+--- Presences and iqs to it need not be expected, messages do.
 ---@param jid string|xmpp.Jid
 ---@param o? xmpp.TestRoomOptions
 ---@return xmpp.TestRoom
 function Test:room(jid, o) return (require "xmpp.testing.room"(self, functions_of(self), jid, o or {})) end
 
---- Somebody who may be in the roster; see xmpp.TestContact for what the test does with it. Presences to it need not be
---- expected, nor what concerns the roster.
----@param jid string|xmpp.Jid with a resource: that of what it says
+--- A contact, who may be in the roster; see xmpp.TestContact for its methods. Presences to it and the roster's
+--- requests need not be expected.
+---@param jid string|xmpp.Jid a resource is the one that its stanzas come from
 ---@param o? xmpp.TestContactOptions
 ---@return xmpp.TestContact
 function Test:contact(jid, o) return (require "xmpp.testing.contact"(self, functions_of(self), jid, o or {})) end
 
---- A service for files, and the web server behind it, in the test (XEP-0363); see testing/upload.lua. The server says
---- that it has it: call this before the program asks what the server is.
+--- An upload service, and the web server behind it, in the test (XEP-0363); see testing/upload.lua. The server
+--- announces it: call this before the program asks for the server's features.
 ---@param o? { max?: integer, host?: string, headers?: table<string, string> }
 ---@return xmpp.TestUpload
 function Test:upload(o) return (require "xmpp.testing.upload"(self, functions_of(self), o or {})) end
---- The account's archive, with messages of before; see xmpp.TestArchive for what the test does with it. What is asked
---- of it need not be expected.
----@param messages (string|table)[] oldest first; without stamps a minute lies between each
+
+--- The account's archive, with earlier messages; see xmpp.TestArchive for its methods. Queries need not be expected.
+---@param messages (string|table)[] oldest first; without stamps they are a minute apart
 ---@return xmpp.TestArchive
 function Test:archive(messages) return (require "xmpp.testing.archive"(self, functions_of(self), messages)) end
---- A pubsub service (XEP-0060), or an account's nodes (XEP-0163); see xmpp.TestPubsub for what the test does with it.
---- Iqs to it need not be expected.
+
+--- A pubsub service (XEP-0060), or an account's nodes (XEP-0163); see xmpp.TestPubsub for its methods. Iqs to it need
+--- not be expected.
 ---@param jid? string|xmpp.Jid (our own account)
----@param o? { features: string[]?, more: string[]?, auto_create: boolean? } features: of XEP-0060 10, what stands
---- behind the # ("publish-options" and "config-node-max" among them); more: features of others; auto_create (true):
---- publishing makes a node
+---@param o? { features: string[]?, more: string[]?, auto_create: boolean? } features: of XEP-0060 10, without the part
+--- up to the # ("publish-options" and "config-node-max" among them); more: features from elsewhere; auto_create
+--- (true): publishing creates a node
 ---@return xmpp.TestPubsub
 function Test:pubsub(jid, o) return (require "xmpp.testing.pubsub"(self, functions_of(self), jid, o or {})) end
 
--- Links that come and go
+-- Broken connections
 
 local function check_conn(self)
   if not self.conn then fail(self, "the program hasn't connected yet") end
 end
 
---- The link breaks, and nobody answers until `resume` or `reconnect`. What was sent until now has arrived.
----@param resumable? boolean (true) false: the server forgets the session by that
+--- Breaks the connection; there is no answer until `resume` or `reconnect`. What was sent so far has arrived.
+---@param resumable? boolean false: the server also discards the session (true)
 function Test:cut(resumable)
   check_conn(self)
   turn()
@@ -524,7 +529,7 @@ local function come_back(self)
   fail(self, "the connection doesn't come back, it is %s%s", conn:state(), ended and ": " .. tostring(ended) or "")
 end
 
---- After a cut: time passes until the program is back, which must have resumed its session.
+--- After a cut: lets time pass until the program has reconnected, which must resume its session.
 function Test:resume()
   check_conn(self)
   local sessions = self.server.sessions
@@ -533,8 +538,8 @@ function Test:resume()
   if self.server.sessions ~= sessions then fail(self, "the session wasn't resumed, there is a new one") end
 end
 
---- The link breaks, if it isn't cut, and time passes until the program is back.
----@param o? { new?: boolean } new: the server has forgotten the session
+--- Breaks the connection, if it isn't broken, and lets time pass until the program has reconnected.
+---@param o? { new?: boolean } new: the server has discarded the session
 function Test:reconnect(o)
   check_conn(self)
   local new = o and o.new
@@ -543,7 +548,7 @@ function Test:reconnect(o)
   come_back(self)
 end
 
---- The server acknowledges what it got (XEP-0198), or `n` stanzas of it, unasked.
+--- The server acknowledges everything (XEP-0198), or `n` stanzas, without being asked.
 ---@param n? integer since the session began
 function Test:ack(n)
   check_conn(self)
@@ -553,7 +558,7 @@ function Test:ack(n)
 end
 
 --- The server ends the stream, and with it the session.
----@param condition? string by a stream error (RFC 6120 4.9.3); none: without one
+---@param condition? string by a stream error (RFC 6120 4.9.3); nil: without one
 function Test:close(condition)
   check_conn(self)
   turn()
@@ -562,14 +567,14 @@ function Test:close(condition)
 end
 
 --- The server refuses logins from now on.
----@param condition? string "not-authorized" and the like; none: it takes them again
+---@param condition? string "not-authorized" and the like; nil: it accepts them again
 function Test:refuse(condition)
   self.server.refusal = condition
 end
 
 -- The end
 
--- What is wrong at the end, nil: nothing.
+-- What is wrong at the end; nil: nothing.
 local function complaint(self)
   turn()
   refuse_rest(self)
@@ -587,14 +592,14 @@ local function finish(self)
   return wrong and with_errors(self, wrong)
 end
 
---- The end of the test. Fails for what was sent and not expected, for errors in handlers, and for timers and tasks that
---- are left over.
+--- Ends the test. Fails if stanzas were sent and not expected, if handlers threw errors, or if timers and tasks are
+--- left.
 function Test:finish()
   local wrong = finish(self)
   if wrong then raise(wrong) end
 end
 
---- A test as busted's `it` wants it: a function that calls f(t) and finishes t.
+--- A test for busted's `it`: a function that calls f(t) and finishes t.
 ---@param f fun(t: xmpp.Test)
 ---@param o? xmpp.TestOptions
 ---@return fun()

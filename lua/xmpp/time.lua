@@ -1,4 +1,4 @@
--- time: stamps as XMPP writes them (XEP-0082), and what time it is. Asks nothing, and needs no os library.
+-- time: timestamps in the format of XMPP (XEP-0082), and the current time. Sends nothing, and needs no os library.
 --
 --   time.parse "2002-09-10T23:08:25Z"          --> 1031699305
 --   time.format(1031699305.25)                 --> "2002-09-10T23:08:25.250Z"
@@ -12,11 +12,11 @@ local guard = require "xmpp.guard"
 local M = {}
 
 local DAY = 86400
-local LONGEST = 64 -- of what is read as a stamp, in bytes
+local LONGEST = 64 -- bytes of what is parsed as a stamp
 local FIRST, LAST = -62167219200, 253402300799.999 -- the years 0000 to 9999 (XEP-0082: four digits)
 
 local floor = math.floor
-local os = rawget(_G, "os") -- a sandbox may be without
+local os = rawget(_G, "os") -- a sandbox may not have it
 
 -- Days from 1970-01-01 to a day of the Gregorian calendar; the year begins in March, so that a leap day ends it.
 local function days(year, month, day)
@@ -25,7 +25,7 @@ local function days(year, month, day)
     + floor((153 * (month - 3) + 2) / 5) + day - 719469
 end
 
--- The reverse: year, month, day.
+-- The reverse: the year, month and day of a day number.
 local function date(n)
   n = n + 719468 -- since the first of March of the year 0
   local era = floor(n / 146097)
@@ -44,14 +44,14 @@ local function is_day(year, month, day)
   return day <= last
 end
 
--- A second 60 is a leap second; 24:00:00 is the end of a day (XML Schema part 2, 3.2.7.1).
+-- Second 60 is a leap second; 24:00:00 is the end of a day (XML Schema part 2, 3.2.7.1).
 local function is_hour(hour, minute, second)
   if hour == 24 then return minute == 0 and second == 0 end
   return hour < 24 and minute <= 59 and second < 61
 end
 
---- Returns the seconds that must be subtracted from a local time to get UTC: of "Z", "+01:00", "-05:30" (XEP-0082 3.2);
---- nil for anything else.
+--- Parses a time zone offset, "Z", "+01:00", "-05:30" (XEP-0082 3.2), and returns the seconds to subtract from a local
+--- time to get UTC; nil for anything else.
 ---@param text string?
 ---@return integer? seconds
 function M.offset(text)
@@ -63,7 +63,7 @@ function M.offset(text)
   return (hours * 3600 + minutes * 60) * (sign == "-" and -1 or 1)
 end
 
--- The parts of a stamp: of XEP-0082, else of XEP-0091, which is in UTC and has no fraction.
+-- The parts of a stamp in the format of XEP-0082, else of XEP-0091, which is in UTC and has no fraction.
 local function split(text)
   local year, month, day, clock = text:match "^(%d%d%d%d)%-(%d%d)%-(%d%d)T(.+)$"
   if year then
@@ -77,8 +77,8 @@ local function split(text)
   return year, month, day, hour, minute, second, 0
 end
 
---- Returns the time that a stamp says: "2002-09-10T23:08:25.5+01:00" (XEP-0082 3.2), or the older "20020910T23:08:25"
---- (XEP-0091). nil if it is neither, or if there is no such day.
+--- Parses a stamp: "2002-09-10T23:08:25.5+01:00" (XEP-0082 3.2), or the older "20020910T23:08:25" (XEP-0091). nil if
+--- it is neither, or if there is no such day.
 ---@param stamp string? nil for nil
 ---@return number? seconds since 1970
 function M.parse(stamp)
@@ -93,7 +93,7 @@ function M.parse(stamp)
   return days(year, month, day) * DAY + hour * 3600 + minute * 60 + second - offset
 end
 
---- Writes a time as XEP-0082 has it, in UTC; with milliseconds if it is not a whole number of seconds.
+--- Writes a time in the format of XEP-0082, in UTC; with milliseconds if it is not a whole number of seconds.
 ---@param seconds number since 1970, in the years 0000 to 9999
 ---@return string stamp "2002-09-10T23:08:25Z"
 function M.format(seconds)
@@ -111,10 +111,9 @@ function M.format(seconds)
     rest % 60, ms > 0 and (".%03d"):format(ms) or "")
 end
 
-local turn, wall -- of the loop, by its own clock; what the wall's was then
+local turn, wall -- the time of the loop's turn by its own clock, and of the wall clock then
 
---- Returns the current time, as it was when the loop's present turn began; in a test (xmpp.testing) by the test's
---- clock.
+--- Returns the current time, taken when the loop's present turn began; in a test (xmpp.testing) by the test's clock.
 ---@return number seconds since 1970
 function M.now()
   local of_test = core.clock()
@@ -127,8 +126,8 @@ function M.now()
   return wall
 end
 
---- Returns how far this machine's time is from UTC, as XEP-0202 wants it: "+01:00". Without an os library "Z".
----@param seconds? number when (now)
+--- Returns this machine's offset from UTC in the format of XEP-0202: "+01:00". Without an os library "Z".
+---@param seconds? number at which time (now)
 ---@return string offset
 function M.zone(seconds)
   if seconds ~= nil then guard.check_type(seconds, "number", 1, "zone", 2) end

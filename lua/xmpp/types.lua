@@ -1,35 +1,39 @@
 ---@meta _
 -- luacheck: ignore 211 212 241
--- types: what the library's public values and functions are, in LuaCATS, for editors and lua-language-server. Never
--- loaded.
+-- types: LuaCATS annotations of the library's public values and functions, for editors, lua-language-server and the
+-- manual's reference. Never loaded.
 --
--- Here stands what C provides, and every type. The functions of xmpp.xexpr and xmpp.contract carry their annotations
--- where they are written, in xexpr.lua and contract.lua.
--- Everywhere: times are seconds (fractions allowed), sizes are bytes, strings are UTF-8. A caller's mistake raises at
--- the caller's line; what the world does wrong comes as `nil, err`. What waits yields in a coroutine, and turns the
--- loop on the main thread.
+-- Here are all types, and the functions that are written in C. The functions written in Lua are annotated in their own
+-- files, for example xmpp.xexpr in xexpr.lua.
+--
+-- Conventions: times are seconds (fractions allowed), sizes are bytes, strings are UTF-8. What stands in parentheses
+-- at the end of an option's description is its default. A caller's mistake raises an error at the caller's line;
+-- anything else that fails is returned as `nil, err`. A function that waits yields if it is called in a coroutine, and
+-- turns the event loop if it is called on the main thread.
 
 -- Stanzas
 
---- Attribute values by name: "to", "xml:lang", and under the Clark key "{uri}local" any other that has a namespace. All
---- are strings in what is received; in what is sent numbers and Jids will do.
+--- Attribute values by name. An attribute without a namespace has its plain name ("to"), `xml:lang` is "xml:lang", and
+--- any other with a namespace is under its Clark name, "{uri}local". In received stanzas all values are strings; in
+--- what is sent they may also be numbers and Jids.
 ---@alias xmpp.Attributes table<string, string|number|xmpp.Jid>
 
---- Text, or an element. Received texts are strings, never empty, never two side by side.
+--- Text, or an element. In received stanzas texts are strings, never empty, and never two next to each other.
 ---@alias xmpp.Child string|number|xmpp.Jid|xmpp.Element
 
---- `{ name, attributes, child... }`: plain data without metatable. Received ones always have slot 2, and an `xmlns`
---- only where it differs from the parent's (at the top: from the stream's). What is sent may leave slot 2 out:
---- `{"body", "Hi"}`.
+--- `{ name, attributes, child... }`: plain data without a metatable. Received elements always have slot 2, and an
+--- `xmlns` attribute only where the namespace differs from the parent's (for a stanza: from the stream's). In what is
+--- sent slot 2 may be left out: `{"body", "Hi"}`.
 ---@class xmpp.Element
 ---@field [1] string the element's name, an XML NCName
----@field [2] xmpp.Attributes|xmpp.Child|nil a table without [1] is the attributes, one with a string [1] a child
+---@field [2] xmpp.Attributes|xmpp.Child|nil a table without [1] is the attributes; one with a string at [1] is the
+--- first child
 ---@field [integer] xmpp.Child
 
 --- An element named message, presence or iq: what `send` takes and handlers get.
 ---@alias xmpp.Stanza xmpp.Element
 
---- RFC 6120 8.3.2: what the sender of a refused stanza can do.
+--- RFC 6120 8.3.2: what the sender of a stanza that was answered with an error can do.
 ---@alias xmpp.StanzaErrorType
 ---| "auth" # try again with credentials
 ---| "cancel" # do not try again
@@ -37,7 +41,7 @@
 ---| "modify" # try again with other data
 ---| "wait" # try again later
 
---- RFC 6120 8.3.3.
+--- RFC 6120 8.3.3: what went wrong.
 ---@alias xmpp.StanzaErrorCondition
 ---| "bad-request" | "conflict" | "feature-not-implemented" | "forbidden" | "gone" | "internal-server-error"
 ---| "item-not-found" | "jid-malformed" | "not-acceptable" | "not-allowed" | "not-authorized" | "policy-violation"
@@ -48,70 +52,142 @@
 --- What an error stanza says: see `xexpr.error`.
 ---@class xmpp.StanzaError
 ---@field condition xmpp.StanzaErrorCondition
----@field type xmpp.StanzaErrorType what can be done about it
----@field text string? for a person
----@field app string? the name of the application's own condition
----@field by string? the address of who has found the error
+---@field type xmpp.StanzaErrorType what the sender can do about it
+---@field text string? for a person to read
+---@field app string? the element name of an application-specific condition (RFC 6120 8.3.4)
+---@field by string? the address of the entity that detected the error
 
 -- Errors
 
 ---@alias xmpp.Layer
 ---| "dns" | "tcp" | "tls" | "stream" | "sasl" | "bind" | "stanza" | "timeout" | "closed" | "limit"
----| "proxy" | "websocket" | "http"
+---| "proxy" | "websocket" | "http" | "redis"
 
---- What comes after nil when the world failed. As text, by `tostring(err)` or joined to a string by `..`, it is one
---- good line.
+--- The second value after nil: why something failed. As text, by `tostring(err)` or joined to a string by `..`, it is
+--- one line for a person to read.
 ---@class xmpp.Error
----@field layer xmpp.Layer where it happened; "closed": the connection had ended, `text` says why
----@field condition string the RFC's or the system's own name: "not-authorized", "ECONNREFUSED", "certificate-expired"
----@field text string for a person: what was tried, what came, what to do; never a secret
----@field retry boolean could trying again, unchanged, work?
+---@field layer xmpp.Layer where it happened; "closed": the connection had ended already, and `text` says why
+---@field condition string the name that the RFC or the system gives it: "not-authorized", "ECONNREFUSED",
+--- "certificate-expired"
+---@field text string for a person: what was tried, what happened, what to do; never a secret
+---@field retry boolean could the same attempt succeed later, without a change?
 ---@field stanza xmpp.Stanza? the stanza that carries the error, where there is one
 
 -- Files and the web (xmpp.upload, xmpp.http)
 
 ---@class xmpp.HttpRequest
----@field url string https://..., in ASCII
----@field method? string "GET"; with a body "POST"
+---@field url string an https:// URL, in ASCII
+---@field method? string the HTTP method ("GET"; with a body "POST")
 ---@field headers? table<string, string|number>
---- a function gives the next bytes, "" if there are none just now, nil at the end, nil and a reason where it fails; it
---- may wait
+--- the body as a string, or a function that returns its next bytes: "" if there are none at the moment, nil at the
+--- end, and nil and a reason if it fails. It may wait
 ---@field body? string|fun(n: integer): string?, any
----@field size? integer bytes of what the function gives; absent: it is sent in chunks
----@field timeout? number seconds for all of it (60)
----@field stall? number seconds without a byte (60)
----@field max? integer bytes of the response's body (1 MiB)
----@field progress? fun(moved: integer, size: integer?): boolean? bytes that were sent, or have come; false cancels
----@field cancel? xmpp.Promise ends it when it is settled
----@field resolve? string a host or an address to connect to, whatever DNS says
----@field ca_file? string PEM; without either the system's, or SSL_CERT_FILE's and SSL_CERT_DIR's
+---@field size? integer how many bytes the function returns in all; absent: the body is sent in chunks
+---@field timeout? number seconds for the whole request (60)
+---@field stall? number seconds that may pass without a byte (60)
+---@field max? integer largest body of a response, in bytes (1 MiB)
+---@field progress? fun(moved: integer, size: integer?): boolean? is told how many bytes were sent or received; if it
+--- returns false the request is cancelled
+---@field cancel? xmpp.Promise the request is cancelled when this promise is settled
+---@field resolve? string a host or an address to connect to instead of looking up the URL's host
+---@field ca_file? string PEM file of trusted certificates. Without this and `ca_dir`: those of the system, or of
+--- SSL_CERT_FILE and SSL_CERT_DIR
 ---@field ca_dir? string
----@field pin? string SHA-256 of the server's public key, base64; asked for besides the rest
----@field insecure? boolean the certificate isn't looked at
----@field http? boolean http:// may be asked, too
----@field proxy? string|false the environment's; false: none. Behind one `public` looks at the URL alone
+---@field pin? string base64 of the SHA-256 of the server's public key, which is checked in addition to the certificate
+---@field insecure? boolean don't verify the certificate
+---@field http? boolean allow http:// as well
+---@field proxy? string|false a proxy's URL; false: none. With a proxy, `public` checks only the URL (what the
+--- environment says)
 ---@field public? boolean connect to public addresses only
----@field but? string and to that one
+---@field but? string an exception to `public`: this address is allowed, too
 
 ---@class xmpp.UploadOptions
----@field progress? fun(sent: integer, size: integer): boolean? false cancels
----@field random_name? boolean (true) false: the service is told the file's own name
----@field type? string "image/png"; else by the name's ending
----@field timeout? number seconds for putting it (3600)
----@field stall? number seconds without a byte (60)
----@field wait? number seconds for each answer of the service
----@field cancel? xmpp.Promise ends it when it is settled
----@field service? string|xmpp.Jid another than the server's own
----@field private? boolean it may be put at an address that isn't public
----@field insecure? boolean no certificate is looked at, and http to this machine is taken
----@field resolve? string as of xmpp.HttpRequest
----@field pin? string
----@field http? fun(request: xmpp.HttpRequest): { status: integer }?, any instead of http.request
+---@field progress? fun(sent: integer, size: integer): boolean? if it returns false the upload is cancelled
+---@field random_name? boolean upload under a random name; false: the service learns the file's own name (true)
+---@field type? string the media type, such as "image/png" (derived from the file name's extension)
+---@field timeout? number seconds for sending the file (3600)
+---@field stall? number seconds that may pass without a byte (60)
+---@field wait? number seconds to wait for each response of the service
+---@field cancel? xmpp.Promise the upload is cancelled when this promise is settled
+---@field service? string|xmpp.Jid an upload service other than the server's own
+---@field private? boolean allow uploads to an address that isn't public
+---@field insecure? boolean don't verify the certificate, and allow http to this machine
+---@field resolve? string as in xmpp.HttpRequest
+---@field pin? string as in xmpp.HttpRequest
+---@field http? fun(request: xmpp.HttpRequest): { status: integer }?, any a function to call instead of http.request
+
+-- Redis, and work that is spread over processes (xmpp.redis, xmpp.stream)
+
+--- Where a Redis server is, and how to log in to it.
+---@class xmpp.RedisOpts
+---@field host? string a name or an address ("127.0.0.1")
+---@field port? integer (6379)
+---@field path? string the socket of a server on this machine, instead of host and port
+---@field user? string of an access control list (ACL); needs a password
+---@field password? string|fun(): string
+---@field db? integer the number of the database (0)
+---@field tls? boolean (false) true: TLS, with a certificate that is checked
+---@field tls_name? string the certificate must be for this name (the host's)
+---@field ca_file? string PEM; without ca_file and ca_dir the system's CAs are trusted
+---@field ca_dir? string
+---@field cert? string PEM file of a client certificate
+---@field key? string PEM file of its key
+---@field timeout? number seconds to connect, and for each reply (10)
+---@field max? integer bytes of one reply (64 MiB)
+
+--- What an entry of a stream was when a worker's handler, or the function `on_dead`, is called.
+---@class xmpp.StreamEntry
+---@field id string its id in Redis
+---@field stream string the name of the stream
+---@field key string? what the stream was chosen by: the sender's bare address, unless the intake's option `key` says
+--- something else
+---@field deliveries integer how often it has been given to a handler, this time included
+---@field stanza xmpp.Stanza? nil: there is none in it, or a damaged one
+
+--- The options that an intake and a worker share. `name`, `redis` and `streams` must be the same in all processes of a
+--- farm.
+---@class xmpp.StreamOpts
+---@field redis xmpp.RedisOpts the server that holds the streams
+---@field name string what the names of all keys in Redis begin with: up to 100 letters, digits, ".", "_" and "-"
+---@field streams? integer into how many streams the work is divided, each way; at least as many as there will ever be
+--- workers, since a stream has one worker at a time. It can't be changed later (16)
+---@field max_length? integer how many entries a stream holds; when it is full, what fills it waits (10,000)
+---@field lease? number seconds for which a stream belongs to a process that says nothing more (5). A handler that
+--- blocks the whole process for longer loses its stream to another worker
+---@field batch? integer how many entries are fetched at once (32)
+---@field max_deliveries? integer how often an entry is tried before it goes to the stream NAME:dead (5)
+---@field max_dead? integer about how many entries that one keeps; older ones are deleted (10,000)
+---@field volatile? boolean true: a Redis that may lose what it has will do (false)
+---@field consumer? string how this process is called in Redis, together with a random part ("p")
+--- called with an entry that went to NAME:dead, and why. Without it this is reported to xmpp.on_error
+---@field on_dead? fun(entry: xmpp.StreamEntry, err: xmpp.Error)
+--- called with "waiting" and the reason when something holds the work up, and with "ready" when it goes on. Without it
+--- the reasons are reported to xmpp.on_error
+---@field on_state? fun(state: "waiting"|"ready", err: xmpp.Error?)
+
+---@class xmpp.IntakeOpts: xmpp.StreamOpts
+--- how to connect as a component; the intake connects again by itself. With a server that allows a domain one
+--- connection it waits for the place of another intake
+---@field component? { host: string, port: integer, domain: string, secret: string|fun(): string, opts: xmpp.Opts? }
+---@field conn? xmpp.Conn instead of component: a connection of a component or of an account
+--- which stream a stanza goes to: "sender", its sender's bare address; "bot", the bare address that it was sent to; or
+--- a function that returns a string. Stanzas with the same key are handled in order ("sender")
+---@field key? "sender"|"bot"|fun(stanza: xmpp.Stanza): string
+---@field accept? fun(stanza: xmpp.Stanza): any false or nil: the stanza isn't taken; the default is to take every one
+---@field remember? number seconds for which a message that comes again is dropped, and an answer isn't sent again
+--- (86,400)
+---@field in_flight? integer how many stanzas may wait for Redis before nothing more is read (500)
+
+---@class xmpp.WorkerOpts: xmpp.StreamOpts
+--- called for each stanza, in a coroutine, so it may wait. `again`: how often it was begun before, nil: never. It
+--- returns a stanza, a list of stanzas, or nothing. When it throws, the stanza is tried again
+---@field handler fun(stanza: xmpp.Stanza, again: integer?, entry: xmpp.StreamEntry): any
+---@field pause? number seconds before a stanza is tried again; each time twice as many, up to 60 (1)
 
 -- Addresses (RFC 7622)
 
---- A prepared address. Equal ones are one value: they compare equal with `==`, and are one key of a table;
---- `tostring(jid)` is its text. Cannot be changed.
+--- A prepared address. Equal addresses are the same value: they compare equal with `==` and are the same table key.
+--- `tostring(jid)` is its text. It cannot be changed.
 ---@class xmpp.Jid
 ---@field localpart string? nil when absent
 ---@field domainpart string
@@ -122,14 +198,14 @@ local Jid = {}
 ---@return xmpp.Jid
 function Jid:bare() end
 
---- The address with another resourcepart, prepared. nil and a reason's error when it can't be one (empty, too long, a
---- character that RFC 7622 3.4 forbids).
+--- The address with another resourcepart, which is prepared. Returns nil and an error if it isn't a valid resourcepart
+--- (empty, too long, or with a character that RFC 7622 3.4 forbids).
 ---@param resource string
 ---@return xmpp.Jid?
 ---@return xmpp.Error?
 function Jid:with_resource(resource) end
 
---- What an entity is and has (XEP-0030, XEP-0128).
+--- What an entity is and what it supports (XEP-0030, XEP-0128).
 ---@class xmpp.DiscoInfo
 ---@field identities { category: string, type: string, name: string?, lang: string? }[] in their order
 ---@field features table<string, true>
@@ -140,75 +216,78 @@ function Jid:with_resource(resource) end
 ---@field node string?
 ---@field name string?
 
---- An entity and what belongs to it; without identities nobody has asked it, without items nobody for them.
+--- An entity and the items below it. Without `identities` its disco#info was not requested, without `items` its
+--- disco#items.
 ---@class xmpp.DiscoTree: xmpp.DiscoItem
 ---@field identities { category: string, type: string, name: string?, lang: string? }[]?
 ---@field features table<string, true>?
 ---@field forms table<string, table<string, string[]>>?
 ---@field items xmpp.DiscoTree[]?
----@field error string? why it could not be asked
----@field more boolean? there was more than a bound let through
+---@field error string? why the request failed
+---@field more boolean? there was more, which was left out because a bound was reached
 
---- A presence that was heard (RFC 6121 4.7).
+--- A received presence (RFC 6121 4.7).
 ---@class xmpp.Presence
----@field type "unavailable"|"error"|nil nil: it is there
+---@field type "unavailable"|"error"|nil nil: available
 ---@field show "away"|"chat"|"dnd"|"xa"|nil
----@field status string? cut at 4,096 bytes
----@field priority integer? -128 to 127; nil where it isn't there
----@field since number when that was said: by its stamp (XEP-0203), else when it came
----@field idle_since number? since when nobody has been active there (XEP-0319)
----@field caps string? the hash of what it can do (XEP-0115): see `caps.of`
----@field error string? the condition of an error
+---@field status string? truncated to 4,096 bytes
+---@field priority integer? -128 to 127; nil if it isn't available
+---@field since number when this presence was sent: its delay stamp (XEP-0203), else when it was received
+---@field idle_since number? since when the user has been idle (XEP-0319)
+---@field caps string? the hash of its capabilities (XEP-0115): see `caps.of`
+---@field error string? the condition, if it is an error
 
 --- A contact (RFC 6121 2.1.2).
 ---@class xmpp.RosterItem
----@field jid string as the server writes it, prepared
----@field name string? that we have given
----@field subscription "none"|"to"|"from"|"both" "to": we see his presence, "from": he sees ours
----@field ask "subscribe"|nil we have asked to see his, and have no answer
----@field groups string[] sorted; shared with others who are in the same
----@field approved true? he will see ours when he asks, by `preapprove`; not every server tells
+---@field jid string prepared, in the form that the server uses
+---@field name string? the name that the account has given to the contact
+---@field subscription "none"|"to"|"from"|"both" "to": we see the contact's presence; "from": the contact sees ours
+---@field ask "subscribe"|nil we have requested a subscription, which is not answered yet
+---@field groups string[] sorted; the same table as for other contacts in the same groups, so don't change it
+---@field approved true? pre-approved (see `preapprove`): the contact's subscription request will be accepted. Not
+--- every server reports this
 
---- What roster.use gives; see xmpp/roster.lua for its methods and events.
+--- What roster.use returns; see xmpp/roster.lua for its methods and events.
 ---@class xmpp.Roster
----@field items table<string, xmpp.RosterItem> by their addresses; to be read
----@field requests table<string, true> bare addresses that have asked to see our presence and have no answer
----@field skipped integer contacts that are left out, since their address is none by RFC 7622
+---@field items table<string, xmpp.RosterItem> by address; read-only
+---@field requests table<string, true> bare addresses whose subscription requests are not answered yet
+---@field skipped integer number of contacts that are left out because their address isn't valid by RFC 7622
 
---- What is in a node (XEP-0060).
+--- An item of a node (XEP-0060).
 ---@class xmpp.PubsubItem
 ---@field id string
 ---@field payload xmpp.Element?
----@field publisher string? prepared; the service's word
+---@field publisher string? prepared; the service is trusted for it
 
 ---@class xmpp.PubsubItems
 ---@field [integer] xmpp.PubsubItem
----@field next string? there is more behind this id
+---@field next string? if there are more items: the id to continue after
 
---- What a service tells of; see xmpp.pubsub's `on`. event:fetch() gives the payload, asked for if need be.
+--- A notification from a service; see `on` of xmpp.pubsub. event:fetch() returns the payload, and requests it if the
+--- notification has none.
 ---@class xmpp.PubsubEvent
 ---@field kind "item"|"retract"|"purge"|"delete"|"config"|"subscription"
 ---@field from string the service, a bare address
 ---@field node string
----@field own boolean it is our own account's
+---@field own boolean it comes from our own account
 ---@field to string? which of our addresses it was sent to
 ---@field delayed boolean
----@field stamp number? when, if it was held back: seconds since 1970
+---@field stamp number? when it was sent, if it was delayed: seconds since 1970
 ---@field id string? of "item", "retract"
 ---@field payload xmpp.Element? of "item"
 ---@field publisher string? of "item"
 ---@field redirect string? of "delete": a URI
 ---@field form xmpp.Form? of "config"
----@field jid string? of "subscription": whose
----@field subscription string? of "subscription"
+---@field jid string? of "subscription": whose it is
+---@field subscription string? of "subscription": its new state
 
 ---@class xmpp.Subscription
 ---@field node string?
----@field jid string prepared: who gets the events
+---@field jid string prepared: the subscriber, which gets the notifications
 ---@field subscription "none"|"pending"|"subscribed"|"unconfigured"
 ---@field subid string?
 
---- A room that an account keeps (XEP-0402).
+--- A room in the account's bookmarks (XEP-0402).
 ---@class xmpp.Bookmark
 ---@field jid string prepared
 ---@field name string?
@@ -216,11 +295,12 @@ function Jid:with_resource(resource) end
 ---@field password string?
 ---@field autojoin boolean
 
---- What bookmark.use gives; see xmpp/bookmark.lua for its methods and events.
+--- What bookmark.use returns; see xmpp/bookmark.lua for its methods and events.
 ---@class xmpp.Bookmarks
----@field list table<string, xmpp.Bookmark> by their addresses; to be read
+---@field list table<string, xmpp.Bookmark> by address; read-only
 
---- A vCard (XEP-0054), by what somebody has written into his. `types`: "home", "work", "pref" and the like.
+--- A vCard (XEP-0054). Nothing in it is verified: its owner has written it. `types`: "home", "work", "pref" and the
+--- like.
 ---@class xmpp.Vcard
 ---@field fn string?
 ---@field n { family: string?, given: string?, middle: string?, prefix: string?, suffix: string? }?
@@ -241,38 +321,39 @@ function Jid:with_resource(resource) end
 ---@field tel { number: string, types: string[] }[]?
 ---@field adr table[]? pobox, extra, street, locality, region, postcode, country, types
 ---@field photo { type: string?, data: string?, url: string?, error: string? }? data: its bytes
---- What blocking.use gives; see xmpp/blocking.lua for its events.
----@class xmpp.Blocking
----@field blocked table<string, true> prepared addresses; to be read
----@field skipped integer that are left out, since they are no addresses by RFC 7622
----@field beyond integer how many there are besides those that are kept
 
---- What came of a command that was run (XEP-0050).
+--- What blocking.use returns; see xmpp/blocking.lua for its events.
+---@class xmpp.Blocking
+---@field blocked table<string, true> prepared addresses; read-only
+---@field skipped integer number of entries that are left out because their address isn't valid by RFC 7622
+---@field beyond integer number of entries beyond the bound, which are not kept
+
+--- The result of running an ad-hoc command (XEP-0050).
 ---@class xmpp.CommandResult
 ---@field status "completed"|"canceled"
----@field notes { kind: "info"|"warn"|"error", text: string }[] one of kind "error": it has failed
+---@field notes { kind: "info"|"warn"|"error", text: string }[] if one is of kind "error" the command has failed
 ---@field text string? the texts of all notes
----@field form xmpp.Form? what it shows
----@field element xmpp.Element? as it came
----@field unused string[] answers that no form has asked for
+---@field form xmpp.Form? the form that it shows at the end
+---@field element xmpp.Element? the received `<command/>`
+---@field unused string[] names of answers that were given but that no form asked for
 
 ---@alias xmpp.FieldKind
 ---| "boolean" | "fixed" | "hidden" | "jid-multi" | "jid-single" | "list-multi" | "list-single" | "text-multi"
 ---| "text-private" | "text-single"
 
---- A field of a data form. Its value: a boolean; of the kinds -multi a list of strings; else a string, of jid-single
---- prepared, or a number where the datatype is one.
+--- A field of a data form. Its `value` is a boolean for kind "boolean", a list of strings for the -multi kinds, a
+--- number where the datatype is a number, else a string (prepared for jid-single).
 ---@class xmpp.Field
----@field var string? nil only of kind "fixed"
+---@field var string? nil only if the kind is "fixed"
 ---@field kind xmpp.FieldKind
 ---@field label string?
 ---@field description string?
 ---@field required boolean
 ---@field options { value: string, label: string? }[]?
----@field open boolean? another value than the options will do (XEP-0122)
+---@field open boolean? values other than the options are allowed (XEP-0122)
 ---@field datatype string? "xs:integer" (XEP-0122)
 ---@field value any
----@field texts string[] its values as they stand
+---@field texts string[] its values as received
 
 --- A data form (XEP-0004): see `form.parse`.
 ---@class xmpp.Form
@@ -282,53 +363,58 @@ function Jid:with_resource(resource) end
 ---@field instructions string?
 ---@field fields xmpp.Field[]
 ---@field values table<string, any> var -> value
----@field reported { var: string?, kind: xmpp.FieldKind, label: string? }[]? a table's columns
----@field items table<string, any>[]? its rows, var -> value
+---@field reported { var: string?, kind: xmpp.FieldKind, label: string? }[]? the columns of a table
+---@field items table<string, any>[]? the rows of a table, var -> value
 
---- What a message says: see xmpp.chat.message. Plain data; addresses are prepared.
+--- A parsed message: see xmpp.chat.message. Plain data; addresses are prepared.
 ---@class xmpp.Message
----@field id string? its sender's; what receipts, markers and corrections of it name
----@field origin_id string? the same, where a server in between may change the other (XEP-0359)
----@field stanza_id string? the id that `by` gave it, where that entity announces that it gives ids
----@field by string? our own bare address, or a room's
+---@field id string? the id that the sender gave it, to which receipts, markers and corrections refer
+---@field origin_id string? the sender's id, where a server on the way may change `id` (XEP-0359)
+---@field stanza_id string? the id that `by` assigned (XEP-0359), if that entity announces that it assigns ids
+---@field by string? who assigned `stanza_id`: our own bare address, or a room's
 ---@field type "chat"|"normal"|"headline"|"groupchat"|string
 ---@field from string
 ---@field to string
----@field peer string the other side: its bare address; of an occupant of a room, who speaks to us alone, the full one
----@field private string? the bare address of that room
----@field direction "in"|"out" out: another client of our account has sent it
----@field text string? for a person, without what is there for clients that know less (XEP-0428)
+---@field peer string the other side of the conversation: its bare address; for a private message from or to an
+--- occupant of a room the full address
+---@field private string? of a private message in a room: the room's bare address
+---@field direction "in"|"out" "out": sent by another client of our account
+---@field text string? for a person, without the fallback text for clients that don't support an extension (XEP-0428)
 ---@field lang string? the text's language
----@field action string? what its sender does: the text behind "/me " (XEP-0245)
+---@field action string? the text after "/me " (XEP-0245)
 ---@field subject string?
----@field stamp number? when it was said, seconds since 1970, if it was delayed; whoever delayed it says so
+---@field stamp number? when it was sent, if it was delayed: seconds since 1970, as stated by the entity that delayed
+--- it
 ---@field delayed boolean?
----@field carbon boolean? it is a copy (XEP-0280) of what another client of ours has got or sent
----@field reply_to { id: string, jid: string? }? what it replies to (XEP-0461)
----@field url string? the text is this link (XEP-0066). Nobody has looked behind it
+---@field carbon boolean? it is a carbon copy (XEP-0280) of a message that another client of our account sent or
+--- received
+---@field reply_to { id: string, jid: string? }? which message it replies to (XEP-0461)
+---@field url string? the text is this URL (XEP-0066), which has not been requested or checked
 ---@field thread string?
----@field spoiler string? a hint to what the text gives away (XEP-0382); may be ""
----@field encrypted string? "omemo" and the like (XEP-0380); the text is then for who can't read it
----@field markable boolean? its sender asks to be told when it has been displayed (XEP-0333)
----@field replaces string? the first id of the message that it takes the place of
----@field retracts string? the id of the message that its author takes back
----@field reaction { id: string, list: string[] }? to which message, and all that its sender thinks of it
----@field suspicious "correction"|"retraction"|"reaction"|nil it claims to be that, and isn't from who may
+---@field spoiler string? a hint at what the hidden text is about (XEP-0382); may be ""
+---@field encrypted string? the encryption, "omemo" and the like (XEP-0380); the text is then a fallback for clients
+--- that can't decrypt it
+---@field markable boolean? its sender asks for a displayed marker (XEP-0333)
+---@field replaces string? the id of the message that it corrects, in its first version
+---@field retracts string? the id of the message that its author retracts
+---@field reaction { id: string, list: string[] }? the id of a message, and all reactions that the sender now has to it
+---@field suspicious "correction"|"retraction"|"reaction"|nil it claims to be one, but doesn't come from an address
+--- that is allowed to do that
 
---- What a message claims of others, and asks for. Nobody has looked whether its sender may.
+--- What a message says about other messages and what it requests. Not checked: its sender may not be entitled to it.
 ---@class xmpp.MessageClaims
----@field request boolean? a receipt
----@field receipt string? has that one
+---@field request boolean? it asks for a receipt (XEP-0184)
+---@field receipt string? the id of a message that was received
 ---@field markable boolean?
----@field displayed string? has displayed that one
+---@field displayed string? the id of a message that was displayed
 ---@field state "active"|"composing"|"paused"|"inactive"|"gone"|nil
 ---@field replaces string?
 ---@field retracts string?
 ---@field reaction { id: string, list: string[] }?
 
---- How a message is to be read: `me`, our address; `by`, whose stanza-id is believed, as it announces that it gives ids
---- (XEP-0359 6; none: nobody's); `direction` ("in"); `carbon`: it was inside of one; `lang` that is wanted; `room`: the
---- bare address of the room that it comes from.
+--- How to read a message. `me`: our address; `by`: whose stanza-id is trusted, because it announces that it assigns
+--- ids (XEP-0359 6; nil: nobody's); `direction` (default "in"); `carbon`: it was inside a carbon copy; `lang`: the
+--- preferred language; `room`: the bare address of the room that it comes from.
 ---@class xmpp.MessageContext
 ---@field me xmpp.Jid|string
 ---@field by string?
@@ -339,175 +425,189 @@ function Jid:with_resource(resource) end
 
 -- Options
 
---- Those of tokens (XEP-0484, draft-schmaus-kitten-sasl-ht): EXPR, UNIQ and ENDP are bound to the TLS channel by
---- "tls-exporter", "tls-unique" and "tls-server-end-point"; NONE isn't. What ENDP and NONE show is the same each
---- time, so these two are used only where the option `mechanisms` names them.
+--- SASL mechanisms for tokens (XEP-0484, draft-schmaus-kitten-sasl-ht). EXPR, UNIQ and ENDP are bound to the TLS
+--- channel by "tls-exporter", "tls-unique" and "tls-server-end-point"; NONE isn't bound. With ENDP and NONE the client
+--- sends the same bytes each time, so these two are used only if the option `mechanisms` names them.
 ---@alias xmpp.TokenMechanism
 ---| "HT-SHA-256-EXPR" | "HT-SHA-256-UNIQ" | "HT-SHA-256-ENDP" | "HT-SHA-256-NONE"
 
---- Strongest first, but for ANONYMOUS, which is for a JID without localpart or where nothing else is allowed. Those in
---- -PLUS are bound to the TLS channel.
+--- SASL mechanisms, strongest first, except for ANONYMOUS, which is used only for a JID without a localpart or if
+--- nothing else is allowed. Those that end in -PLUS are bound to the TLS channel.
 ---@alias xmpp.Mechanism
 ---| "EXTERNAL" | "SCRAM-SHA-512-PLUS" | "SCRAM-SHA-256-PLUS" | "SCRAM-SHA-1-PLUS" | "SCRAM-SHA-512" | "SCRAM-SHA-256"
 ---| "SCRAM-SHA-1" | "PLAIN" | "ANONYMOUS" | xmpp.TokenMechanism
 
---- What a login can be by instead of the password (XEP-0484), as `conn:token` and the event "token" give it and the
---- option `token` and `xmpp.logout` take it. It is as secret as a password: keep it where only the user reads it.
---- Plain data, also after a journey through JSON.
+--- A token to log in with instead of the password (XEP-0484), as `conn:token` and the event "token" return it and the
+--- option `token` and `xmpp.logout` take it. It is as secret as a password: keep it where only the user can read it.
+--- Plain data, which can be stored as JSON.
 ---@class xmpp.Token
 ---@field version integer 1
----@field jid string whose it is: the bare address
----@field user_agent string the UUID that it belongs to, in lower or upper case as it was given
----@field mechanism xmpp.TokenMechanism the only one that it is shown by
+---@field jid string whose token it is: the bare address
+---@field user_agent string the UUID of the user agent that it belongs to, in lower or upper case as it was given
+---@field mechanism xmpp.TokenMechanism the only mechanism that it can be used with
 ---@field token string the secret itself, at most 1,024 bytes
----@field expiry number? seconds since 1970, by the server's word; a year away at most; absent: it hasn't said
+---@field expiry number? when it expires, as the server says, in seconds since 1970, at most a year ahead; absent: the
+--- server hasn't said
 
---- Who this client is to the server (XEP-0388 2.3.1). Nobody else is told.
+--- What the client tells the server about itself (XEP-0388 2.3.1). The server doesn't pass it on.
 ---@class xmpp.UserAgent
----@field id? string a random UUID, made once for this installation and this account: two connections that are up at the
---- same time must not share one (the server ends the older), nor two accounts (it could tell that they belong together)
----@field software? string what people may read, at most 64 bytes ("xmpp for Lua", where there is an id)
----@field device? string the same of the machine; a host name tells more than is needed (none)
+---@field id? string a random UUID, made once for this installation and this account. Two simultaneous connections must
+--- not share one (the server ends the older), nor must two accounts (the server could tell that they belong together)
+---@field software? string the program's name, for people to read, at most 64 bytes ("xmpp for Lua" if there is an id)
+---@field device? string the device's name, likewise; a host name says more than is needed (none)
 
---- How the server binds the resource within the login (XEP-0386).
+--- Options for binding the resource during the login (XEP-0386).
 ---@class xmpp.Bind2
----@field tag? string a short name of the program, at most 64 bytes, which the server makes a part of the resource, for
---- contacts to see ("lua")
----@field carbons? boolean carbons are on with it (XEP-0280), where the server offers that there (false)
----@field inactive? boolean the client begins as inactive (XEP-0352), where the server offers that there (false)
+---@field tag? string a short name of the program, at most 64 bytes; the server puts it into the resource, which
+--- contacts see ("lua")
+---@field carbons? boolean enable carbons (XEP-0280) with it, if the server offers that (false)
+---@field inactive? boolean start as inactive (XEP-0352), if the server offers that (false)
 
---- Options of `connect_client` and `connect_component`. An unknown one raises and names the nearest that is known.
+--- Options of `connect_client` and `connect_component`. An unknown name raises an error that suggests the most similar
+--- known one.
 ---@class xmpp.Opts
---- Dial this host and no other: a name, or an address ("fe80::1%eth0"; none: the JID's domain by SRV, then the domain
---- itself)
+--- connect to this host and no other: a name, or an address ("fe80::1%eth0") (the hosts of the domain's SRV records,
+--- else the domain itself)
 ---@field host? string
----@field port? integer TCP port, 1 to 65535 (5222 where SRV gives none)
---- "starttls": as RFC 6120 5; "direct": TLS first, XEP-0368; "none": for a client only when the peer is a loopback
---- address, and never behind a proxy ("starttls")
+---@field port? integer TCP port, 1 to 65535 (the port of the SRV record, else 5222)
+--- "starttls": as in RFC 6120 5; "direct": TLS from the first byte (XEP-0368); "none": no TLS, which a client may use
+--- only with a loopback address and never through a proxy ("starttls")
 ---@field tls? "starttls"|"direct"|"none"
---- what to connect through: "socks5://user:password@host:port", with SRV asked for here, and every other name by the
---- proxy; "socks5h://...", with no name looked up here at all; "http://user:password@host:port", by CONNECT;
---- "environment": what ALL_PROXY or https_proxy says, but for what NO_PROXY names; false: nothing (nothing)
+--- a proxy to connect through. "socks5://user:password@host:port": SRV records are looked up here, and all other names
+--- by the proxy; "socks5h://...": no name is looked up here at all; "http://user:password@host:port": by the CONNECT
+--- method; "environment": what ALL_PROXY or https_proxy says, except for the hosts in NO_PROXY; false: none (none)
 ---@field proxy? string|false
---- connect by WebSocket (RFC 7395), a client only: "wss://host[:port]/path", or "ws://" to a loopback address; or
---- "host-meta", the first such URL that the domain's web server names (XEP-0156). Raises together with `host`, `port`
---- or `tls`, and where the build has no wslay (none: TCP)
+--- connect over WebSocket (RFC 7395); for clients only. "wss://host[:port]/path", or "ws://" with a loopback address;
+--- or "host-meta": the first such URL that the domain's web server announces (XEP-0156). Raises an error together with
+--- `host`, `port` or `tls`, and if the library was built without wslay (none: TCP)
 ---@field url? string
----@field ca_file? string PEM file of trusted certificates (none: the system's)
----@field ca_dir? string directory of trusted certificates, hashed as OpenSSL does (none: the system's)
---- the name that the certificate must be for (the JID's domainpart, whatever host was dialled; over WebSocket that or
---- the URL's host)
+---@field ca_file? string PEM file of trusted certificates (the system's)
+---@field ca_dir? string directory of trusted certificates, named by hash as OpenSSL expects (the system's)
+--- the name that the certificate must be valid for (the JID's domainpart, whatever host it connects to; over WebSocket
+--- that or the URL's host)
 ---@field tls_name? string
----@field pin? string base64 of the SHA-256 of the certificate's public key (SPKI), asked for besides the rest (none)
----@field cert? string PEM file with our certificate, for SASL EXTERNAL (none)
----@field key? string PEM file with the key to `cert` (none)
----@field verify? boolean false: any certificate will do; warned about (true)
----@field mechanisms? xmpp.Mechanism[] the only SASL mechanisms that may be used (all there are)
---- false: never send the password itself, SASL PLAIN (true: over verified TLS, where nothing better is offered, and
---- never for an account that has logged in by something better since the program began, or since `forget`)
+---@field pin? string base64 of the SHA-256 of the certificate's public key (SPKI), which is checked in addition to
+--- everything else (none)
+---@field cert? string PEM file with the client's certificate, for SASL EXTERNAL (none)
+---@field key? string PEM file with the private key of `cert` (none)
+---@field verify? boolean false: accept any certificate, with a warning (true)
+---@field mechanisms? xmpp.Mechanism[] the only SASL mechanisms that may be used (all)
+--- false: never send the password itself (SASL PLAIN). true: send it over verified TLS only, where the server offers
+--- nothing better, and never for an account that has logged in by a better mechanism since the program started or
+--- since `forget` (true)
 ---@field plain? boolean
---- false: nothing of this login is kept for the next one, and nothing that was kept is used: no SCRAM keys, no TLS
---- session, nothing of what the server offered or objected to, nor that the account was bound to the channel (true).
---- But that there is no PLAIN any more for an account (see `plain`) goes for such a connection, too. See `forget`
+--- false: keep nothing of this login for the next one, and use nothing that was kept: no SCRAM keys, no TLS session,
+--- nothing of what the server offered or rejected, and not that the account used channel binding. One thing holds for
+--- such a connection, too: PLAIN stays ruled out for an account that has used something better (see `plain`). See
+--- `forget` (true)
 ---@field remember? boolean
----@field resource? string resourcepart to ask for (the JID's own, else "lua-" and random text)
---- log in by SASL2 (XEP-0388) where the server offers it under TLS; false: by the SASL of RFC 6120 alone (true)
+---@field resource? string the resourcepart to ask for (the JID's own, else "lua-" and random text)
+--- log in by SASL2 (XEP-0388) if the server offers it under TLS; false: only by the SASL profile of RFC 6120 (true)
 ---@field sasl2? boolean
---- bind within the login (XEP-0386), where the server offers that inside of SASL2. Servers with an archive may throw
---- offline messages away then, so it is for programs that read the archive. A string is the tag. The server chooses the
---- resource: not together with `resource` or a resourcepart of the JID, which raises (false)
+--- bind the resource during the login (XEP-0386), if the server offers that within SASL2. Servers with an archive may
+--- then discard offline messages, so use it only in programs that read the archive. A string is the tag. The server
+--- chooses the resource, so `resource` or a resourcepart in the JID raises an error together with it (false)
 ---@field bind2? boolean|string|xmpp.Bind2
----@field user_agent? xmpp.UserAgent who this client is to the server (none: it isn't said)
---- ask for a token (XEP-0484), keep it in locked memory, and log in by it the next time that this account connects with
---- this `user_agent.id`. true without an id: one is made for this connection. false: that isn't done, whatever there is
---- (true where there is a `user_agent.id` or a `token`, else false)
+---@field user_agent? xmpp.UserAgent what the client tells the server about itself (nothing)
+--- ask for a token (XEP-0484), keep it in locked memory, and use it the next time that this account connects with this
+--- `user_agent.id`. true without an id: an id is made for this connection. false: never (true if there is a
+--- `user_agent.id` or a `token`, else false)
 ---@field fast? boolean
---- one of an earlier process's, for which no password is needed. It must be this account's and, where that is given,
---- this `user_agent.id`'s, else it raises. If the server refuses it the password is used, where there is one; else the
---- error has layer "sasl", condition "not-authorized" or "credentials-expired" (none)
+--- a token from an earlier process; no password is needed with it. Raises an error if it isn't this account's or
+--- doesn't belong to the given `user_agent.id`. If the server rejects it, the password is used if there is one; else
+--- the error has layer "sasl" and condition "not-authorized" or "credentials-expired" (none)
 ---@field token? xmpp.Token
---- name servers to ask, as "192.0.2.1:53", comma-separated (the system's)
+--- name servers to query, separated by commas, such as "192.0.2.1:53" (the system's)
 ---@field nameservers? string
----@field lang? string xml:lang of our stream ("en")
----@field timeout? number seconds until connecting is given up, over all its phases (30)
----@field await_timeout? number seconds that a response is waited for, math.huge for no end (60)
---- seconds without sending after which something is sent: an <r/> with stream management, else a space (RFC 6120
---- 4.6.1) or, when nothing has come for long, a ping (XEP-0199); 0: nothing (60)
+---@field lang? string `xml:lang` of our stream ("en")
+---@field timeout? number seconds until a connection attempt is given up, for all its phases together (30)
+---@field await_timeout? number seconds to wait for a response; math.huge: no limit (60)
+--- after this many seconds without sending, send something: an `<r/>` with stream management, else a space (RFC 6120
+--- 4.6.1) or, if nothing has been received for a long time, a ping (XEP-0199). 0: never (60)
 ---@field keepalive? number
---- of a component: when nothing has come for as long as `keepalive`, it sends itself a message through the server (see
---- `probe`). The next one follows when that isn't back within `ack_timeout`, and the third in a row that isn't ends the
---- link. A client can't have it, which raises (false)
+--- for components: if nothing is received for as long as `keepalive`, send a message to itself through the server (see
+--- `probe`). The next one follows if it isn't back within `ack_timeout`; after the third loss in a row the connection
+--- is cut. Raises an error for a client (false)
 ---@field keepalive_probe? boolean
---- Is a session asked for that the server keeps when the link breaks (XEP-0198)? true: and it is gone back to, for as
---- long as the server keeps it; false: no; none: with `reconnect` only. `save` needs one of them
+--- ask the server to keep the session when the connection breaks (XEP-0198). true: and resume it, for as long as the
+--- server keeps it; false: don't; nil: only with `reconnect`. `save` needs this or `reconnect`
 ---@field resume? boolean
----@field reconnect? boolean|xmpp.Reconnect connect again when the link is lost and trying again can help (false)
----@field max_age? number seconds after which what still waits isn't sent in a new session, but comes back (600)
----@field ack_timeout? number seconds that the server has to acknowledge or to give a sign of life (20)
---- Is what is safe said before the server asks for it (XEP-0305)? To one at which a login has succeeded before, and
---- which hasn't objected; "eager": to a stranger, too; false: to none (true)
+---@field reconnect? boolean|xmpp.Reconnect connect again when the connection is lost and a retry can help (false)
+---@field max_age? number seconds after which a stanza that is still waiting is not sent in a new session but reported
+--- as failed (600)
+---@field ack_timeout? number seconds that the server has to acknowledge, or to send anything else (20)
+--- send what can safely be sent before the server asks for it (XEP-0305). true: to a server that a login has succeeded
+--- at before and that hasn't rejected it; "eager": to an unknown server, too; false: never (true)
 ---@field pipelining? boolean|"eager"
---- a component's stanzas may have a `from` outside of its domain, since its server allows that; without it `send` says
---- nil, err (layer "stanza", condition "invalid-from") (false)
+--- for components: allow stanzas with a `from` outside the component's domain, because the server allows them. Without
+--- it, `send` returns nil and an error (layer "stanza", condition "invalid-from") (false)
 ---@field foreign_from? boolean
---- go where the server says, RFC 6120 4.9.3.19, at most 3 times in a row; over WebSocket to another wss:// URL,
---- RFC 7395 3.6.1 (false)
+--- follow the server's redirects (`<see-other-host/>`, RFC 6120 4.9.3.19), at most 3 in a row; over WebSocket to
+--- another wss:// URL (RFC 7395 3.6.1) (false)
 ---@field see_other_host? boolean
----@field on_response? fun(stanza: xmpp.Stanza?, conn: xmpp.Conn, err: xmpp.Error?, id: string) of `resume`: hears what
---- answers the saved session's requests (none: they come as ordinary stanzas)
---- The bounds of a stanza, whichever way it goes: what crosses one is skipped when it comes in (see `on`), and
---- refused by `send`. Bytes of all of it (10 MiB; 64 KiB until the resource is bound)
+---@field on_response? fun(stanza: xmpp.Stanza?, conn: xmpp.Conn, err: xmpp.Error?, id: string) for `resume`: called
+--- with the responses to requests of the saved session (none: they arrive as ordinary stanzas)
+--- The bounds of a stanza, in both directions. A received stanza that exceeds one is skipped (see `on`), and `send`
+--- refuses one. This one: bytes of the whole stanza (10 MiB; 64 KiB until the resource is bound)
 ---@field max_stanza? integer
----@field max_start_tag? integer bytes of one tag in it (1 MiB; 64 KiB until the resource is bound)
----@field max_depth? integer elements inside each other, at most 1,000 (128)
----@field max_attributes? integer attributes of an element, but for a stanza's own `to`, `from` and `xml:lang` (256)
----@field max_nodes? integer elements and texts, and as many attributes (500,000)
---- bytes of a namespace; those in the names of attributes have 1,024 times as many in all (1,024)
+---@field max_start_tag? integer bytes of one start tag in it (1 MiB; 64 KiB until the resource is bound)
+---@field max_depth? integer nesting depth of elements, at most 1,000 (128)
+---@field max_attributes? integer attributes of one element, not counting a stanza's own `to`, `from` and `xml:lang`
+--- (256)
+---@field max_nodes? integer elements and texts in it, and as many attributes (500,000)
+--- bytes of a namespace; all namespaces in attribute names together may have 1,024 times as many (1,024)
 ---@field max_namespace? integer
---- bytes that may wait to be sent or acknowledged; that were received and not taken; and that handlers and callbacks
---- wait with, of which each is counted with 2 KiB besides its stanza (10 MiB)
+--- bytes of stanzas that wait to be sent or acknowledged; of stanzas that were received and not yet taken; and of
+--- stanzas whose handlers and callbacks are waiting, each of which counts 2 KiB in addition to its stanza (10 MiB)
 ---@field max_queue? integer
---- called in a coroutine as soon as it connects: the connection isn't ready, but can be watched and stopped (none)
+--- called in a coroutine when the connection attempt begins: the connection isn't ready yet, but can be watched and
+--- stopped (none)
 ---@field on_open? fun(conn: xmpp.Conn)
---- gets the XML that goes out and comes in, secrets masked as the README has it (none)
+--- called with all XML that is sent and received, with secrets masked: see the manual's page "Security" (none)
 ---@field log? fun(direction: "out"|"in", text: string)
 
---- The pauses between attempts are random, up to `min`, up to twice as long each time, never over `max` (full jitter).
---- A component's first attempt after a session that has lasted so long (see `attempts`) is made at once.
+--- The pauses between attempts are random: at first up to `min`, then up to twice as long each time, never longer than
+--- `max` (full jitter). After a session that lasted long enough (see `attempts`), a component makes its first attempt
+--- at once.
 ---@class xmpp.Reconnect
 ---@field min? number seconds (1)
 ---@field max? number seconds (60)
----@field attempts? integer until a session has stood for as long as `max`, at least 2 s, at most 30 (no end)
+---@field attempts? integer how many attempts to make; the count starts anew after a session that lasted `max` seconds
+--- (at least 2, at most 30) (no limit)
 
 --- Options of `send`.
 ---@class xmpp.SendOpts
---- Is told what becomes of the stanza: "written" when the kernel has it, then exactly one of "acked" and "failed"
---- (`err` says why, and has the stanza). Without stream management, and for components, "written" is the end (none)
+--- called when the stanza's fate is known: with "written" when the kernel has it, then with exactly one of "acked" and
+--- "failed" (`err` says why, and contains the stanza). Without stream management, and for components, "written" is the
+--- last (none)
 ---@field on? fun(state: "written"|"acked"|"failed", err: xmpp.Error?)
---- true: it means something in the present session only, as a room's joining does: when that is lost it isn't sent in
---- the next one, and nobody but `on` is told that it has failed. A resumed session is the same one (false)
+--- true: the stanza only makes sense in the present session, as joining a room does. If that session is lost it isn't
+--- sent in the next one, and only `on` is told that it failed. A resumed session is the same one (false)
 ---@field session? boolean
 
---- Which stanzas a callback or a tap sees; what is absent may be anything. Decided before a table is made.
+--- Which stanzas a callback or a tap gets. A field that is absent matches anything. Checked before a table is made.
 ---@class xmpp.Filter
 ---@field name? string the stanza's name: "message", "presence" or "iq"
 ---@field type? string its type attribute
 ---@field xmlns? string the namespace of its first child element
 ---@field has? string the namespace of any of its child elements
----@field from? string|xmpp.Jid its sender, also as a server of RFC 6122 writes it (`strasse@` for `straße@`)
+---@field from? string|xmpp.Jid its sender; also matches the way in which a server of RFC 6122 writes that address
+--- (`strasse@` for `straße@`)
 ---@field id? string its id attribute
---- "from": called for one stanza of each sender (a full JID) at a time, in order; the next has its turn when the call
---- is over. What waits for its turn goes on to others meanwhile, and counts as a call that waits (option max_queue).
+--- "from": called for one stanza of each sender (a full JID) at a time, in order; the next follows when the call has
+--- returned. A stanza that waits for its turn goes on to other callbacks meanwhile, and counts as a waiting call (see
+--- `max_queue`)
 ---@field serial? "from"
 
---- Gets every stanza of its connection; what it returns is ignored. Runs in a coroutine, so it may wait.
+--- Gets every stanza of its connection. Its return value is ignored. Runs in a coroutine, so it may wait.
 ---@alias xmpp.Handler fun(stanza: xmpp.Stanza, conn: xmpp.Conn)
 
---- Gets what its filter lets through. Installed with `set_callback_once`, it is removed when it returns exactly true.
+--- Gets the stanzas that match its filter. If it was installed by `set_callback_once`, it is removed when it returns
+--- exactly true.
 ---@alias xmpp.Callback fun(stanza: xmpp.Stanza, conn: xmpp.Conn): any
 
---- Called once: with the response, or with nil and the error (layer "timeout", "closed", or "limit" for a response that
---- crossed a bound).
+--- Called once: with the response, or with nil and the error (layer "timeout", "closed", or "limit" for a response
+--- that exceeded a bound).
 ---@alias xmpp.ResponseCallback fun(stanza: xmpp.Stanza?, conn: xmpp.Conn, err: xmpp.Error?): ...
 
 -- Connections. Every method is also a function of the module, the same value: `xmpp.send(conn, stanza)`.
@@ -515,99 +615,103 @@ function Jid:with_resource(resource) end
 ---@class xmpp.Conn
 local Conn = {}
 
---- Closes the stream in order: what is pending is delivered first (acknowledged, where there is stream management),
---- then the server's own closing is waited for. In any state; who calls it again can only shorten the time.
+--- Closes the stream in order: what is pending is delivered first (and acknowledged, if there is stream management),
+--- then the server's closing tag is awaited. Can be called in any state; a second call can only shorten the time.
 ---@param timeout? number seconds after which the connection is cut (5)
----@return boolean? ok true; nil when it did not end in order, or stanzas are not known to have arrived
+---@return boolean? ok true; nil if the stream did not end in order or stanzas are not known to have arrived
 ---@return xmpp.Error? err its text says how many
 function Conn:stop(timeout) end
 
---- What `drain` has left.
+--- The result of `drain`.
 ---@class xmpp.Drained
---- what it has waited for: calls of handlers, callbacks and taps that waited when it began and have ended, and stanzas
---- that had come and were given to these since
+--- calls of handlers, callbacks and taps that were waiting when it began and have returned, and stanzas that were
+--- passed to these since
 ---@field handled integer
----@field unfinished integer such calls that waited still when the connection had ended
----@field queued integer stanzas that lie in the receive queue, for `receive` or for a handler that had no time
---- stanzas that came and were given to nobody. With stream management the server has them still; those of a component
---- are lost
+---@field unfinished integer calls that had not returned when the connection ended
+---@field queued integer stanzas in the receive queue, for `receive` or for a handler that had no time to take them
+--- received stanzas that nobody was given. With stream management the server still has them; those of a component are
+--- lost
 ---@field unread integer
---- bytes of those, and of what had come and wasn't looked at when the connection ended; under TLS about so many
+--- the bytes of `unread`, and of what was received but not parsed when the connection ended (under TLS an estimate)
 ---@field unread_bytes integer
----@field unsent integer stanzas of ours that aren't known to have arrived
----@field late boolean the time was over before all was done
+---@field unsent integer stanzas that were sent and aren't known to have arrived
+---@field late boolean the timeout passed before everything was finished
 
---- Closes the stream in order when all that has come is done with. Nothing more is taken: what was received is given
---- out, and then nothing is read but for responses and acknowledgements that somebody waits for. Handlers, callbacks
---- and taps finish, also those that wait, and may send until then; not waited for are a call that waits for this
---- itself, and tasks. With stream management the server is told how much was handled, and has the rest still. In any
---- state; who calls it again, or after `stop`, gets the same, by the earlier of both times.
----@param timeout? number seconds for all of it, of which a tenth (at most one second) is kept for the stream's end (30)
+--- Closes the stream in order when everything that was received has been dealt with. Stanzas that were received
+--- already are still passed on; after that nothing is read except responses and acknowledgements that somebody waits
+--- for. Running handlers, callbacks and taps finish, even if they wait, and may send until then. Tasks are not waited
+--- for, nor is the call that waits for this function itself. With stream management the server is told how much was
+--- handled, and keeps the rest. Can be called in any state; a second call, or one after `stop`, returns the same
+--- result, and the earlier of both deadlines counts.
+---@param timeout? number seconds for all of it, of which a tenth (at most one second) is reserved for closing the
+--- stream (30)
 ---@return xmpp.Drained left
----@return xmpp.Error? err not in order: layer "timeout" where calls have not ended in time, else as `stop`
+---@return xmpp.Error? err if it didn't end in order: layer "timeout" if calls did not return in time, else as `stop`
 function Conn:drain(timeout) end
 
---- Sends a stanza: at once outside a dispatch; inside one, all that was sent leaves together at its end. Raises, with
---- the path to the fault, for a stanza that `contract.stanza` refuses; then nothing of it was written. An iq that asks
---- (get, set) and has no id gets one on the wire.
+--- Sends a stanza. Outside of a step of the loop it is written at once; in a step, for example in a handler,
+--- everything that was sent is written together at the end of the step. Raises an error, which names the path to the
+--- fault, for a stanza that `contract.stanza` refuses; nothing of it is written then. A request (an iq of type get or
+--- set) without an id gets one on the wire.
 ---@param stanza xmpp.Stanza
 ---@param opts? xmpp.SendOpts
 ---@return boolean? ok true
----@return xmpp.Error? err layer "closed", or "limit" when `max_queue` is reached
+---@return xmpp.Error? err layer "closed", or "limit" if `max_queue` is reached
 function Conn:send(stanza, opts) end
 
---- Waits until all that was sent before has arrived: the server has acknowledged it (XEP-0198), or, without stream
---- management, the kernel has it. What is sent meanwhile isn't waited for.
+--- Waits until everything that was sent before has arrived: until the server has acknowledged it (XEP-0198), or,
+--- without stream management, until the kernel has it. It doesn't wait for what is sent in the meantime.
 ---@param timeout? number seconds
 ---@return boolean? ok true
 ---@return xmpp.Error?
 function Conn:flush(timeout) end
 
---- What isn't known to have arrived (see `flush`).
+--- How much is not known to have arrived (see `flush`).
 ---@return integer bytes
 ---@return integer stanzas
 function Conn:pending() end
 
---- Asks the server whether it is there (XEP-0199).
----@param timeout? number seconds (await_timeout, 60)
----@return number? seconds that the answer took
+--- Pings the server (XEP-0199).
+---@param timeout? number seconds (the option await_timeout)
+---@return number? seconds until the answer came
 ---@return xmpp.Error?
 function Conn:ping(timeout) end
 
---- Of a component: sends a message to itself, through the server, from and to a random address of its domain. That it
---- comes back proves that the server routes the domain to this connection; white space and TCP don't. Nobody else sees
---- it come. Where the domain has several connections (ejabberd), one of this library that gets another's sends it on.
---- Raises for a client, which has `ping`.
----@param timeout? number seconds (await_timeout, 60)
----@return number? seconds that it took
----@return xmpp.Error? err layer "timeout": it hasn't come back; "closed": there is no session to send it in; "limit"
+--- For components: sends a message to itself, through the server, from and to a random address of its domain. If it
+--- comes back, the server routes the domain to this connection, which neither white space nor TCP can show. No handler
+--- or callback gets it. If the domain has several connections (ejabberd), a connection of this library that receives
+--- another's probe sends it on. Raises an error for a client, which has `ping`.
+---@param timeout? number seconds (the option await_timeout)
+---@return number? seconds until it came back
+---@return xmpp.Error? err layer "timeout": it hasn't come back; "closed": there is no session to send it in; "limit":
+--- `max_queue` is reached
 function Conn:probe(timeout) end
 
 ---@alias xmpp.State
----| "connecting" # finding the server, and dialling
----| "securing" # TLS
----| "upgrading" # from HTTP to a WebSocket, with the option `url`
+---| "connecting" # looking up the server and connecting to it
+---| "securing" # negotiating TLS
+---| "upgrading" # from HTTP to WebSocket, with the option `url`
 ---| "authenticating" # SASL
----| "binding" # a new session
----| "resuming" # the old one (XEP-0198); not told where that is part of the login (XEP-0388)
+---| "binding" # starting a new session
+---| "resuming" # resuming the old one (XEP-0198); not reported if that is part of the login (XEP-0388)
 ---| "ready"
----| "waiting" # the link is lost; the next attempt will come
----| "closing" # what is pending is delivered, then the stream ends
+---| "waiting" # the connection is lost, and will be tried again
+---| "closing" # pending stanzas are delivered, then the stream ends
 ---| "closed" # for good
 
---- What the connection is at.
+--- The state of the connection.
 ---@return xmpp.State
 function Conn:state() end
 
---- A stanza that came in and was skipped, as it crossed a bound of ours.
+--- A received stanza that was skipped because it exceeded a bound.
 ---@class xmpp.Skipped
 ---@field name string "message", "presence" or "iq"
 ---@field from string?
 ---@field to string?
 ---@field id string?
 ---@field type string?
----@field bound integer what it crossed: 256
----@field option string and the option that sets it: "max_attributes"
+---@field bound integer the bound that was exceeded: 256
+---@field option string the option that sets it: "max_attributes"
 
 ---@alias xmpp.Listener
 ---| fun(state: xmpp.State, err: xmpp.Error?)
@@ -616,169 +720,174 @@ function Conn:state() end
 ---| fun(conn: xmpp.Conn)
 ---| fun(token: xmpp.Token)
 
---- Has `f` called for each change of the state, with the reason where there is one; with each stanza that comes back
---- unsent and has no `on` of its own; with what is known of each stanza that came and was skipped (`err` has layer
---- "limit", and its start tag as `stanza`); or once, when stanzas that nobody takes begin to be thrown away
---- (`max_queue`); or with each token that the server gives (XEP-0484), which takes the place of the one before; or with
---- the connection, when there is a new session after a lost one. What had been given before that leaves when all
---- listeners to "session" have ended, which may wait, but no longer than the option `timeout`; what is given
---- meanwhile leaves at once, and before it. Any number of listeners: each is called in a coroutine of its own, in their
---- order; who comes meanwhile hears of the next one.
+--- Calls `f` for an event. "state": each change of the state, with the reason if there is one. "failed": each stanza
+--- that could not be sent and has no `on` of its own. "skipped": each received stanza that was skipped, with what is
+--- known of it (`err` has layer "limit", and the start tag as `stanza`). "full": called once, when stanzas begin to be
+--- discarded because nobody takes them (`max_queue`). "token": each token that the server gives (XEP-0484), which
+--- replaces the one before. "session": there is a new session after a lost one. Stanzas that were sent before are then
+--- held back until all listeners to "session" have returned, which may wait, but no longer than the option `timeout`;
+--- what is sent meanwhile goes out at once, ahead of them. There may be any number of listeners: each is called in a
+--- coroutine of its own, in the order of registration; one that is added during an event is called from the next event
+--- on.
 ---@param event "state"|"failed"|"skipped"|"full"|"session"|"token"
 ---@param f xmpp.Listener
----@return fun(): boolean off takes it away again; true the first time
+---@return fun(): boolean off removes the listener; returns true the first time
 function Conn:on(event, f) end
 
---- What the next login would be by, instead of the password (XEP-0484): see `xmpp.Token`, and the options
---- `user_agent` and `fast`. Also when the connection is closed. nil: there is none, as the server hasn't given one,
---- or it has run out, or was refused.
+--- The token that the next login would use instead of the password (XEP-0484): see `xmpp.Token`, and the options
+--- `user_agent` and `fast`. Also works after the connection has closed. nil: there is none, because the server hasn't
+--- given one, or because it has expired or was rejected.
 ---@return xmpp.Token?
 function Conn:token() end
 
---- The session as plain data, JSON-safe and without password or token, for `xmpp.resume` in another process; the id
---- of the option `user_agent` is in it. The connection is closed by it (condition "saved"): its link is cut, and what
---- comes from then on waits at the server. What a handler is at when it calls this counts as handled, and so does what
---- waits in a line for a callback with `serial` in its filter: let these end first. nil when the server keeps no
---- session (condition "not-resumable"), as without `resume` or `reconnect`.
+--- The session as plain data, for `xmpp.resume` in another process. It can be stored as JSON and contains neither
+--- password nor token, but the id of the option `user_agent`. This closes the connection (condition "saved"): the link
+--- is cut, and the server keeps what arrives afterwards. A stanza whose handler is still running counts as handled,
+--- and so does one that waits for its turn with a callback that has `serial` in its filter, so let these finish first.
+--- nil if the server keeps no session (condition "not-resumable"), which is so without `resume` or `reconnect`.
 ---@return table? saved
 ---@return xmpp.Error?
 function Conn:save() end
 
---- The next stanza of the receive queue, without waiting. The queue fills while no handler is installed.
----@return xmpp.Stanza? stanza nil alone: none now
----@return xmpp.Error? err the connection is closed and the queue drained
+--- The next stanza of the receive queue, without waiting. The queue fills as long as no handler is installed.
+---@return xmpp.Stanza? stanza nil without an error: the queue is empty
+---@return xmpp.Error? err the connection is closed and the queue is empty
 function Conn:receive() end
 
 --- The next stanza of the receive queue; waits for it.
----@param timeout? number seconds (no end)
+---@param timeout? number seconds (no limit)
 ---@return xmpp.Stanza?
 ---@return xmpp.Error?
 function Conn:receive_blocking(timeout) end
 
---- Installs the connection's one handler. What was queued is given to it first, in order.
+--- Installs the connection's only handler. It gets the queued stanzas first, in order.
 ---@param handler? xmpp.Handler (xmpp.default_handler)
 function Conn:set_handler(handler) end
 
---- Takes the handler away: stanzas go to the receive queue again.
+--- Removes the handler: stanzas go to the receive queue again.
 function Conn:stop_handler() end
 
---- The handler that is installed.
----@return xmpp.Handler? handler nil when none is installed
+--- The installed handler.
+---@return xmpp.Handler? handler nil if none is installed
 function Conn:handler() end
 
---- Adds a callback at the end of the list that the default handler goes through; in effect from the next stanza on.
---- Where nobody has decided on a handler (set_handler, stop_handler), the first installs the default one.
+--- Adds a callback at the end of the list that the default handler calls, from the next stanza on. If neither
+--- set_handler nor stop_handler has been called, the first callback installs the default handler.
 ---@param callback xmpp.Callback
 ---@param filter? xmpp.Filter
 function Conn:set_callback(callback, filter) end
 
---- As set_callback; the callback is removed when it returns exactly true.
+--- Like set_callback, but the callback is removed when it returns exactly true.
 ---@param callback xmpp.Callback
 ---@param filter? xmpp.Filter
 function Conn:set_callback_once(callback, filter) end
 
---- Removes a callback, in effect at once.
+--- Removes a callback with immediate effect.
 ---@param callback xmpp.Callback
----@return boolean found was it there?
+---@return boolean found whether it was installed
 function Conn:unset_callback(callback) end
 
---- The callbacks in order of installation: a new list.
+--- The callbacks in order of installation, as a new list.
 ---@return xmpp.Callback[]
 function Conn:callbacks() end
 
---- Adds a tap: a function that is asked before the handler, the callbacks and the receive queue, whatever handler there
---- is, in effect from the next stanza on. If it returns exactly true before it first waits, nobody else gets the
---- stanza. With no handler, a stanza that some tap wanted isn't put in the receive queue.
+--- Adds a tap: a function that gets stanzas before the handler, the callbacks and the receive queue, whichever handler
+--- is installed, from the next stanza on. If it returns exactly true before it first waits, nobody else gets the
+--- stanza. If no handler is installed, a stanza that matched some tap's filter isn't put into the receive queue.
 ---@param tap xmpp.Callback
 ---@param filter? xmpp.Filter
----@return fun(): boolean off takes it away, in effect at once; was it still there?
+---@return fun(): boolean off removes the tap with immediate effect; returns whether it was still there
 function Conn:tap(tap, filter) end
 
---- Sends a stanza and has `callback` called once: with its response, or with nil and an error. The response is the
---- first stanza of the same name and id from who was asked, for an iq of type result or error. A missing id is made up,
---- on the wire only. Raises for an id that is waited for already.
+--- Sends a stanza and calls `callback` once: with the response, or with nil and an error. The response is the first
+--- stanza with the same name and id from the address that the stanza was sent to; for an iq it must be of type result
+--- or error. A missing id is generated, on the wire only. Raises an error for an id that already waits for a response.
 ---@param stanza xmpp.Stanza
 ---@param callback xmpp.ResponseCallback
----@param timeout? number seconds, math.huge for no end (await_timeout, 60)
+---@param timeout? number seconds, math.huge: no limit (the option await_timeout)
 ---@return string? id the id sent
 ---@return xmpp.Error?
 function Conn:send_callback(stanza, callback, timeout) end
 
---- Sends a stanza and waits for its response (as send_callback); answers with what `callback` returns, without one with
---- the response itself. An error response is a response: see `xexpr.is_error`.
+--- Sends a stanza and waits for its response (see send_callback). Returns what `callback` returns, or, without a
+--- callback, the response. An error stanza is a response, too: see `xexpr.is_error`.
 ---@param stanza xmpp.Stanza
 ---@param callback? xmpp.ResponseCallback
----@param timeout? number seconds, math.huge for no end (await_timeout, 60); may stand in the callback's place
+---@param timeout? number seconds, math.huge: no limit (the option await_timeout); may take the callback's place
 ---@return xmpp.Stanza|any response
 ---@return xmpp.Error|any err layer "timeout" or "closed"
 ---@overload fun(self: xmpp.Conn, stanza: xmpp.Stanza, timeout: number): xmpp.Stanza?, xmpp.Error?
 function Conn:send_await(stanza, callback, timeout) end
 
---- The address that the server bound, with its resourcepart; of a component its domain.
+--- The address that the server bound, with its resourcepart; for a component its domain.
 ---@return xmpp.Jid
 function Conn:jid() end
 
---- How a connection was secured and logged in; what there was not is nil. And what became of its sessions.
+--- How a connection was secured and authenticated, with nil for what doesn't apply, and what happened to its sessions.
 ---@class xmpp.Info
----@field stream_management boolean are stanzas acknowledged? (XEP-0198)
----@field resumable boolean does the server keep the session when the link breaks?
---- May stanzas be lost without a word, both ways? So it is without stream management, and for components always, as
---- XEP-0114 has no acknowledgement: then "written" is all that is known of what was sent, and what the server has sent
---- to a link that breaks or ends is gone
+---@field stream_management boolean whether stanzas are acknowledged (XEP-0198)
+---@field resumable boolean whether the server keeps the session when the connection breaks
+--- whether stanzas can be lost unnoticed, in both directions. That is so without stream management, and always for
+--- components, because XEP-0114 has no acknowledgements: "written" is then all that is known of a sent stanza, and
+--- what the server sends while the connection breaks or ends is lost
 ---@field lossy boolean
----@field resumed integer resumptions
----@field rebound integer new sessions after the first, since the old one was lost
----@field failed_without_h integer of those, where the server had forgotten what it had handled
----@field queued integer stanzas that have come and wait to be taken
----@field dropped integer stanzas that were thrown away, as nobody took them and max_queue was reached
----@field waiting integer calls that wait: of its handler and callbacks, of who hears of what was skipped or is logged
----@field address string? of the machine that it is connected to, or was last: "192.0.2.7", "2001:db8::7"; behind a
---- proxy it isn't known
----@field url string? of the WebSocket that it connects to; absent: it connects by TCP
----@field proxy string? what it is connected through, without user and password: "socks5h://127.0.0.1:9050"
+---@field resumed integer number of resumptions
+---@field rebound integer number of new sessions that replaced a lost one
+---@field failed_without_h integer how many of those were started because the server no longer knew how many stanzas it
+--- had handled
+---@field queued integer received stanzas that wait to be taken
+---@field dropped integer stanzas that were discarded, because nobody took them and max_queue was reached
+---@field waiting integer calls of the handler and callbacks, and of listeners to "skipped" and the log, that are
+--- waiting at present
+---@field address string? the address of the present or last server: "192.0.2.7", "2001:db8::7"; unknown behind a proxy
+---@field url string? the URL of the WebSocket; absent: it uses TCP
+---@field proxy string? the proxy, without user name and password: "socks5h://127.0.0.1:9050"
 ---@field tls_version string? "TLSv1.3"
----@field certificate_seconds number? for how long the server's certificates were good when they were looked at, by
---- the first that ends; absent: none were looked at
---- seconds that connecting has taken, until the connection was ready or failed; a WebSocket's upgrade
---- is part of the login
+--- for how many seconds the server's certificates were still valid when they were verified, by the one that expires
+--- first; absent: none were verified
+---@field certificate_seconds number?
+--- seconds that each phase of connecting took, until the connection was ready or failed; a WebSocket's upgrade belongs
+--- to the login
 ---@field took { dns: number, tcp: number, proxy: number?, tls: number, login: number }
----@field tls_resumed boolean? was the TLS session resumed from an earlier connection's (RFC 8446 2.2)?
----@field mechanism xmpp.Mechanism? the SASL mechanism that the login has succeeded by
----@field profile "sasl"|"sasl2"|nil inside of which: RFC 6120 6, or XEP-0388
----@field bound_inline boolean? was the session bound (XEP-0386) or resumed within that login?
----@field fast boolean? was the login by a token (XEP-0484)?
----@field pipelined ("starttls"|"auth"|"session")[]? what was said together with a stream's header (XEP-0305)
----@field offers table<string, true> namespaces of the features that the server has offered at the last login, once TLS
---- and SASL were done, 64 of them and 4 KiB at most; of a component: none
----@field channel_binding string? "tls-exporter", "tls-unique", "tls-server-end-point": what a -PLUS or a token was
---- bound by
+---@field tls_resumed boolean? whether the TLS session was resumed from an earlier connection's (RFC 8446 2.2)
+---@field mechanism xmpp.Mechanism? the SASL mechanism of the login
+---@field profile "sasl"|"sasl2"|nil its profile: RFC 6120 6, or XEP-0388
+---@field bound_inline boolean? whether the session was bound (XEP-0386) or resumed within the login
+---@field fast boolean? whether the login was by a token (XEP-0484)
+---@field pipelined ("starttls"|"auth"|"session")[]? what was sent together with a stream header (XEP-0305)
+---@field offers table<string, true> namespaces of the stream features that the server offered at the last login, after
+--- TLS and SASL; at most 64 of them and 4 KiB. Empty for a component
+---@field channel_binding string? what a -PLUS mechanism or a token was bound to the channel by: "tls-exporter",
+--- "tls-unique", "tls-server-end-point"
 
---- How the connection was secured and logged in; also when it is closed.
+--- How the connection was secured and authenticated. Also works after it has closed.
 ---@return xmpp.Info
 function Conn:info() end
 
 -- The module
 
---- What `after` and `every` answer with.
+--- What `after` and `every` return.
 ---@class xmpp.Timer
 local Timer = {}
 
---- Stops the timer; again, or after its end, without effect.
----@return boolean stopped would it have been called?
+--- Stops the timer. Does nothing if it was stopped before or is over.
+---@return boolean stopped whether it would have been called
 function Timer:cancel() end
 
 ---@class xmpp
 ---@field _VERSION string "xmpp " and the version
----@field C2S_PORT integer 5222, the port of clients (RFC 6120 3.2.1)
+---@field C2S_PORT integer 5222, the port for clients (RFC 6120 3.2.1)
 ---@field xexpr xmpp.xexpr
 ---@field contract xmpp.contract
+---@field stream xmpp.stream
 local xmpp = {}
 
---- Connects, negotiates TLS, authenticates, binds a resource, and answers with the open connection. The certificate is
---- checked against the JID's domain (or opts.tls_name), whatever host is dialled.
----@param jid string|xmpp.Jid with a localpart, unless opts.mechanisms has "ANONYMOUS"
----@param password (string|fun(): string)? nil: only with opts.cert, opts.token, or "ANONYMOUS" in opts.mechanisms
----@param host? string|xmpp.Opts dial this host and no other (SRV, then the domain itself)
+--- Connects, negotiates TLS, authenticates, binds a resource, and returns the open connection. The certificate is
+--- checked against the JID's domain (or opts.tls_name), whatever host it connects to.
+---@param jid string|xmpp.Jid with a localpart, unless opts.mechanisms contains "ANONYMOUS"
+---@param password (string|fun(): string)? nil only with opts.cert, opts.token, or "ANONYMOUS" in opts.mechanisms
+---@param host? string|xmpp.Opts connect to this host and no other (the hosts of the SRV records, else the domain
+--- itself)
 ---@param port? integer|xmpp.Opts (5222)
 ---@param opts? xmpp.Opts
 ---@return xmpp.Conn?
@@ -797,26 +906,27 @@ function xmpp.connect_client(jid, password, host, port, opts) end
 ---@return xmpp.Error?
 function xmpp.connect_component(host, port, domain, secret, opts) end
 
---- Goes on with a session that another process has saved; waits until that is done. What isn't acknowledged is sent
---- again, what nobody had taken is received first. If the server has forgotten the session there is a new one
---- (`info().resumed` is 0), as after a reconnect.
----@param saved table as conn:save() gave it, also after a journey through JSON
+--- Continues a session that another process has saved; waits until that is done. Stanzas that aren't acknowledged are
+--- sent again, and stanzas that nobody had taken are received first. If the server no longer has the session, a new
+--- one is started (`info().resumed` is 0), as after a reconnect.
+---@param saved table as conn:save() returned it; it may have been stored as JSON
 ---@param password (string|fun(): string)?
 ---@param opts? xmpp.Opts
 ---@return xmpp.Conn?
 ---@return xmpp.Error?
 function xmpp.resume(saved, password, opts) end
 
---- Has the server forget a token (XEP-0484 3.4), and with it those that it has given before to the same user agent:
---- logs in by it, with a resource of its own and nothing else, so sessions that are there stay; waits until that is
---- done. In this process it is forgotten, too. For good: with the password there will be another one.
+--- Revokes a token (XEP-0484 3.4), and with it the earlier ones that the server has given to the same user agent. To
+--- do so it logs in with the token, as a separate resource, which doesn't affect existing sessions, and waits until
+--- that is done. This process forgets the token, too. A later login with the password gets a new one.
 ---@param token xmpp.Token
----@param host? string|xmpp.Opts dial this host and no other (SRV, then the domain itself)
+---@param host? string|xmpp.Opts connect to this host and no other (the hosts of the SRV records, else the domain
+--- itself)
 ---@param port? integer|xmpp.Opts (5222)
----@param opts? xmpp.Opts those of connect_client: where the server is, what it is trusted by, how long is waited. Of
---- those about sessions and other ways to log in none counts here
----@return boolean? ok true: it logs nobody in any more. nil: it may still
----@return xmpp.Error|"refused"|nil err with true, "refused": it was no good already
+---@param opts? xmpp.Opts those of connect_client about finding, trusting and waiting for the server; those about
+--- sessions and other ways to log in are ignored
+---@return boolean? ok true: the token is invalid now; nil: it may still be valid
+---@return xmpp.Error|"refused"|nil err "refused" together with true: the token was already invalid
 function xmpp.logout(token, host, port, opts) end
 
 xmpp.connection_jid = Conn.jid -- for xmpp.jid makes one
@@ -845,154 +955,158 @@ xmpp.tap = Conn.tap
 xmpp.send_callback = Conn.send_callback
 xmpp.send_await = Conn.send_await
 
---- Gives a stanza to every callback of the connection whose filter lets it through, in order of installation.
+--- Passes a stanza to every callback of the connection whose filter matches, in order of installation.
 ---@type xmpp.Handler
 function xmpp.default_handler(stanza, conn) end
 
---- Is it a connection, whatever has become of it?
+--- Is it a connection, in whatever state?
 ---@param v any
 ---@return boolean
 function xmpp.is_connection(v) end
 
---- Splits and prepares an address (RFC 7622). A Jid is answered as it is.
+--- Parses and prepares an address (RFC 7622). A Jid is returned unchanged.
 ---@param s string|xmpp.Jid
 ---@return xmpp.Jid?
 ---@return xmpp.Error?
 function xmpp.jid(s) end
 
---- Is it an address that `xmpp.jid` has made?
+--- Is it an address made by `xmpp.jid`?
 ---@param v any
 ---@return boolean
 function xmpp.is_jid(v) end
 
---- A new id: at least 128 unguessable bits as URL-safe text, never repeated.
+--- A new id: at least 128 unguessable bits as URL-safe text, which never repeats.
 ---@return string
 function xmpp.id() end
 
---- The hash of `data`, as bytes. Raises for another name.
+--- The hash of `data`, as bytes. Raises an error for an unknown hash name.
 ---@param name "sha-1"|"sha-256"|"sha-512"|"sha3-256"|"blake2b-256"
 ---@param data string
 ---@return string
 function xmpp.hash(name, data) end
 
---- Data as text that every protocol carries.
+--- Encodes data as base64 (RFC 4648 4).
 ---@param data string
----@return string text base64 (RFC 4648 4)
+---@return string text
 function xmpp.base64(data) end
 
---- nil for what isn't base64 as it is to be written: padded, without white space, no bits left over.
+--- Decodes base64. Returns nil unless it is in canonical form: padded, without white space, no bits left over.
 ---@param text string
 ---@return string? data
 function xmpp.unbase64(text) end
 
---- Turns the loop until no connection, task or timer is left, or until `quit`.
+--- Turns the event loop until no connection, task or timer is left, or until `quit`.
 ---@return boolean done false: the interpreter was interrupted (Ctrl-C)
 function xmpp.run() end
 
---- Makes `run` return; where none is being made, the next one, at once.
+--- Makes `run` return. If it isn't running, the next call returns at once.
 function xmpp.quit() end
 
 ---@alias xmpp.Signal "SIGHUP"|"SIGINT"|"SIGQUIT"|"SIGTERM"|"SIGUSR1"|"SIGUSR2"|"SIGALRM"|"SIGCHLD"|"SIGCONT"|"SIGTSTP"
 ---|"SIGTTIN"|"SIGTTOU"|"SIGPIPE"|"SIGWINCH"
 
---- Has `f` called, in a coroutine of its own, when the process gets that signal, instead of what the signal does else;
---- once for several that come between two turns of the loop. One function for each; nil: none, and the signal does what
---- it did before. Keeps no loop turning.
+--- Calls `f`, in a coroutine of its own, when the process gets that signal, which replaces the signal's default
+--- action. If it arrives several times between two turns of the loop, `f` is called once. Each signal has one
+--- function; nil removes it, and the signal does what it did before. This does not keep `run` from returning.
 ---@param name xmpp.Signal
 ---@param f fun(name: xmpp.Signal)?
----@return fun()? off takes it away again
+---@return fun()? off removes the function again
 function xmpp.on_signal(name, f) end
 
---- As `coroutine.wrap`, for a generator that waits between its items: who asks for the next one waits.
+--- Like `coroutine.wrap`, for a generator that waits between its items: the caller that asks for the next item waits.
 ---@param f fun(...): any
 ---@return fun(...): any
 function xmpp.wrap(f) end
 
---- Turns the loop once, for games and hosts with a loop of their own.
----@param timeout? number seconds to wait for something to do (0)
----@param max_stanzas? integer stanzas dispatched, timers and tasks called, waiters told, altogether at most (no bound)
----@return integer dispatched stanzas that were dispatched
+--- Turns the event loop once, for games and other programs with a loop of their own.
+---@param timeout? number seconds to wait if there is nothing to do (0)
+---@param max_stanzas? integer at most this many stanzas dispatched, timers and tasks called, and waiting calls
+--- continued, all together (no limit)
+---@return integer dispatched number of stanzas that were dispatched
 function xmpp.step(timeout, max_stanzas) end
 
---- Forgets what logins have left for the next ones: the SCRAM keys, and what servers offered, of all Lua states of the
---- process; the TLS sessions of this one, which of its accounts were bound to the channel, and which have logged in by
---- something better than PLAIN. For when the server has changed.
+--- Forgets what earlier logins have left for the next ones. For all Lua states of the process: the SCRAM keys, and
+--- what servers offered. For this Lua state: the TLS sessions, which accounts used channel binding, and which have
+--- logged in by something better than PLAIN. Useful when the server has changed.
 function xmpp.forget() end
 
---- One descriptor for all that the library waits on: poll it for reading, then `step`. Timers do not wake it: see
---- `timeout`. `require "xmpp.loop.uv"` (luv, Neovim), `xmpp.loop.cqueues` and `xmpp.loop.copas` do this for you.
+--- A single file descriptor for everything that the library waits on: poll it for reading, then call `step`. Timers
+--- don't make it readable: see `timeout`. `require "xmpp.loop.uv"` (luv, Neovim), `xmpp.loop.cqueues` and
+--- `xmpp.loop.copas` do this for you.
 ---@return integer
 function xmpp.fd() end
 
---- Seconds until the library needs a `step` even if `fd` stays silent; nil: none. To be asked before each sleep; what
---- is begun meanwhile and needs a step sooner makes `fd` readable.
+--- Seconds until the library needs a `step` even if `fd` isn't readable; nil: none is needed. Ask before each sleep;
+--- if something is started in the meantime that needs a step sooner, `fd` becomes readable.
 ---@return number?
 function xmpp.timeout() end
 
---- Runs `f(...)` in a coroutine of its own, in which what waits yields. What it throws goes to who waits for the
---- promise then, to `on_error` if nobody does.
+--- Runs `f(...)` in a coroutine of its own, so it may wait. An error that it throws is passed to whoever waits for the
+--- promise at that time, or to `on_error` if nobody does.
 ---@param f fun(...): ...
 ---@param ... any
----@return xmpp.Promise promise resolved by what f returns, rejected by what it throws
+---@return xmpp.Promise promise resolved with what f returns, rejected with what it throws
 function xmpp.spawn(f, ...) end
 
---- What a program waits for itself, by the rule of all that waits here: the main thread turns the loop, a coroutine
---- yields. Anybody may settle it, anywhere, and any number may wait for it; who waits goes on in the loop's next turn,
---- in the order of coming. In Lua 5.4, a wait whose coroutine is closed leaves nothing behind.
+--- Something that the program itself can wait for, by the same rule as everything here: the main thread turns the
+--- loop, a coroutine yields. It may be settled from anywhere, and any number of callers may wait for it; they continue
+--- in the next turn of the loop, in the order in which they began to wait. In Lua 5.4, closing a coroutine that waits
+--- removes its wait.
 ---@class xmpp.Promise
 local Promise = {}
 
---- Settles it.
----@param ... any what `wait` gives
----@return boolean settled false: it was settled already, and stays as it was
+--- Resolves the promise with values.
+---@param ... any what `wait` returns
+---@return boolean settled false: it was settled already, and is unchanged
 function Promise:resolve(...) end
 
---- Settles it.
----@param err any why there will be nothing: `wait` gives nil, err
----@return boolean settled false: it was settled already, and stays as it was
+--- Rejects the promise with an error.
+---@param err any the reason: `wait` returns nil, err
+---@return boolean settled false: it was settled already, and is unchanged
 function Promise:reject(err) end
 
---- Waits until it is settled. Gives what it was resolved with; or nil, and what it was rejected with, or an error of
---- layer "timeout", or, on the main thread, one of layer "closed" (condition "nobody-left") when no connection, task or
---- timer is left that could settle it.
----@param seconds? number (no end)
+--- Waits until the promise is settled. Returns what it was resolved with; or nil and what it was rejected with; or nil
+--- and an error of layer "timeout"; or, on the main thread, nil and one of layer "closed" (condition "nobody-left") if
+--- no connection, task or timer is left that could settle it.
+---@param seconds? number (no limit)
 ---@return any ...
 function Promise:wait(seconds) end
 
---- A new promise, which nobody has settled.
+--- A new promise, which is not settled.
 ---@return xmpp.Promise
 function xmpp.promise() end
 
---- A queue between parts of a program, which holds up who puts values in faster than they are taken; who waits for
---- room, or for a value, has it in the order of coming. It waits by the same rule, and as a promise's its waits end
---- with layer "timeout" or, on the main thread, "closed".
+--- A bounded queue between parts of a program. If values are put in faster than they are taken out, `put` waits.
+--- Callers that wait for room, or for a value, are served in order. It waits by the same rule as a promise, and its
+--- waits end in the same way with layer "timeout" or, on the main thread, "closed".
 ---@class xmpp.Channel
 local Channel = {}
 
---- Puts a value in; waits while it is full.
+--- Puts a value in; waits while the queue is full.
 ---@param value any not nil
----@param seconds? number (no end)
----@return boolean? ok true; else the value isn't in it
+---@param seconds? number (no limit)
+---@return boolean? ok true; otherwise the value isn't in the queue
 ---@return xmpp.Error? err layer "timeout" or "closed"
 function Channel:put(value, seconds) end
 
---- Takes the value that was put in first; waits while there is none. What is in it when it is closed can still be
+--- Takes out the oldest value; waits while there is none. Values that are in the queue when it is closed can still be
 --- taken.
----@param seconds? number (no end)
+---@param seconds? number (no limit)
 ---@return any value
 ---@return xmpp.Error? err layer "timeout" or "closed"
 function Channel:get(seconds) end
 
---- Nothing more can be put in; all who wait are told.
----@return boolean was it open?
+--- Closes the queue: nothing more can be put in, and all callers that wait return.
+---@return boolean whether it was open
 function Channel:close() end
 
---- most: values that may lie in it, math.huge for no bound; 0: a value is put when somebody gets it (1,000)
+--- A new channel. most: how many values it holds, math.huge: no limit; 0: `put` waits until a `get` takes the value
+--- (1,000)
 ---@param most? integer
 ---@return xmpp.Channel
 function xmpp.channel(most) end
 
---- Waits.
+--- Waits for that many seconds.
 ---@param seconds number
 function xmpp.sleep(seconds) end
 
@@ -1002,154 +1116,156 @@ function xmpp.sleep(seconds) end
 ---@return xmpp.Timer
 function xmpp.after(seconds, f) end
 
---- Calls `f` again and again.
+--- Calls `f` repeatedly.
 ---@param seconds number between two calls
 ---@param f fun()
 ---@return xmpp.Timer
 function xmpp.every(seconds, f) end
 
---- Whose error it is.
+--- Where an error that was passed to `on_error` comes from.
 ---@class xmpp.ErrorSource
---- "handler", "callback", "response" (of send_callback), "receipt" (send's `on`), "log", "timer", "task", "signal";
---- "add" (what an extension appends to stanzas); the name of conn:on's event, for what its listener has thrown as well
---- as for what nobody listens to; "library": memory ran out in it
+--- which kind of function threw it: "handler", "callback", "response" (of send_callback), "receipt" (send's `on`),
+--- "log", "timer", "task", "signal", "add" (what an extension appends to stanzas); or the name of an event of conn:on,
+--- for an error in a listener and for an event that has no listener; or "library": it ran out of memory
 ---@field what string
 ---@field conn xmpp.Conn? the connection, where there is one
----@field stanza xmpp.Stanza? the stanza that was handled
----@field func function? the function that was given to the library, and has thrown
+---@field stanza xmpp.Stanza? the stanza that was being handled
+---@field func function? the program's function that threw it
 
---- Who hears of errors thrown in handlers, callbacks and tasks, with their traceback. They end nothing else.
----@param f fun(text: string, object: any, whose: xmpp.ErrorSource)? text with traceback, what was thrown; nil: the
---- default, to stderr
----@return function? before who it was, to be called in its turn, or to be set again
+--- Sets the function that is called with errors thrown in handlers, callbacks and tasks, with their traceback. Such an
+--- error has no other effect.
+---@param f fun(text: string, object: any, whose: xmpp.ErrorSource)? text with traceback; the error value; its source.
+--- nil: the default, which writes to stderr
+---@return function? before the previous function, to be called by the new one or to be set again
 function xmpp.on_error(f) end
 
 -- Rooms
 
---- Who is in a room. `jid` as the room tells it, where we may see it; `id` (XEP-0421) and `hats` (XEP-0317) only where
+--- An occupant of a room. `jid` is present if the room shows it to us; `id` (XEP-0421) and `hats` (XEP-0317) only if
 --- the room announces them.
 ---@class xmpp.Occupant
----@field nick string prepared; it may be anybody's as soon as its owner has left
----@field jid string? his address, prepared
+---@field nick string prepared; anybody may take it when its owner has left
+---@field jid string? the occupant's real address, prepared
 ---@field role "moderator"|"participant"|"visitor"|"none"|nil
 ---@field affiliation "owner"|"admin"|"member"|"outcast"|"none"|nil
 ---@field show "away"|"chat"|"dnd"|"xa"|nil
 ---@field status string?
----@field id string? the same for the same person, whatever his nick
+---@field id string? stays the same for the same person under another nick
 ---@field hats { uri: string?, title: string? }[]?
 
---- Why somebody, or we, left a room, as the room says it.
+--- Why an occupant, or we, left a room, according to the room.
 ---@class xmpp.RoomWhy
----@field code integer? 301 (ban), 307 (kick), 321, 322 (no member any more), 332 (the service ends), 333 (an error)
+---@field code integer? 301 (ban), 307 (kick), 321, 322 (no longer a member), 332 (the service shuts down), 333 (an
+--- error)
 ---@field reason string?
----@field by string? nick or address of who has done it
----@field destroyed boolean? there is no such room any more
----@field alternative string? another one, that goes on instead of it
----@field err xmpp.Error? (of our own) how it was found out, where the room has said nothing
----@field returns boolean? (of our own) do we come back by ourselves?
+---@field by string? nick or address of who did it
+---@field destroyed boolean? the room no longer exists
+---@field alternative string? another room that replaces it
+---@field err xmpp.Error? (if we left) how that was noticed, if the room didn't say it
+---@field returns boolean? (if we left) whether we rejoin automatically
 
---- A room that we are in, or come back to: see xmpp.muc. Its fields are to be read and not written; its methods are in
---- the files of xmpp/muc.
+--- A room that we are in, or will rejoin: see xmpp.muc. Its fields are read-only; its methods are in the files of
+--- xmpp/muc.
 ---@class xmpp.Room
 ---@field jid string prepared
----@field nick string ours, as the room has it
----@field joined boolean are we in it now?
+---@field nick string our nick, as the room writes it
+---@field joined boolean whether we are in it now
 ---@field subject string?
----@field role string? ours
----@field affiliation string? ours
----@field features table<string, true>? nil until the room has told them
----@field occupants table<string, xmpp.Occupant> by nick, we ourselves among them
----@field beyond integer how many there are besides, who have no place in `occupants`
+---@field role string? our role
+---@field affiliation string? our affiliation
+---@field features table<string, true>? nil until the room has announced them
+---@field occupants table<string, xmpp.Occupant> by nick, including ourselves
+---@field beyond integer number of further occupants, for which there was no space in `occupants`
 
---- What was said in a room, to all or (private) to us alone. Its stanza_id is the room's, where that announces
---- XEP-0359.
+--- A message in a room, to everybody or (private) to us alone. Its stanza_id was assigned by the room, if that
+--- announces XEP-0359.
 ---@class xmpp.RoomMessage: xmpp.Message
----@field nick string who has said it: what he was called then
----@field occupant xmpp.Occupant? who that is, as far as his presence tells; nil: he isn't there, or it isn't known that
----it is he
----@field occupant_id string? the author's, where the room announces them (XEP-0421)
----@field own boolean have we said it?
----@field history boolean? it was said before we came, or while we were away; its stamp is the room's
+---@field nick string the nick that the sender had then
+---@field occupant xmpp.Occupant? the sender's entry; nil: the sender isn't in the room, or it isn't certain that this
+--- is the same person
+---@field occupant_id string? the sender's occupant id, if the room announces these (XEP-0421)
+---@field own boolean whether we sent it
+---@field history boolean? it was sent before we joined, or while we were away; its stamp comes from the room
 ---@field archive_id string? (of room:history) its id in the archive
 
---- What a room has taken back (XEP-0425).
+--- A moderated message: the room has retracted it (XEP-0425).
 ---@class xmpp.RoomModeration
 ---@field stanza_id string
----@field by string? nick of who has asked for it
+---@field by string? nick of the moderator
 ---@field reason string?
 
---- A page of what was said in a room, oldest first.
+--- A page of a room's history, oldest first.
 ---@class xmpp.RoomHistory: { [integer]: xmpp.RoomMessage }
 ---@field first string? id of the first one: for `before`
 ---@field last string? id of the last one: for `after`
----@field complete boolean there is no more in that direction
----@field count integer? how many there are
----@field index integer? how many are in front of the page
+---@field complete boolean there are no more in that direction
+---@field count integer? how many there are in all
+---@field index integer? how many precede this page
 
---- A message of an archive's: as chat reads it, with the archive's id and stamp. Its `by` is the archive's address, and
---- stanza_id the same as archive_id.
+--- A message from an archive: parsed by xmpp.chat, with the archive's id and stamp. Its `by` is the archive's address,
+--- and its stanza_id is the same as archive_id.
 ---@class xmpp.ArchivedMessage: xmpp.Message
 ---@field archive_id string for `after` and `before`
----@field stamp number? when the archive got it, seconds since 1970
+---@field stamp number? when the archive received it, seconds since 1970
 ---@field text string
----@field nick string? of a room's archive: of who said it, and called himself so then
----@field claims { replaces: string?, retracts: string?, reaction: table? }? what it says of others; who wrote those is
----not looked at
----@field stanza xmpp.Stanza? with `all`
+---@field nick string? in a room's archive: the nick that the sender had then
+---@field claims { replaces: string?, retracts: string?, reaction: table? }? what it says about other messages; whether
+--- its sender wrote those isn't checked
+---@field stanza xmpp.Stanza? only with the option `all`
 
---- A page of an archive's, oldest first.
+--- A page of an archive, oldest first.
 ---@class xmpp.ArchivePage: { [integer]: xmpp.ArchivedMessage }
 ---@field first string? id of the first one: for `before`
 ---@field last string? id of the last one: for `after`
----@field complete boolean there is no more in that direction
----@field count integer? how many there are
----@field index integer? how many are in front of the page
+---@field complete boolean there are no more in that direction
+---@field count integer? how many there are in all
+---@field index integer? how many precede this page
 
 --- Options of archive.query.
 ---@class xmpp.ArchiveOpts
----@field of? string|xmpp.Jid whose archive, a room's (our own account's)
----@field with? string|xmpp.Jid said by, or to
----@field from? number seconds since 1970
----@field to? number
----@field after? string id
----@field before? string id; "": from the end
----@field max? integer up to 1,000 (50)
----@field ids? string[] these alone
----@field form? table<string, any> more fields of the form, see archive.fields
----@field all? boolean with what is nothing for a person; each has `stanza` then (false)
----@field timeout? number seconds, of each page
----@field lang? string that is wanted of messages in several
----@field as? string|xmpp.Jid a component's address that asks
+---@field of? string|xmpp.Jid whose archive, for example a room's (our own account's)
+---@field with? string|xmpp.Jid only messages from or to this address
+---@field from? number only messages since then: seconds since 1970
+---@field to? number only messages until then: seconds since 1970
+---@field after? string only messages after the one with this id
+---@field before? string only messages before the one with this id; "": the last page
+---@field max? integer messages per page, up to 1,000 (50)
+---@field ids? string[] only the messages with these ids
+---@field form? table<string, any> further fields of the query form, see archive.fields
+---@field all? boolean include messages that have no text for a person; each message has `stanza` then (false)
+---@field timeout? number seconds for each page
+---@field lang? string the preferred language of messages in several languages
+---@field as? string|xmpp.Jid for components: the address that sends the query
 
 --- Options of archive.each.
 ---@class xmpp.ArchiveEachOpts: xmpp.ArchiveOpts
----@field limit? integer how many there are to be (all)
----@field err? fun(err: xmpp.Error) called when something fails
+---@field limit? integer the largest number of messages (all)
+---@field err? fun(err: xmpp.Error) called if something fails
 
 --- Options of archive.pages.
 ---@class xmpp.ArchivePagesOpts: xmpp.ArchiveOpts
----@field since? string id of the last message that was had by the same query
+---@field since? string id of the last message of an earlier, identical query
 
---- A gateway, see xmpp/gateway.lua: its method is user(name), its events are told there.
+--- A gateway, see xmpp/gateway.lua: it has the method user(name), and the events are described there.
 ---@class xmpp.Gateway
 ---@field user fun(g: xmpp.Gateway, name: string): xmpp.VirtualUser?, xmpp.Error?
 
---- A person of another network, see xmpp/gateway/users.lua, where its methods are: message, presence, subscribe,
---- avatar, remove.
+--- A user of another network, see xmpp/gateway/users.lua, where the methods are: message, presence, subscribe, avatar,
+--- remove.
 ---@class xmpp.VirtualUser
----@field name string as the other network has it
+---@field name string as in the other network
 ---@field jid string
 ---@field localpart string
----@field shown table? its presence, as it was set
+---@field shown table? the presence that was set last
 ---@field avatar_hash string?
 
---- What an archive keeps (XEP-0441).
+--- Archiving preferences: which messages the archive keeps (XEP-0441).
 ---@class xmpp.ArchivePrefs
 ---@field default "always"|"never"|"roster"
 ---@field always? string[] bare addresses
 ---@field never? string[]
 
---- What a room is, as it says itself.
+--- What a room says about itself.
 ---@class xmpp.RoomInfo
 ---@field jid string
 ---@field name string?
@@ -1158,101 +1274,107 @@ function xmpp.on_error(f) end
 ---@field lang string?
 ---@field occupants integer? how many
 ---@field features table<string, true>
----@field password boolean does it want one?
+---@field password boolean whether a password is required
 ---@field members_only boolean
 ---@field moderated boolean
 ---@field hidden boolean
 ---@field persistent boolean
----@field anonymous boolean are addresses shown to moderators alone?
+---@field anonymous boolean whether addresses are shown only to moderators
 
---- Somebody wants us to come into a room. Whoever that is: the room, of a mediated one, knows who has asked for it.
+--- An invitation to a room. In a mediated invitation the name of the sender comes from the room.
 ---@class xmpp.Invitation
 ---@field room string its address
----@field from string? who invites: of a direct one certainly, else as the room says
----@field direct boolean by himself (XEP-0249), not through the room
+---@field from string? who invites: verified for a direct invitation, otherwise as the room says
+---@field direct boolean sent by the inviting person (XEP-0249), not through the room
 ---@field reason string?
----@field password string? the room's
----@field thread string? the conversation that goes on there
----@field stamp number? when it was sent, if it was held back on its way
----@field joined boolean? by option `accept`: are we in?
----@field err xmpp.Error? by option `accept`: why not
+---@field password string? of the room
+---@field thread string? the conversation that continues there
+---@field stamp number? when it was sent, if it was delayed
+---@field joined boolean? with the option `accept`: whether we have joined
+---@field err xmpp.Error? with the option `accept`: why joining failed
 
 --- Options of muc.join.
 ---@class xmpp.JoinOpts
 ---@field password? string
---- how many messages of the history are wanted, or { messages =, since = (seconds since 1970), bytes = }: not more than
---- each of these (0)
+--- how many messages of the history to request, or { messages =, since = (seconds since 1970), bytes = }, each of
+--- which is an upper limit (0)
 ---@field history? integer|{ messages: integer?, since: number?, bytes: integer? }
---- come back by ourselves where that is right; "kicked": from a kick, too, twice, a minute apart (true)
+--- rejoin automatically unless the reason for leaving speaks against it; "kicked": also after a kick, at most twice, a
+--- minute apart (true)
 ---@field rejoin? boolean|"kicked"
----@field nicks? fun(nick: string, n: integer): string? the next nick, when n were taken (nick, nick_, nick__)
----@field ping? number seconds of silence, after which the room is asked whether we are in it; 0: never (900)
---- what becomes of a room that we create by entering it: "refuse": it is destroyed again, and joining fails; "default":
---- it is opened as it is; a function of its form (see xmpp.form) gives the answers (refuse)
+---@field nicks? fun(nick: string, n: integer): string? returns the next nick to try after n were taken (nick, nick_,
+--- nick__)
+---@field ping? number after this many seconds of silence ask the room whether we are still in it; 0: never (900)
+--- what to do with a room that did not exist and was created by joining it. "refuse": destroy it again, and fail;
+--- "default": open it with the default configuration; a function: gets the configuration form (see xmpp.form) and
+--- returns the answers ("refuse")
 ---@field create? "refuse"|"default"|fun(form: xmpp.Form): table<string, any>?
----@field presence? { show: string?, status: string?, priority: integer? } for this room (what presence.set has set)
+---@field presence? { show: string?, status: string?, priority: integer? } the presence in this room (what presence.set
+--- has set)
 ---@field timeout? number seconds (30)
----@field max_occupants? integer who are known; the rest is counted, up to ten times as many (10,000)
----@field max_waiting? integer messages that wait until we are in the room (100)
+---@field max_occupants? integer how many occupants to keep; further ones are counted, up to ten times as many (10,000)
+---@field max_waiting? integer messages that may wait until we are in the room (100)
 ---@field max_age? number seconds that a message may wait (600)
 
 -- Tests
 
 --- Options of testing.new.
 ---@class xmpp.TestOptions
----@field jid? string|xmpp.Jid ("bot@example.net/test") whose connection it is
+---@field jid? string|xmpp.Jid the address of the tested connection ("bot@example.net/test")
 ---@field component? string a component's domain instead
----@field now? number (1700000000) seconds since 1970, when the test begins
----@field seed? integer (another each time) ids, and math.random, are the same for the same seed
----@field strict? boolean (true) false: what is sent need not be expected, what is asked and nobody answers is refused,
----and timers may be left over
----@field intercept? boolean (false) there is no connection until the program connects as `jid` or `component`
----@field answers? boolean (true) false: none of a server's own answers (roster, disco, ping, carbons)
----@field acks? boolean (true) false: the server acknowledges nothing by itself, see Test:ack
----@field sm? boolean (true) false: a server without stream management
----@field features? xmpp.Element[] what the server offers after the login, besides binding and stream management
----@field opts? xmpp.Opts ({ reconnect = true }) those of the connection
+---@field now? number the time at which the test begins, in seconds since 1970 (1700000000)
+---@field seed? integer makes ids and math.random repeatable: the same seed gives the same values (another each time)
+---@field strict? boolean false: stanzas that are sent need not be expected, unanswered requests get an error, and
+--- timers may be left over (true)
+---@field intercept? boolean true: there is no connection until the program connects as `jid` or `component` (false)
+---@field answers? boolean false: none of a server's automatic responses (roster, disco, ping, carbons) (true)
+---@field acks? boolean false: the server doesn't acknowledge anything by itself, see Test:ack (true)
+---@field sm? boolean false: a server without stream management (true)
+---@field features? xmpp.Element[] stream features that the server offers after the login, besides binding and stream
+--- management
+---@field opts? xmpp.Opts options of the connection ({ reconnect = true })
 
---- What answers a stanza: stanzas, which are addressed by themselves; elements, which are in the result of what was
---- asked; false: nothing; a function that gives these, or nil, type, condition [, text] of an error.
+--- The reply to a stanza: stanzas, which are addressed automatically; elements, which become the content of the
+--- result; false: no reply; or a function that returns one of these, or nil, type, condition [, text] for an error.
 ---@alias xmpp.TestReply xmpp.Element|xmpp.Element[]|false|fun(got: xmpp.Element): ...
 
---- The other end of a connection, see xmpp/testing.lua, where its methods are. A failure is an error at the test's
+--- The other end of a connection, see xmpp/testing.lua, where its methods are. A failure raises an error at the test's
 --- line.
 ---@class xmpp.Test
----@field conn xmpp.Conn? nil until the program has connected (intercept)
+---@field conn xmpp.Conn? nil until the program has connected (with `intercept`)
 ---@field jid xmpp.Jid
 ---@field seed integer
----@field forge table<string, fun(...): xmpp.Stanza> attacks, received at once: see xmpp/testing/forge.lua
+---@field forge table<string, fun(...): xmpp.Stanza> forged stanzas, which are received at once: see
+--- xmpp/testing/forge.lua
 
 --- Options of Test:room.
 ---@class xmpp.TestRoomOptions
----@field occupants? (string|xmpp.TestOccupant)[] who is in it: nicks, or more of them
+---@field occupants? (string|xmpp.TestOccupant)[] who is in it: nicks, or occupants with more details
 ---@field history? (string|{ nick: string?, text: string, stamp: number?, id: string? })[] oldest first; without stamps
----a minute lies between each
+--- they are a minute apart
 ---@field subject? string
----@field subject_by? string nick of who has set it
+---@field subject_by? string nick of who set the subject
 ---@field affiliations? table<string, string> by bare address: "owner", "admin", "member", "outcast"
 ---@field password? string
 ---@field config? table name, description, members_only, moderated, public (true), persistent (true), change_subject,
----max, whois ("moderators", or "anyone")
----@field exists? boolean (true) false: who comes first creates it (201), and it is locked until it is configured
----@field stanza_ids? boolean (true) announces and sets them (XEP-0359)
----@field occupant_ids? boolean (true) announces and sets them (XEP-0421)
----@field moderation? boolean (true) announces and does it (XEP-0425)
----@field features? string[] more that it announces
----@field no_subject? boolean (false) tells none to who comes in
----@field assigns? fun(nick: string): string? the nick that who comes in gets instead of that (210)
+--- max, whois ("moderators" or "anyone")
+---@field exists? boolean false: the first occupant creates it (201), and it is locked until it is configured (true)
+---@field stanza_ids? boolean announce and assign stanza ids (XEP-0359) (true)
+---@field occupant_ids? boolean announce and assign occupant ids (XEP-0421) (true)
+---@field moderation? boolean announce and support moderation (XEP-0425) (true)
+---@field features? string[] further features to announce
+---@field no_subject? boolean true: send no subject to new occupants (false)
+---@field assigns? fun(nick: string): string? the nick that a new occupant gets instead of the requested one (210)
 
 ---@class xmpp.TestOccupant
 ---@field nick string
----@field jid? string full address; one is made up where there is none
+---@field jid? string full address; generated if absent
 ---@field role? string
 ---@field affiliation? string
 ---@field show? string
 ---@field status? string
----@field id? string its occupant-id
----@field here? boolean it is the program's
+---@field id? string the occupant id
+---@field here? boolean it is the tested program's own entry
 
 --- A room in a test, see xmpp/testing/room.lua, where its methods are: says, whispers, joins, leaves, kicks, bans,
 --- renames, changes, sets_subject, tells, destroys, moderates, asks_voice, invites, forgets.
@@ -1260,12 +1382,12 @@ function xmpp.on_error(f) end
 ---@field jid string
 ---@field exists boolean
 ---@field locked boolean
----@field occupants table<string, xmpp.TestOccupant> by their nicks
+---@field occupants table<string, xmpp.TestOccupant> by nick
 ---@field subject string?
 ---@field subject_by string?
 ---@field history { nick: string, text: string, id: string?, stanza_id: string?, stamp: number }[]
 ---@field affiliations table<string, string> by bare address
----@field invited table<string, true> bare addresses that the program has had invited
+---@field invited table<string, true> bare addresses that the program has invited
 ---@field registered table<string, string> nicks by bare address
 ---@field config table
 
@@ -1273,36 +1395,36 @@ function xmpp.on_error(f) end
 --- delete.
 ---@class xmpp.TestPubsub
 ---@field jid string
----@field nodes table<string, table> by their names: node, config, items, subscribers, affiliations
----@field present boolean has the program said its presence?
+---@field nodes table<string, table> by name: node, config, items, subscribers, affiliations
+---@field present boolean whether the program has sent presence
 
 --- Options of Test:contact.
 ---@class xmpp.TestContactOptions
----@field subscription? "none"|"to"|"from"|"both" (none, and not in the roster)
+---@field subscription? "none"|"to"|"from"|"both" its subscription state; absent: the contact isn't in the roster
 ---@field name? string
 ---@field groups? string[]
----@field ask? boolean we have asked to see its presence
----@field approved? boolean it may see ours as soon as it asks
----@field resource? string ("home") of what it says
+---@field ask? boolean we have requested a subscription to its presence
+---@field approved? boolean pre-approved: its subscription request will be accepted
+---@field resource? string the resource that its stanzas come from ("home")
 
 --- An account's archive in a test, see xmpp/testing/archive.lua, where its methods are: says, keeps, expires.
 ---@class xmpp.TestArchive
 ---@field messages { archive_id: string, stamp: number, from: string, to: string, message: xmpp.Element }[] oldest first
----@field asked integer how often it was
----@field most integer? of a page
----@field step fun(i: integer)? called behind each result
----@field refusal string[]? type and condition of the error that answers what it is asked
+---@field asked integer number of queries so far
+---@field most integer? largest number of messages per page
+---@field step fun(i: integer)? called after each result
+---@field refusal string[]? type and condition of the error that answers each query
 ---@field prefs xmpp.Element
 
---- Somebody in a test, see xmpp/testing/contact.lua, where its methods are: says, online, offline, asks, requests,
+--- A contact in a test, see xmpp/testing/contact.lua, where its methods are: says, online, offline, asks, requests,
 --- approves, denies, unsubscribes.
 ---@class xmpp.TestContact
 ---@field jid string bare
 ---@field subscription string? nil: it isn't in the roster
----@field ask boolean? we have asked to see its presence
----@field pending boolean? it has asked to see ours, and isn't answered
+---@field ask boolean? we have requested a subscription to its presence
+---@field pending boolean? it has requested a subscription to ours, which is not answered
 ---@field approved boolean?
 ---@field name string?
 ---@field groups string[]
----@field resources table<string, table> that are online
----@field sees boolean? what the program last told it directly: is it there?
+---@field resources table<string, table> the available ones
+---@field sees boolean? the last presence that the program sent it directly: available or not

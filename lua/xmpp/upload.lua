@@ -1,14 +1,14 @@
--- upload: files by HTTP (XEP-0363): a service of our server's says where a file may be put, and by what URL others get
--- it.
+-- upload: HTTP file upload (XEP-0363): a service of our server provides a place to upload a file to, and the URL from
+-- which others get it.
 --
 --   local upload = require "xmpp.upload"
 --   local url = assert(upload.file(conn, "photo.jpg", { progress = function(sent, size) draw(sent / size) end }))
 --   assert(chat.use(conn):send("bob@example.net", { text = url, url = url }))
 --
--- Whom it trusts: our server, for which service there is; the service, for where it is told to put the file, but only
--- by https, at the host whose certificate says so, checked as the connection's own is; at no address in somebody's
--- house (loopback, private, link-local) but the one where the XMPP server is; and for three headers (XEP-0363 5). No
--- redirect is followed. Who knows the URL has the file, and so has the service: it is not encrypted (XEP-0363 12).
+-- Who is trusted: our server, for which service to use; the service, for where to upload the file, but only over
+-- https, at the host that the certificate is for, verified as the connection's is; at no private address (loopback,
+-- local network, link-local) except that of the XMPP server; and for three headers (XEP-0363 5). No redirect is
+-- followed. Whoever knows the URL can read the file, and so can the service: it is not encrypted (XEP-0363 12).
 
 local core = require "xmpp.load"
 local disco = require "xmpp.disco"
@@ -24,7 +24,7 @@ local waiting = require "xmpp.wait"
 local M = {}
 
 local NS = slots.NS
-local TIMEOUT = 3600 -- for a whole file
+local TIMEOUT = 3600 -- seconds for a whole file
 
 -- Finding the service
 
@@ -34,10 +34,10 @@ local function max_of(info)
   return slots.size(values and values[1])
 end
 
---- Returns the upload service of our server. Asked for once in a session.
+--- Returns the upload service of our server. Looked up once in a session.
 ---@param conn xmpp.Conn
----@param opts? { timeout: number? } timeout: seconds for each question
----@return { jid: string, max: number? }? service max: bytes of a file
+---@param opts? { timeout: number? } timeout: seconds for each request
+---@return { jid: string, max: number? }? service max: the largest size of a file in bytes
 ---@return xmpp.Error? err condition "item-not-found" if there is none
 function M.service(conn, opts)
   guard.check_conn(conn, "service", 2)
@@ -52,7 +52,7 @@ end
 
 -- Slots
 
--- What the connection itself was opened with, and where it leads.
+-- The trust settings with which the connection itself was opened, and the address of its server.
 local function trust_of(conn, opts)
   local trust = core.conn.about(conn).trust or {}
   return { ca_file = trust.ca_file, ca_dir = trust.ca_dir, insecure = opts.insecure or trust.insecure,
@@ -74,8 +74,8 @@ local function ask_slot(conn, name, size, kind, opts)
   return slots.read(answer, stanza, trust_of(conn, opts))
 end
 
---- Asks where a file may be put, for programs with an HTTP client of their own. Such a program sends `headers`,
---- Content-Length and Content-Type, follows no redirect, and looks at which address it connects to. Others get the file
+--- Requests an upload slot, for programs with an HTTP client of their own. Such a program sends `headers`,
+--- Content-Length and Content-Type, follows no redirect, and checks which address it connects to. Others get the file
 --- from `get`.
 ---@param conn xmpp.Conn
 ---@param name string
@@ -109,7 +109,7 @@ local FILE_OPTIONS = { progress = "function", random_name = "boolean", timeout =
   type = "string", http = "function", cancel = "table", resolve = "string", pin = "string", insecure = "boolean",
   private = "boolean", service = "jid", wait = "number" }
 
--- The body, of which no more is sent than was said; what there is less is noticed where it is sent.
+-- The request body, cut off at the announced size; a shorter one is noticed by the HTTP client.
 local function body_of(source)
   local left = source.size
   return function(n)
@@ -125,7 +125,7 @@ end
 local function request_of(slot, source, kind, trust, opts)
   local place = places.read(slot.put)
   local plain = place.scheme == "http"
-  local own = plain or trust.insecure and place.is_loopback -- this machine, where checks are off
+  local own = plain or trust.insecure and place.is_loopback -- this machine, where certificates aren't verified
   local headers = { ["Content-Type"] = kind }
   for name, value in pairs(slot.headers) do headers[name] = value end
   return { url = slot.put, method = "PUT", headers = headers, size = source.size, body = body_of(source),
@@ -135,7 +135,7 @@ local function request_of(slot, source, kind, trust, opts)
     but = own and "127.0.0.1" or trust.address }
 end
 
--- Settled when the connection is closed, or the program's own promise is.
+-- A promise that is settled when the connection is closed, or when the program's own promise is.
 local function link_cancel(conn, own)
   local promise = require "xmpp".promise()
   local off = conn:on("state", function(state, err)
@@ -144,7 +144,7 @@ local function link_cancel(conn, own)
       text = "the connection is closed" }
     promise:resolve(true)
   end)
-  if own then waiting.spawn(function()
+  if own then require "xmpp".spawn(function()
     own:wait()
     promise:resolve(true)
   end) end
@@ -190,8 +190,8 @@ local function check(conn, opts)
 end
 
 --- Uploads a file and returns the URL from which others get it. Waits until the service has all of it. The service is
---- told a random name with the file's ending, so that the URL tells nothing. A file that becomes shorter meanwhile is a
---- failure.
+--- told a random name with the file's extension, so that the URL reveals nothing. If the file becomes shorter in the
+--- meantime the upload fails.
 ---@param conn xmpp.Conn
 ---@param what string|{ name: string, data: string?, size: integer?, read: (fun(n: integer): string?)?, type: string? }
 --- a path; or `name` and `data`; or `name`, `size` and `read`, a function that returns the next bytes, about n of them,

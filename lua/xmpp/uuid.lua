@@ -1,8 +1,8 @@
--- uuid: a random UUID (version 4, RFC 9562 5.4), as user agents have one (XEP-0388 2.3.1).
+-- uuid: a random UUID (version 4, RFC 9562 5.4), as the id of a user agent (XEP-0388 2.3.1).
 
 local core = require "xmpp.load"
 
---- Made of the random bits of an id.
+--- Made from the random bits of an id.
 ---@return string
 return function()
   local hex = core.hash("sha-256", core.id()):gsub(".", function(c) return ("%02x"):format(c:byte()) end)

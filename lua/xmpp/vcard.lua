@@ -1,11 +1,11 @@
--- vcard: what somebody tells of himself (XEP-0054), asked and set. Asks nothing by itself.
+-- vcard: vCards (XEP-0054), read and set. Sends nothing by itself.
 --
 --   local card = assert(vcard.get(conn, "anna@example.net"))
 --   print(card.fn, card.email and card.email[1].address)
 --   assert(vcard.set(conn, { nickname = "kettle", photo = { type = "image/png", data = bytes }, url = false }))
 --
--- A vCard is trusted as a word of whose it is: anybody can write any name and address into his. Who asks for one tells
--- its owner's server that he looks (XEP-0054 5), which is why nothing here is fetched unasked, pictures' URLs least.
+-- A vCard is only what its owner says: anybody can write any name and address into their own. A request tells the
+-- owner's server who is looking (XEP-0054 5), so nothing here is fetched without a call, least of all pictures' URLs.
 
 local core = require "xmpp.load"
 local form = require "xmpp.vcard.form"
@@ -18,7 +18,7 @@ local M = {}
 
 local QUESTION = { "vCard", { xmlns = form.VCARD } }
 
--- The element itself; nil, err: condition "item-not-found": there is none.
+-- The element itself; nil, err (condition "item-not-found") if there is none.
 local function fetch(conn, jid, timeout)
   local answer, stanza = iq.get(conn, jid, QUESTION, { timeout = timeout })
   if answer == nil then return nil, stanza end
@@ -58,10 +58,10 @@ function M.put(conn, changes, timeout)
   return true
 end
 
---- Changes what is given in our own vCard; false removes a field. Everything else in it stays, known here or not.
---- (Nobody holds the vCard between reading and writing: if two clients change it at once, one of them wins.)
+--- Changes the given fields of our own vCard; false removes a field. Everything else in it stays, whether known here
+--- or not. (The vCard isn't locked between reading and writing: if two clients change it at once, one of them wins.)
 ---@param conn xmpp.Conn
----@param values table fields as `get` returns them; of email, tel and adr the whole list
+---@param values table fields as `get` returns them; for email, tel and adr the whole list
 ---@param opts? { timeout: number? }
 ---@return true?
 ---@return xmpp.Error?

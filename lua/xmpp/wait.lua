@@ -1,45 +1,44 @@
--- wait: the one rule for everything that waits: in a coroutine it yields, on the main thread it turns the loop. And
--- what programs wait for that isn't the library's: promises.
+-- wait: the rule for everything that waits: in a coroutine it yields, on the main thread it turns the loop.
 
 local core = require "xmpp.load"
-local options = require "xmpp.options"
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 local running, yield, resume = coroutine.running, coroutine.yield, coroutine.resume
 
-local can_yield = coroutine.isyieldable or core.can_yield -- Lua 5.1 has none of its own
+local can_yield = coroutine.isyieldable or core.can_yield -- Lua 5.1 has no isyieldable
 
 local shared = core.shared
 
 local M = {}
 
---- Can what is called here wait?
+--- Can a function that is called here wait?
 function M.can_wait() return not core.is_stepping() or can_yield() end
 
---- Raises where waiting is impossible: a step is on the stack, and between it and here something that can't yield.
----@param level integer 2: at who called the caller of this
+--- Raises an error if waiting is impossible: a step of the loop is on the stack, and between it and here is something
+--- that can't yield.
+---@param level integer as for error(); 2: the caller of the caller of this function
 function M.check(level)
   if M.can_wait() then return end
   error("can't wait here: a step is being made already, and this can't yield (it was called by a C function, as "
     .. "table.sort and string.gsub are, and in Lua 5.1 pcall, or is no coroutine)", level + 1)
 end
 
---- What the core fills when it has come true. All of its slots are there from the start, so that filling it takes no
---- memory: who waits is told even when there is none left.
+--- A box, which the core fills when the awaited event has occurred. All of its slots exist from the start, so that
+--- filling it takes no memory: a waiting call continues even if there is none left.
 function M.box() return { false, false, n = 0, done = false, co = false } end
 
--- Who waits in it gives up: nothing is left behind that knows of it.
+-- Abandons a wait: nothing refers to the box any more.
 local function give_up(box)
   core.abandon(box)
   if box.give_up then box:give_up() end
 end
 
--- Generators. What a coroutine yields while it waits is for who resumes it by the rules; a `for` that runs a coroutine
--- of its own takes it for an item. So it is something that nothing can be done with, and a coroutine that is resumed on
--- and on while nothing can happen says why.
+-- Generators. A coroutine that waits yields to whoever resumes it. A `for` loop over a coroutine of the program's own
+-- would take the yielded value for an item. So that value raises an error for any operation, and a coroutine that is
+-- resumed repeatedly without a chance of progress gets an error with advice.
 
 local ADVICE = "a generator that waits (send_await, sleep and the like) is made by xmpp.wrap, not by coroutine.wrap"
-local MOST_EARLY = 1000 -- resumptions in one turn of the loop, for nothing
+local MOST_EARLY = 1000 -- resumptions within one turn of the loop, without progress
 
 local waits, refuses = {}, { __metatable = false }
 for _, event in ipairs { "index", "newindex", "call", "concat", "len", "unm", "add", "sub", "mul", "div", "mod", "pow",
@@ -48,11 +47,11 @@ for _, event in ipairs { "index", "newindex", "call", "concat", "len", "unm", "a
 end
 setmetatable(waits, refuses)
 
--- Those of M.wrap: coroutine -> the box that it waits for, or false.
+-- coroutines made by M.wrap -> the box that each waits for, or false
 local generators = shared.generators or setmetatable({}, { __mode = "k" })
 shared.generators = generators
 
--- In the place of its generator waits who runs it, by the same rule.
+-- For a generator the caller that runs it waits, by the same rule.
 local function wait_in_generator(co, box)
   generators[co] = box
   while not box.done do yield(waits) end
@@ -61,7 +60,7 @@ end
 
 local close = rawget(coroutine, "close")
 
--- resume gave the error e: if the coroutine has thrown it, its variables are closed -> e, or what that threw instead.
+-- resume returned the error e: if the coroutine threw it, closes its variables. Returns e, or the error of that.
 local function closed(co, e)
   if not close or coroutine.status(co) ~= "dead" then return e end
   local ok, instead = close(co)
@@ -69,7 +68,7 @@ local function closed(co, e)
   return instead
 end
 
---- As coroutine.wrap, for functions that wait between their items: then the caller waits.
+--- Like coroutine.wrap, for functions that wait between their items: then the caller waits.
 ---@param f function
 ---@return function
 function M.wrap(f)
@@ -87,15 +86,15 @@ end
 
 local function own_pause() yield(waits) end
 
--- Suspends the running coroutine until `box` is done, or sooner. A host whose coroutines are resumed by nobody but
--- itself has a driver with another (see loop/driver.lua).
+-- Suspends the running coroutine until `box` is done, or sooner. A host that must resume its coroutines itself has a
+-- driver with a function for that (see loop/driver.lua).
 local function pause(box)
   local driver = shared.driver
   if driver then driver.pause(box, own_pause) else own_pause() end
 end
 
--- Resumed by somebody else while nothing has come: that does no harm, but where the loop can't turn meanwhile nothing
--- ever will come.
+-- Continues waiting if somebody else resumes the coroutine too early. That does no harm, but if the loop isn't turned
+-- in the meantime nothing will ever happen, so it is an error after too many times.
 local function pause_until_done(box)
   local turn, early = nil, 0
   pause(box)
@@ -111,15 +110,15 @@ local function pause_until_done(box)
   end
 end
 
--- Where coroutine.close can end a wait, nothing is to be left behind that waits. That takes a to-be-closed variable,
--- for which Lua 5.1 has no syntax.
+-- If coroutine.close ends a wait, nothing must be left behind that waits. That takes a to-be-closed variable, for
+-- which Lua 5.1 has no syntax, hence `load`.
 local load = rawget(_G, "load")
 if close and load then
   local Box = { __close = function(box) if not box.done then give_up(box) end end, __metatable = "the library's own" }
   local new_box = M.box
   function M.box() return setmetatable(new_box(), Box) end
   pause_until_done = assert(load [[local wait = ...
-    return function(box) local own <close> = box wait(box) end]])(pause_until_done) -- or memory has run out
+    return function(box) local own <close> = box wait(box) end]])(pause_until_done) -- fails only if memory runs out
 end
 
 local function wait_in_coroutine(box)
@@ -129,9 +128,10 @@ local function wait_in_coroutine(box)
   pause_until_done(box)
 end
 
--- Turns the loop. What only the program can fill is given up when nothing of the program's can run any more.
+-- Turns the loop until the box is done. A wait for something that only the program can do is abandoned when none of
+-- the program's code can run any more.
 local function turn_until_done(box)
-  local step = shared.turn or core.step -- a test turns the loop and its clock
+  local step = shared.turn or core.step -- a test turns the loop and a clock of its own
   while not box.done and not (box.give_up and not core.is_busy() and not core.hears_signals()) do step(-1) end
 end
 
@@ -142,7 +142,7 @@ local function wait_on_main_thread(box)
   if not ok then error(why, 0) end
 end
 
---- Waits until the core has filled `box`, and gives what it put there.
+--- Waits until the core has filled `box`, and returns what it has put there.
 ---@param box table
 ---@return any ...
 function M.wait(box)
@@ -151,7 +151,7 @@ function M.wait(box)
   return unpack(box, 1, box.n)
 end
 
--- Lists of boxes: who waits for what only the program can do, the one that has waited longest first.
+-- Lists of boxes: the calls that wait for something that only the program can do, oldest first.
 
 local function leave(box)
   local list, before, behind = box.list, box.before, box.behind
@@ -170,8 +170,8 @@ end
 
 M.leave = leave
 
---- Who waits by `box` goes on: not here and now, but in the loop's next turn, in the order in which they were woken.
---- For want of memory it raises, and nothing has happened.
+--- The call that waits with `box` continues in the loop's next turn, in the order of these calls. Raises an error if
+--- memory runs out, and nothing has changed then.
 ---@param box table
 function M.wake(box)
   core.wake(box)
@@ -190,11 +190,11 @@ end
 
 --- Waits in `list` until `wake`.
 ---@param list { first: table?, last: table? }
----@param box table M.box(); its method give_up, if it has one, is called instead of `leave`
+---@param box table from M.box(); its method give_up, if it has one, is called instead of `leave`
 ---@param seconds number?
----@param what string that it waits for
+---@param what string what it waits for, for the error text
 ---@return boolean? woken
----@return xmpp.Error? err layer "timeout"; or "closed", where nothing could ever wake it
+---@return xmpp.Error? err layer "timeout"; or "closed", if nothing could ever wake it
 function M.wait_in(list, box, seconds, what)
   if seconds and seconds < math.huge then core.timer(seconds, box) end
   enter(list, box)
@@ -202,96 +202,6 @@ function M.wait_in(list, box, seconds, what)
   if box.woken then return true end
   leave(box)
   return nil, failure(box, what)
-end
-
--- Promises
-
----@class xmpp.Promise
-local methods = {}
-local Promise = { __index = methods, __metatable = "a promise's metatable is its own" }
-
-local function check_promise(self, name)
-  options.check_self(self, Promise.__metatable, "promise", name, 3)
-end
-
--- What it came to, once, is told to all who wait: values.n of values.
-local function settle(self, values)
-  if self.values then return false end
-  self.values = values
-  while self.first do M.wake(self.first) end
-  return true
-end
-
-function methods:resolve(...)
-  check_promise(self, "resolve")
-  return settle(self, { n = select("#", ...), ... })
-end
-
-local function reject(self, err)
-  return settle(self, { n = 2, nil, err })
-end
-
-function methods:reject(err)
-  check_promise(self, "reject")
-  if err == nil then options.bad_argument(2, "reject", "a reason expected, got nil", 2) end
-  return reject(self, err)
-end
-
-function methods:wait(seconds)
-  check_promise(self, "wait")
-  if seconds ~= nil then options.check_seconds(seconds, 2, "wait", 2) end
-  if not self.values then
-    M.check(2)
-    local ok, err = M.wait_in(self, M.box(), seconds, "a promise")
-    if not ok then return nil, err end
-  end
-  return unpack(self.values, 1, self.values.n)
-end
-
-function Promise.__tostring(self)
-  local state = "pending"
-  if self.values then state = self.values.n == 2 and self.values[1] == nil and "rejected" or "resolved" end
-  return "xmpp.Promise (" .. state .. ")"
-end
-
---- What a program waits for itself: whoever comes to it by `wait` goes on when it has been settled.
----@return xmpp.Promise
-function M.promise() return setmetatable({}, Promise) end
-
--- The task of a promise has thrown: that is news for who waits, and otherwise for on_error.
-function Promise.__thrown(self, err)
-  local is_awaited = self.first ~= nil
-  reject(self, err == nil and "nil" or err)
-  return is_awaited
-end
-
--- `p` is on its stack as long as the call is.
-local function run(p, f, ...)
-  core.owned(p)
-  return p:resolve(f(...))
-end
-
--- The coroutine may be closed, or thrown away by who has resumed it.
-if close and load then
-  local Task = { __close = function(task, err)
-    if task.promise.values then return end
-    reject(task.promise, err or core.error { layer = "closed", condition = "closed", retry = false,
-      text = "the coroutine of this promise's task was closed" })
-  end }
-  run = assert(load [[local run, Task = ...
-    return function(p, ...)
-      local task <close> = setmetatable({ promise = p }, Task)
-      return run(p, ...)
-    end]])(run, Task)
-end
-
---- Runs f(...) in a coroutine of its own.
----@param f function
----@return xmpp.Promise of what it returns
-function M.spawn(f, ...)
-  local p, n, arguments = M.promise(), select("#", ...), { ... }
-  core.spawn(function() return run(p, f, unpack(arguments, 1, n)) end)
-  return p
 end
 
 return M

@@ -1,10 +1,10 @@
 -- xexpr: reading, building, comparing and printing stanzas, which are plain tables { name, attributes, child... }.
 --
--- Called by programs; the library itself needs none of it. Knows nothing of connections. No function changes what it is
--- given, and each raises at its caller's line when it gets a value of the wrong type. But what only reads an element
--- gives nil for nil, so that what may be absent at every step is asked for in one line.
--- Two words: an element's *own text* is its text children joined; its *namespace* is its own xmlns, else its parent's,
--- for a message, presence or iq at the top jabber:client.
+-- Called by programs; the library itself needs none of it, and it knows nothing of connections. No function changes
+-- its arguments, and each raises an error at its caller's line for a value of the wrong type. But functions that only
+-- read an element return nil for nil, so that a chain of optional children can be written in one line. Two terms: an
+-- element's *own text* is its text children joined; its *namespace* is its own xmlns, else its parent's; for a
+-- message, presence or iq at the top it is jabber:client.
 
 local core = require "xmpp.load"
 local draw = require "xmpp.xexpr.draw"
@@ -33,13 +33,13 @@ local ERROR_CONDITION = set [[
   remote-server-not-found remote-server-timeout resource-constraint service-unavailable subscription-required
   undefined-condition unexpected-request ]]
 
--- `level` as error() counts it, from here: 3 blames the caller of the function that found the fault, 4 the caller's
--- caller. What is called with 4 must not be a tail call, which would take a frame away.
+-- `level` counts as for error(), from here: 3 blames the caller of the function that found the fault, 4 that caller's
+-- caller. A function that uses 4 must not be called by a tail call, which would remove a stack frame.
 local function fail(level, n, fname, reason)
   error(("bad argument #%d to '%s' (%s)"):format(n, fname, reason), level)
 end
 
--- Is there an element, or nothing?
+-- Is it an element (true) or nil (false)? Raises an error for anything else.
 local function is_there(v, fname)
   if v == nil then return false end
   if not is_element(v) then fail(4, 1, fname, "element expected, got " .. type(v)) end
@@ -61,7 +61,7 @@ end
 
 local function namespace(x, inherited) return attribute(x, "xmlns") or inherited end
 
--- Of an element that has no parent here; nil when nobody can know it.
+-- The namespace of an element whose parent isn't known; nil if it can't be determined.
 local function root_namespace(x) return namespace(x, STANZA_NAME[x[1]] and CLIENT or nil) end
 
 -- The first child element from `slot` on, of that name if one is given, and its slot.
@@ -73,7 +73,7 @@ local function next_child(x, slot, name)
   end
 end
 
--- nil when there is no text child at all.
+-- Returns nil if there is no text child at all.
 local function own_text(x)
   local _, first = parts(x)
   if type(x[first]) == "string" and x[first + 1] == nil then return x[first] end -- most have no other child
@@ -97,8 +97,8 @@ function M.name(x)
   return x[1]
 end
 
---- The value of attribute `key` ("to", "xml:lang", "{urn:example}local"); nil when it is absent. A number comes as the
---- text it is sent as.
+--- The value of attribute `key` ("to", "xml:lang", "{urn:example}local"); nil if it is absent. A number is returned as
+--- the text that would be sent.
 ---@param x xmpp.Element?
 ---@param key string
 ---@return string?
@@ -109,7 +109,7 @@ function M.attr(x, key)
   return attribute(x, key)
 end
 
--- As next_child, in the namespace `xmlns` if that is given; x is in `inherited`.
+-- Like next_child, but only in the namespace `xmlns` if that is given; `inherited` is the namespace of x.
 local function next_child_in(x, slot, name, xmlns, inherited)
   local found
   repeat
@@ -119,9 +119,8 @@ local function next_child_in(x, slot, name, xmlns, inherited)
   until false
 end
 
---- The first child element of that name; with `xmlns` the first of that name in that namespace, without one in any,
---- since that is how payloads are looked for. nil when there is none. A child without an xmlns of its own is in x's
---- namespace.
+--- The first child element of that name. With `xmlns` it must be in that namespace; without, it may be in any, which
+--- suits a search for payloads. nil if there is none. A child without an xmlns of its own is in x's namespace.
 ---@param x xmpp.Element?
 ---@param name string
 ---@param xmlns? string
@@ -137,7 +136,7 @@ end
 
 --- Iterates over the child elements in order, skipping text: `for item in xexpr.children(query, "item") do`. Namespaces
 --- as in `child`.
----@param x xmpp.Element? nil has none
+---@param x xmpp.Element? nil: no children
 ---@param name? string only children of this name
 ---@param xmlns? string only children in this namespace
 ---@return fun(): xmpp.Element?
@@ -168,7 +167,7 @@ local function need_step(step, n)
   fail(4, n, "find", "name or { name, xmlns } expected, got " .. type(step))
 end
 
--- The first element at the end of steps[i..n], from x on, which is in namespace `ns`.
+-- The first element that steps[i..n] lead to, starting at x, which is in namespace `ns`.
 local function follow(x, ns, steps, i, n)
   if i > n then return x end
   local name, xmlns = step_of(steps[i])
@@ -181,9 +180,9 @@ local function follow(x, ns, steps, i, n)
   end
 end
 
---- The first element at the end of a path of children's names: `find(m, { "event", PUBSUB }, "items", "item")`. A step
---- that is a name alone is for any namespace, as in `child`. Where one child leads nowhere its next sibling is tried.
---- nil when there is no such path. No step: x.
+--- The first element at the end of a path of child names: `find(m, { "event", PUBSUB }, "items", "item")`. A step that
+--- is only a name matches any namespace, as in `child`. If the rest of the path isn't found below one child, its next
+--- sibling is tried. nil if there is no such path. Without steps: x.
 ---@param x xmpp.Element?
 ---@param ... string|{ [1]: string, [2]: string? } name, or { name, xmlns }
 ---@return xmpp.Element?
@@ -194,8 +193,8 @@ function M.find(x, ...)
   return follow(x, root_namespace(x), steps, 1, n)
 end
 
--- How well a text in `lang` does for who wants `wanted`: 3 the same, 2 what is wanted is a kind of it or it of that
--- (RFC 4647 3.3.1, 3.4), 0 another. Case is of no weight.
+-- How well a text in language `lang` suits a reader who wants `wanted`: 3 if they are the same, 2 if one is a prefix
+-- of the other (RFC 4647 3.3.1, 3.4), 0 otherwise. Case-insensitive.
 local function closeness(lang, wanted)
   lang, wanted = lang:lower(), wanted:lower()
   if lang == wanted then return 3 end
@@ -204,8 +203,8 @@ local function closeness(lang, wanted)
   return short ~= "" and long:sub(1, #short + 1) == short .. "-" and 2 or 0
 end
 
--- Of several children with one meaning the one to read: in the language that is wanted, else without a language of its
--- own, else in the stanza's, else the first (RFC 6121 5.2.3).
+-- Chooses one of several children with the same name: the one in the wanted language, else the one without xml:lang,
+-- else the one in the stanza's language, else the first (RFC 6121 5.2.3).
 local function pick(x, name, xmlns, wanted)
   local _, first = parts(x)
   local found, slot = next_child(x, first, name)
@@ -224,10 +223,10 @@ local function pick(x, name, xmlns, wanted)
   return best
 end
 
---- The element's own text, "" when it has none; with `name` that of its child of this name, nil when there is no such
---- child. The child is in the namespace `xmlns`; without that in x's own, so that nobody's `<body xmlns='urn:x'/>` is
---- taken for the message's. Of several (RFC 6121 5.2.3) it is the one in `lang` ("de" also takes "de-AT", and "de-AT"
---- takes "de"), else the one without xml:lang, else the one in the language of x, else the first.
+--- The element's own text, "" if it has none; with `name` that of its child of this name, nil if there is no such
+--- child. The child must be in the namespace `xmlns`, or, without it, in x's own, so that `<body xmlns='urn:x'/>` is
+--- not mistaken for the message's body. Of several (RFC 6121 5.2.3) it is the one in `lang` ("de" also takes "de-AT",
+--- and "de-AT" takes "de"), else the one without xml:lang, else the one in the language of x, else the first.
 ---@param x xmpp.Element?
 ---@param name? string
 ---@param xmlns? string
@@ -243,7 +242,7 @@ function M.text(x, name, xmlns, lang)
   return x and (own_text(x) or "")
 end
 
---- Of several children with one meaning the one that `text` reads: the element itself, for who needs its attributes.
+--- Of several children with the same name the one that `text` reads: the element itself, if its attributes are needed.
 ---@param x xmpp.Element?
 ---@param name string
 ---@param xmlns? string
@@ -271,7 +270,8 @@ function M.is_error(x)
   return is_stanza(x) and attribute(x, "type") == "error"
 end
 
--- The first child of the error in the namespace of conditions that is none but the text, and the first in another.
+-- The first child of the error in the namespace of conditions that isn't `<text/>`, and the first child in another
+-- namespace.
 local function conditions(e, ns)
   local _, first = parts(e)
   local condition, app
@@ -288,8 +288,8 @@ local function conditions(e, ns)
   return condition, app
 end
 
---- What an error stanza says (RFC 6120 8.3); nil for any other stanza. What it leaves out, or says in no word of the
---- RFC, is condition "undefined-condition" and type "cancel".
+--- What an error stanza says (RFC 6120 8.3); nil for any other stanza. Missing or unknown values become condition
+--- "undefined-condition" and type "cancel".
 ---@param x xmpp.Element?
 ---@return xmpp.StanzaError?
 function M.error(x)
@@ -314,8 +314,8 @@ local function need_answerable(x, fname)
   end
 end
 
--- Who answers a component's question answers as whom it was sent to; a client's own server knows who it is, and may end
--- the stream of who says otherwise.
+-- The `from` of an answer. A component answers with the address that the request was sent to; a client sets none,
+-- since its server knows its address, and may end the stream if a `from` doesn't match.
 local function answerer(x)
   local to = attribute(x, "to")
   return to and core.is_components(to) and to or nil
@@ -334,7 +334,7 @@ local function has_child(list, name)
   return false
 end
 
--- The first of them is reply's argument number n.
+-- Appends the children. The first of them is argument number n of `reply`.
 local function add_children(out, n, ...)
   for i = 1, select("#", ...) do
     local v = (select(i, ...))
@@ -345,12 +345,12 @@ local function add_children(out, n, ...)
   end
 end
 
---- A new stanza that answers x and goes to who sent it; the further arguments become its children. One that is a table
---- without a name, in front of them, has attributes to set: `reply(x, { id = xmpp.id() }, { "body", "Hi" })`.
---- An iq get or set is answered by a result, with its id. A message keeps its type and its thread, and one of type
---- groupchat goes to the room's bare JID; a presence gets no type, since to say "subscribed" is yours. Neither keeps
---- the id, which is its sender's. There is a `from` only if x was sent to an address of a component's of this program.
---- Raises for an error and for an iq that is no request.
+--- A new stanza that answers x and goes to its sender; the further arguments become its children. If the first of them
+--- is a table without a name, it holds attributes to set: `reply(x, { id = xmpp.id() }, { "body", "Hi" })`. An iq get
+--- or set is answered by a result with the same id. A message keeps its type and its thread, and one of type groupchat
+--- goes to the room's bare JID. A presence gets no type, since only you can decide on "subscribed". Neither keeps the
+--- id, which was chosen by the sender. `from` is set only if x was sent to an address of a component of this program.
+--- Raises an error for an error stanza and for an iq that is not a request.
 ---@param x xmpp.Element
 ---@param ... xmpp.Attributes|xmpp.Child
 ---@return xmpp.Element
@@ -373,12 +373,12 @@ function M.reply(x, ...)
   return out
 end
 
---- A new stanza that answers x, with its id, by an error (RFC 6120 8.3). Raises where `reply` does, and for a type or
---- condition that the RFC does not have.
+--- A new error stanza that answers x, with its id (RFC 6120 8.3). Raises an error where `reply` does, and for a type
+--- or condition that the RFC doesn't define.
 ---@param x xmpp.Element
 ---@param type xmpp.StanzaErrorType what the other side can do about it
 ---@param condition xmpp.StanzaErrorCondition
----@param text? string for a person
+---@param text? string for a person to read
 ---@param lang? string the text's language (that of the stream)
 ---@return xmpp.Element
 function M.error_reply(x, type, condition, text, lang)
@@ -399,7 +399,7 @@ function M.error_reply(x, type, condition, text, lang)
   return out
 end
 
--- A pattern that nobody else can change: { name, xmlns, text, attrs, children }, absent what may be anything.
+-- A private copy of a pattern: { name, xmlns, text, attrs, children }. What is absent matches anything.
 local function compile(x)
   local attrs, first = parts(x)
   local p = { name = x[1], xmlns = attribute(x, "xmlns"), text = own_text(x), attrs = {}, children = {} }
@@ -412,7 +412,8 @@ local function compile(x)
   return p
 end
 
--- One step of Kuhn's bipartite matching: finds pattern `p` a child of its own, moving the owners of others if it must.
+-- One step of Kuhn's bipartite matching: finds a separate child for pattern `p`, reassigning other patterns if
+-- necessary.
 local function place(p, choices, owner, tried)
   for _, slot in ipairs(choices[p]) do
     if not tried[slot] then
@@ -428,7 +429,7 @@ end
 
 local fits
 
--- The slots of the children of x, an element in namespace `ns`, that fit.
+-- The slots of the children of x, an element in namespace `ns`, that match.
 local function choices_for(pattern, x, first, ns)
   local out = {}
   local found, slot = next_child(x, first, pattern.name)
@@ -459,10 +460,11 @@ function fits(pattern, x, inherited)
   return fits_children(pattern.children, x, ns)
 end
 
---- A predicate from a pattern, which is an element: the name must be equal, attributes that are there must be equal
---- (`xmlns` is compared with the namespace, inherited or not), own text that is there must be equal ("" asks for none),
---- and each child must be met by a child of its own, in any order. What the pattern does not mention may be anything.
---- The predicate is false for what is no element, and later changes of the pattern do not reach it.
+--- A predicate made from a pattern, which is an element. The name must be equal; attributes in the pattern must be
+--- equal (`xmlns` is compared with the namespace, inherited or not); own text in the pattern must be equal (""
+--- requires that there is none); and each child in the pattern must match a separate child, in any order. What the
+--- pattern doesn't mention may be anything. The predicate is false for a value that isn't an element, and is not
+--- affected by later changes of the pattern.
 ---@param pattern xmpp.Element
 ---@return fun(x: any): boolean
 function M.match(pattern)
@@ -471,9 +473,9 @@ function M.match(pattern)
   return function(x) return is_element(x) and fits(compiled, x, root_namespace(x)) end
 end
 
---- A new table in the form in which stanzas are received: attributes always there, neighbouring texts joined, empty
---- ones left out, numbers as text, an xmlns only where it differs from the parent's (at the top: from jabber:client).
---- Raises with the path to what can be no element: "element[3][2].to: string expected, got boolean".
+--- A new table in the form in which stanzas are received: attributes always present, adjacent texts joined, empty ones
+--- left out, numbers as text, an xmlns only where it differs from the parent's (at the top: from jabber:client).
+--- Raises an error with the path to what can't be in an element: "element[3][2].to: string expected, got boolean".
 ---@param x xmpp.Element
 ---@return xmpp.Element
 function M.canonical(x)
@@ -499,7 +501,7 @@ local function same(a, b)
   return true
 end
 
---- Do a and b have the same canonical form? Raises for what has none.
+--- Do a and b have the same canonical form? Raises an error for a value that has none.
 ---@param a xmpp.Element
 ---@param b xmpp.Element
 ---@return boolean
@@ -507,8 +509,8 @@ function M.equal(a, b)
   return same(shaped(a, 1, "equal"), shaped(b, 2, "equal"))
 end
 
---- x as indented XML for people, whole and well-formed, without a line break at its end. White space is added only
---- where there is no text beside it; `xmlns` comes first, the other attributes in the order of their names.
+--- x as indented XML for people, complete and well-formed, without a line break at its end. White space is added only
+--- where there is no text next to it; `xmlns` comes first, the other attributes in the order of their names.
 ---@param x xmpp.Element
 ---@param opts? { color?: boolean } color (false): ANSI colours, for terminals
 ---@return string
@@ -523,7 +525,7 @@ end
 
 local codec
 
--- An instance of our own, so that nobody's settings reach the others.
+-- A separate instance of cjson, so that its settings don't affect other users.
 local function load_json()
   local found, cjson = pcall(require, "cjson")
   if not found then
@@ -543,7 +545,7 @@ function M.to_json(x)
   return codec.encode(whole)
 end
 
--- JSON has one kind of number: what is integral is an integer. Changes v, which the decoder has just made.
+-- JSON has only one type of number: integral values become integers. Changes v, which the decoder has just made.
 local function integers(v)
   if type(v) == "number" and v % 1 == 0 and v > -2 ^ 53 and v < 2 ^ 53 then return ("%.0f"):format(v) end
   if type(v) ~= "table" then return v end
@@ -555,8 +557,9 @@ local function bad_json(condition, text)
   return nil, core.error { layer = "stanza", condition = condition, text = text, retry = false }
 end
 
---- The element that `s` holds in the form that `to_json` writes, made canonical. nil and an error (layer "stanza") when
---- `s` is no JSON ("not-well-formed") or no element ("bad-format", its text names the path). Needs lua-cjson.
+--- The element that `s`, in the form that `to_json` writes, contains, in canonical form. nil and an error (layer
+--- "stanza") if `s` isn't JSON ("not-well-formed") or isn't an element ("bad-format"; its text names the path). Needs
+--- lua-cjson.
 ---@param s string
 ---@return xmpp.Element?
 ---@return xmpp.Error?
@@ -573,12 +576,12 @@ end
 
 for name, f in pairs(require "xmpp.xexpr.who") do M[name] = f end
 
---- x as XML, as a connection would write it. Raises with the path to what can't be written.
+--- x as XML, as a connection would write it. Raises an error with the path to what can't be written.
 ---@type fun(x: xmpp.Element): string
 M.to_xml = core.to_xml
 
---- The one element that `s` holds, in canonical form; nil and an error when it is not well-formed, or has what XMPP
---- forbids (RFC 6120 11.1).
+--- The single element that `s` contains, in canonical form; nil and an error if it is not well-formed, or contains
+--- what XMPP forbids (RFC 6120 11.1).
 ---@type fun(s: string): xmpp.Element?, xmpp.Error?
 M.from_xml = core.from_xml
 

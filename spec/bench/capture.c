@@ -1,7 +1,7 @@
-/* capture PORT: listens on the loopback device to the TCP connections (IPv4) of a port. Each line that comes on stdin
- * is answered by one: how many times a client had to wait for an answer since the last line, and how many packets that
- * took. A handshake is one such time, and so is every flight of data behind which data comes back; packets in a row are
- * one flight, acknowledgements none. For trips. Status 77: there is no right to do so (CAP_NET_RAW). */
+/* capture PORT: captures the TCP connections (IPv4) of a port on the loopback device. For each line on stdin it prints
+ * a line: how often a client had to wait for an answer since the last line, and how many packets that took. A handshake
+ * counts once, and so does every flight of data that is followed by data from the server; packets in a row are one
+ * flight, and acknowledgements don't count. Used by trips. Status 77: it isn't permitted (CAP_NET_RAW). */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/filter.h>
@@ -21,10 +21,10 @@
 
 static struct count {
   unsigned trips, packets;
-  bool asks; /* the client has said something, and nothing came back */
+  bool asks; /* the client has sent something, and nothing has come back yet */
 } count;
 
-/* A bpf program of its own, so that the rest of the machine's traffic fills no buffer: TCP, from or to the port. */
+/* Installs a BPF program, so that the machine's other traffic doesn't fill the buffer: TCP, from or to the port. */
 static bool filter(int fd, unsigned port) {
   struct sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 9),
@@ -71,7 +71,7 @@ static void take(const unsigned char *packet, size_t n, unsigned port) {
   }
 }
 
-/* Each packet is seen twice on this device: as it leaves, and as it comes. */
+/* On this device each packet is seen twice: when it is sent, and when it is received. */
 static void drain(int fd, unsigned port) {
   unsigned char packet[256];
   struct sockaddr_ll from;

@@ -1,5 +1,5 @@
-/* command: what the servers of `make bench` have in common: a port on loopback, told in BENCH_PORT to the command that is
- * measured, and a processor for each of the two. */
+/* command: shared by the servers of `make bench`: a port on loopback, which the measured command gets in BENCH_PORT,
+ * and a processor for each of the two. */
 #ifndef BENCH_COMMAND_H
 #define BENCH_COMMAND_H
 
@@ -31,7 +31,7 @@ static inline int listen_on_loopback(void) {
   return s;
 }
 
-/* A thousand streams are more than the usual limit. The command has the same. */
+/* A thousand streams need more descriptors than the usual limit. The command gets the same limit. */
 static inline void allow_descriptors(void) {
   struct rlimit most;
   if (getrlimit(RLIMIT_NOFILE, &most) != 0) return;
@@ -39,7 +39,7 @@ static inline void allow_descriptors(void) {
   setrlimit(RLIMIT_NOFILE, &most);
 }
 
-/* The first of the processors that we may use, or the last. */
+/* Keeps the process on the first of the processors that it may use, or on the last. */
 static inline void stay_on(int last) {
   cpu_set_t all, one;
   int i, chosen = -1;
@@ -51,7 +51,7 @@ static inline void stay_on(int last) {
   sched_setaffinity(0, sizeof one, &one);
 }
 
-/* In a child: becomes the command, with the first processor for itself. */
+/* In a child process: runs the command on the first processor. */
 __attribute__((noreturn)) static inline void become(char **command) {
   stay_on(0);
   execvp(command[0], command);
@@ -59,10 +59,10 @@ __attribute__((noreturn)) static inline void become(char **command) {
   _exit(127);
 }
 
-/* Bytes. */
+/* Buffers. */
 
 typedef struct text {
-  char *data; /* with a zero behind it */
+  char *data; /* with a NUL after it */
   size_t n, cap;
 } text;
 

@@ -1,10 +1,10 @@
--- corpus: the stanzas that `make bench` works on, the same ones on every machine: prints N of them, one behind the
--- other, as a component's stream would bring them.    lua corpus.lua N
+-- corpus: the stanzas for `make bench`, the same on every machine: prints N of them, as they would come on a
+-- component's stream. lua corpus.lua N
 -- 45 % chat, 35 % presence in rooms, 12 % archive results, 5 % pings, 2.5 % disco results of 2 KB, rosters of 10 KB.
 
 local seed = 20240901
 
--- Lehmer's generator: exact in doubles, so every Lua gives the same stanzas.
+-- Lehmer's generator: it is exact in doubles, so every Lua gives the same stanzas.
 local function random(n)
   seed = seed * 48271 % 2147483647
   return seed % n + 1
@@ -49,7 +49,7 @@ end
 local function user() return one_of(names) .. random(50) .. "@example.net" end
 local function full() return user() .. "/" .. one_of { "phone", "laptop", "lua-" .. hex(8) } end
 
--- Every $name in `text` is replaced by what the function of that name gives.
+-- Replaces every $name in `text` by the result of the function with that name.
 local function fill(text, fields)
   return (text:gsub("\n%s*", ""):gsub("%$(%a+)", function(name) return fields[name]() end))
 end
@@ -78,7 +78,7 @@ fields.show = function()
   return one_of { "", "<show>away</show>", "<show>dnd</show><status>" .. sentence(12) .. "</status>" }
 end
 
--- Items until they have `least` bytes.
+-- Items that together have at least `least` bytes.
 local function items(least, text)
   local list, size = {}, 0
   while size < least do

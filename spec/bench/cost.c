@@ -1,5 +1,5 @@
-/* cost: what a program takes from its start to its end: milliseconds of CPU (user and system) that it takes more than
- * another one, the mean of N runs of each, in turn. What they print is thrown away.
+/* cost: what a program costs from start to end: by how many milliseconds of CPU (user and system) it exceeds another
+ * one, as the mean of N runs of each, alternating. Their output is discarded.
  *
  *   cost N CMD... -- OTHER... */
 #include <fcntl.h>
@@ -26,7 +26,7 @@ static double seconds(struct timeval t) {
   return (double)t.tv_sec + (double)t.tv_usec / 1e6;
 }
 
-/* Seconds that it took. */
+/* Runs it, and returns the seconds of CPU that it took. */
 static double run(char **command) {
   struct rusage used;
   int status;

@@ -1,5 +1,5 @@
-/* count: for LD_PRELOAD: how often a program writes to a socket, by whatever call, told on stderr when it ends. Not once:
- * then it looked in the wrong place, and the program ends with status 3. */
+/* count: for LD_PRELOAD: counts how often a program writes to a socket, by any call, and prints it to stderr at the
+ * end. If that is never, it has watched the wrong functions, and the program ends with status 3. */
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>

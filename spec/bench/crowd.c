@@ -2,14 +2,14 @@
  *
  *   crowd [-m MECHANISMS] [-i ROUNDS] [-s] CMD...
  *
- * TLS from the first byte or after STARTTLS, whichever the client begins; logs everybody in, by any PLAIN, or by SCRAM
- * where the password is "secret"; binds what is asked for; answers each iq of type get, one with the id "large-N" by N
- * bytes or so. What is said in one flight is taken one after the other. -m: what it offers ("PLAIN SCRAM-SHA-1
- * SCRAM-SHA-256"; with a -PLUS in it tls-exporter is offered, too). -i: of SCRAM (4096). -s: stream management is offered,
- * too.
+ * Accepts direct TLS or STARTTLS; any login by PLAIN, or by SCRAM with the password "secret"; binds the resource that
+ * is asked for; answers each iq of type get, one with the id "large-N" by about N bytes. Elements that come in one
+ * flight are handled one after the other. -m: the mechanisms to offer ("PLAIN SCRAM-SHA-1 SCRAM-SHA-256"; with a -PLUS
+ * among them, tls-exporter is offered, too). -i: SCRAM's iterations (4096). -s: offers stream management, too.
  *
- * CMD finds the port in BENCH_PORT, and in BENCH_CA the file with the certificate, which is made anew each time and is
- * for bench.test; OpenSSL finds it among the system's, too, by SSL_CERT_DIR. CMD's exit status is ours. Each has a processor for itself, as with peer. */
+ * CMD gets the port in BENCH_PORT, and in BENCH_CA the file with the certificate, which is made anew each time and is
+ * for bench.test; with SSL_CERT_DIR, OpenSSL finds it among the system's CAs as well. CMD's exit status is ours. Each
+ * of the two has a processor for itself, as with peer. */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
@@ -33,12 +33,12 @@
 
 typedef struct client {
   int fd;
-  SSL *ssl; /* NULL: in the clear */
+  SSL *ssl; /* NULL: without TLS */
   text in, out;
   text auth;          /* SCRAM: client-first-message-bare,server-first-message */
-  const EVP_MD *hash; /* SCRAM's; NULL: another mechanism */
+  const EVP_MD *hash; /* with SCRAM; NULL: with another mechanism */
   char user[128];
-  unsigned stanzas; /* that it has sent */
+  unsigned stanzas; /* how many the client has sent */
   bool authenticated, done;
 } client;
 
@@ -48,7 +48,7 @@ static bool manages;
 static SSL_CTX *ctx;
 static int poller;
 
-/* Bytes. */
+/* Buffers. */
 
 static void clear(text *t) {
   free(t->data);
@@ -63,9 +63,9 @@ __attribute__((format(printf, 2, 3))) static void say(client *c, const char *for
   va_end(args);
 }
 
-/* Of XML, what is needed here. */
+/* As much of an XML parser as is needed here. */
 
-/* The tag's end, behind its '>', or NULL. */
+/* The end of the tag, after its '>', or NULL. */
 static char *end_of_tag(char *s) {
   char quote = 0;
   for (; *s; s++) {
@@ -80,7 +80,7 @@ static char *end_of_tag(char *s) {
   return NULL;
 }
 
-/* The end of the element that begins at `s`, or NULL: it isn't all there. */
+/* The end of the element that begins at `s`; NULL: it isn't complete. */
 static char *end_of_element(char *s) {
   int depth = 0;
   char *end;
@@ -93,7 +93,7 @@ static char *end_of_element(char *s) {
   return NULL;
 }
 
-/* An attribute of the tag at `s`; "" when it has none. */
+/* An attribute of the tag at `s`; "": it has none. */
 static const char *attribute(char *s, const char *key, int *n) {
   char *end = end_of_tag(s), *at = strstr(s, key);
   *n = 0;
@@ -103,7 +103,7 @@ static const char *attribute(char *s, const char *key, int *n) {
   return at;
 }
 
-/* What is between `open` and the next '<'. */
+/* The text between `open` and the next '<'. */
 static const char *content(char *s, const char *open, int *n) {
   char *at = strstr(s, open);
   *n = 0;
@@ -115,7 +115,7 @@ static const char *content(char *s, const char *open, int *n) {
 
 /* SASL. */
 
-/* With a NUL behind it. */
+/* Decodes base64, and adds a NUL. */
 static int decode(const char *s, int n, char *to, int cap) {
   int pad = 0, len;
   if (n / 4 * 3 >= cap) return *to = '\0', 0;
@@ -141,7 +141,7 @@ static void set_user(client *c, const char *user) {
   snprintf(c->user, sizeof c->user, "%.*s", (int)strcspn(user, ","), user);
 }
 
-/* The server's key for the password: rounds are only done once. */
+/* The server key for the password, which is computed only once. */
 static const unsigned char *server_key(const EVP_MD *hash, unsigned *n) {
   static unsigned char keys[2][EVP_MAX_MD_SIZE];
   static unsigned lengths[2];
@@ -157,7 +157,7 @@ static const unsigned char *server_key(const EVP_MD *hash, unsigned *n) {
   return keys[i];
 }
 
-/* The message that `first` is without its header: behind the second comma (RFC 5802 7). */
+/* client-first-message-bare: `first` without its header, after the second comma (RFC 5802 7). */
 static const char *bare(const char *first) {
   const char *comma = strchr(first, ',');
   comma = comma ? strchr(comma + 1, ',') : NULL;
@@ -178,7 +178,7 @@ static void begin_scram(client *c, const EVP_MD *hash, const char *first) {
   say_base64(c, "challenge", reply, n);
 }
 
-/* Our signature, for whatever proof. */
+/* Sends our signature, and accepts any proof. */
 static void end_scram(client *c, const char *final) {
   const char *proof = strstr(final, ",p=");
   unsigned char signature[EVP_MAX_MD_SIZE];
@@ -237,7 +237,7 @@ static void on_header(client *c) {
   say(c, "</stream:features>");
 }
 
-/* A roster, say. */
+/* Sends a large answer, a roster. */
 static void say_large(client *c, const char *id, int id_n) {
   static const char item[] = "<item jid='romeo@example.net' name='Romeo' subscription='both'><group>Friends</group></item>";
   long left = strtol(id + strlen("large-"), NULL, 10);
@@ -289,7 +289,7 @@ static void on_element(client *c, char *s) {
   start_tls(c);
 }
 
-/* The first thing that the client has said, up to what is returned; NULL: it isn't all there. */
+/* Handles the first element from the client, and returns its end; NULL: it isn't complete. */
 static char *take(client *c, char *s) {
   char *end = begins(s, "<?xml") || begins(s, "<stream:stream") || begins(s, "</stream:stream") ? end_of_tag(s)
                                                                                                 : end_of_element(s);
@@ -310,7 +310,7 @@ static void take_all(client *c) {
   else c->in.n = 0;
 }
 
-/* The wire. An epoll that is level-triggered; what the kernel doesn't take waits for EPOLLOUT. */
+/* The network: level-triggered epoll; what the kernel doesn't take waits for EPOLLOUT. */
 
 static void watch(client *c, int how, unsigned events) {
   struct epoll_event ev = {.events = events, .data.ptr = c};
@@ -327,7 +327,7 @@ static void flush(client *c) {
   }
 }
 
-/* Bytes; 0: none now; -1: it has gone. */
+/* Receives bytes; 0: there are none now; -1: the client is gone. */
 static int receive(client *c, char *to, int cap) {
   int n;
   if (c->ssl) {
@@ -395,7 +395,7 @@ static X509 *make_certificate(EVP_PKEY *key) {
   return cert;
 }
 
-/* The certificate in a folder of its own, by the name under which OpenSSL looks for it; both are filled in. */
+/* Saves the certificate in a folder of its own, with the name that OpenSSL looks for; `folder` and `path` are set. */
 static void save_certificate(X509 *cert, char *folder, char *path, size_t n) {
   char dirs[1024];
   FILE *f;
@@ -419,7 +419,7 @@ static void make_context(char *folder, char *path, size_t n) {
   EVP_PKEY_free(key);
 }
 
-/* A pipe that the command holds open: it is readable when that has ended. */
+/* A pipe that the command keeps open: it becomes readable when the command has ended. */
 static pid_t start(char **command, int *ended) {
   int ends[2];
   pid_t child;

@@ -1,18 +1,18 @@
--- crowd: many clients of `crowd` in one process, for `make bench`.
+-- crowd: many clients in one process, with the server `crowd`, for `make bench`.
 --
---   crowd lua crowd.lua idle N [BYTES]   KiB of resident memory that each of N connections takes when nothing happens
---                                        on it any more. Each has logged in, sent presence and asked once; BYTES: and
---                                        has got an answer of so many.
---   crowd lua crowd.lua active N PINGS   microseconds of CPU of a ping on one of N, the others idle
+--   crowd lua crowd.lua idle N [BYTES]   KiB of resident memory that each of N connections uses when it has become
+--                                        idle. Each has logged in, sent presence and a query; with BYTES: and has
+--                                        received an answer of that size.
+--   crowd lua crowd.lua active N PINGS   microseconds of CPU for a ping on one of N, the others are idle
 --
--- The first connection's memory is left out: it is the library's.
+-- The first connection's memory isn't counted: it is the library's.
 
 local xmpp = require "xmpp"
 
 local clock = os.clock
 local kept = {}
 
--- None says that it is alive before all are there and at rest, however long that takes on a busy machine.
+-- So long that no keepalive is sent before all are connected and idle, even on a busy machine.
 local DAY = 86400
 
 local function connect(i)
@@ -31,7 +31,7 @@ local function resident()
   return tonumber(text:match "Rss:%s+(%d+) kB")
 end
 
--- Until nothing is left to do but to keep alive.
+-- Runs until nothing is left to do except for keepalives.
 local function settle()
   while (xmpp.timeout() or math.huge) < 10 do xmpp.step(0.1) end
 end
@@ -44,7 +44,7 @@ local function use(conn, bytes)
   assert(conn:send_await { "iq", { type = "get", id = "large-" .. bytes }, roster })
 end
 
--- How many there can be: each has a descriptor, and so has what else is open.
+-- How many connections are possible: each has a descriptor, and there are a few others.
 local function allowed(n)
   local f = assert(io.open "/proc/self/limits")
   local most = tonumber(f:read("*a"):match "Max open files%s+(%d+)") or math.huge

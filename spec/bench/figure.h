@@ -1,4 +1,4 @@
-/* figure: what the programs of `make bench` print: microseconds of CPU (user and system) a piece. Also for C++. */
+/* figure: what the programs of `make bench` print: microseconds of CPU (user and system) for a stanza. Also for C++. */
 #ifndef BENCH_FIGURE_H
 #define BENCH_FIGURE_H
 
@@ -6,21 +6,21 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-/* Seconds that the process has taken until now. */
+/* The seconds of CPU that the process has taken so far. */
 static inline double cpu(void) {
   struct rusage u;
   getrusage(RUSAGE_SELF, &u);
   return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
-/* The status that the program ends with: 0. */
+/* Prints the figure. Returns the program's exit status, 0. */
 static inline int tell(double seconds, double pieces) {
   printf("%.6f\n", seconds * 1e6 / pieces);
   fflush(stdout);
   return 0;
 }
 
-/* Where peer, crowd or tlspeer listens, which have started us. */
+/* The port of peer, crowd or tlspeer, which has started us. */
 static inline unsigned short bench_port(void) {
   const char *port = getenv("BENCH_PORT");
   if (!port) {

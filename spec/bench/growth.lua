@@ -1,13 +1,13 @@
--- growth: what one thing costs beside more and more of something else, for `make bench`. Prints lines "CURVE X FIGURE",
--- microseconds of CPU (of size: nanoseconds a byte). All but connections in memory.
+-- growth: what one operation costs as something else grows, for `make bench`. Prints lines "CURVE X FIGURE":
+-- microseconds of CPU (for size: nanoseconds a byte). In memory, except for connections.
 --
---   lua growth.lua pending [MOST]        iqs that wait: one more asked and answered (ping), one for nobody (stranger)
---   lua growth.lua callbacks [MOST]      with filters that don't match: a stanza for none of them (from ASCII, and
---                                       not), one for the last
---   lua growth.lua size [MOST]           of a stanza in bytes: received as elements, as one text, in
+--   lua growth.lua pending [MOST]        X pending iqs: one more is answered (ping); a result for none (stranger)
+--   lua growth.lua callbacks [MOST]      X callbacks with filters that don't match: a stanza that matches none (its
+--                                       address in ASCII, or not), one that matches the last
+--   lua growth.lua size [MOST]           a stanza of X bytes: received as elements, as one text, in
 --                                       pieces of 16 bytes; sent
---   lua growth.lua queue [MOST]          of stanzas that nobody has acknowledged: one sent, one acknowledged
---   lua growth.lua connections X FILE N  to `peer many X FILE`: a stanza on one of X
+--   lua growth.lua queue [MOST]          X unacknowledged stanzas: one is sent, one is acknowledged
+--   lua growth.lua connections X FILE N  with `peer many X FILE`: a stanza on one of X connections
 local xmpp = require "xmpp"
 local fed = require "spec.support.fed"
 
@@ -18,7 +18,7 @@ local function tell(curve, x, seconds, pieces, unit)
   print(("%s %d %.6f"):format(curve, x, seconds * (unit or 1e6) / pieces))
 end
 
--- Seconds that f takes.
+-- How many seconds f takes.
 local function timed(f)
   local since = clock()
   f()
@@ -40,7 +40,7 @@ local function component(options)
   return fed.open(o)
 end
 
--- Iqs that wait
+-- Pending iqs
 
 local function ask(conn, id, on_answer, timeout)
   conn:send_callback({ "iq", { type = "get", to = "example.net", id = id }, { "ping", { xmlns = "urn:xmpp:ping" } } },
@@ -76,7 +76,7 @@ local function pending(x)
     end)
     passed = passed + timed(function() f:feed(others) end)
   end
-  assert(answered == batch * rounds and strange == 2 * answered) -- an answer goes to the handler, too
+  assert(answered == batch * rounds and strange == 2 * answered) -- the answer goes to the handler as well
   tell("ping", x, spent, batch * rounds)
   tell("stranger", x, passed, batch * rounds)
 end
@@ -91,7 +91,7 @@ local function filter(i)
   return kinds[i % #kinds + 1]
 end
 
--- tell_it: has each figure.
+-- tell_it is called with each figure.
 local function callbacks(x, tell_it)
   local f, n, seen = component(), 3000, 0
   local function never() error "the filter let something through" end
@@ -108,7 +108,7 @@ local function callbacks(x, tell_it)
   assert(seen == n)
 end
 
--- Bytes of a stanza
+-- The size of a stanza, in bytes
 
 local sizes = { 1000, 10000, 100000, 1000000, 10000000 }
 local word = "Lorem ipsum dolor sit amet &amp; so on. "
@@ -117,14 +117,14 @@ local function message(child, x)
   return ("<message from='a@example.net'>%s</message>"):format(child:rep(math.ceil(x / #child)))
 end
 
--- Fed in pieces of so many bytes.
+-- Feeds the text in pieces of `piece` bytes.
 local function received(curve, f, text, x, piece, total)
   local all = text:rep(math.ceil(total / x))
   tell(curve, x, timed(function() f:feed(all, piece) end), #all, 1e9)
 end
 
--- When there has been one: the memory for the first comes from the kernel a page at a time. (What came can't be sent on
--- as it is: its `from` isn't ours.)
+-- The first one isn't measured, since the kernel gives memory for it one page at a time. (What was received can't be
+-- sent unchanged: its `from` isn't ours.)
 local function sent(f, stanza, x)
   local bytes = 0
   stanza[2].from = nil
@@ -149,7 +149,7 @@ local function size(x)
   sent(f, assert(last), x)
 end
 
--- What isn't acknowledged
+-- Unacknowledged stanzas
 
 local function queue(x)
   local f, n = fed.open { jid = "a@bench.test/x", sm = true, max_queue = 1e9 }, 3000
@@ -164,7 +164,7 @@ local function queue(x)
   tell("acknowledged", x, timed(function()
     for h = 1, n do
       f:feed(("<a xmlns='urn:xmpp:sm:3' h='%d'/>"):format(h))
-      f:sent() -- what may go now
+      f:sent() -- what can be sent now
     end
   end), n)
   local _, stanzas = f.conn:pending()
@@ -192,7 +192,7 @@ end
 local modes = {
   pending = function(most) up_to(most or 100000, pending) end,
   callbacks = function(most)
-    callbacks(10, function() end) -- the first time is slower for reasons of its own, and would hide what comes
+    callbacks(10, function() end) -- the first run is slower for other reasons, and isn't measured
     up_to(most or 10000, function(x) callbacks(x, tell) end)
   end,
   size = function(most) sized(most or 1e7) end,

@@ -1,10 +1,10 @@
-/* idle: what a TLS connection takes that nothing happens on, by OpenSSL alone: the yardstick for `crowd.lua idle`. Prints
- * KiB of resident memory each.
+/* idle: what an idle TLS connection costs with OpenSSL alone: the yardstick for `crowd.lua idle`. Prints KiB of
+ * resident memory for each connection.
  *
  *   crowd idle N
  *
- * One context for all, SSL_MODE_RELEASE_BUFFERS; each has said a stream header and read what came. The first one's
- * memory is left out: it is the library's. */
+ * One context for all, with SSL_MODE_RELEASE_BUFFERS; each connection has sent a stream header and read the answer. The
+ * first one's memory isn't counted: it is the library's. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -47,7 +47,7 @@ static void wait_for_news(int fd) {
   if (poll(&p, 1, -1) < 0) die("poll");
 }
 
-/* Reads until the features are there, and there is nothing more. */
+/* Reads until the features have come, and there is nothing more. */
 static void read_all(SSL *ssl, int fd) {
   char bytes[4096 + 1] = "";
   int n, total = 0;

@@ -1,9 +1,9 @@
--- logins: what the library takes to dial, secure, log in and bind, for `make bench`, with `tlspeer`. Prints
--- microseconds of CPU (user and system) a login.
+-- logins: what it costs the library to connect, do the TLS handshake, log in and bind, with `tlspeer`, for `make
+-- bench`. Prints microseconds of CPU (user and system) for a login.
 --
---   lua logins.lua full N     by PLAIN, and in turn by SCRAM with keys that are there; prints also how many
---                             milliseconds more that took
---   lua logins.lua resumed N  by PLAIN, each with the TLS session of the one before
+--   lua logins.lua full N     by PLAIN, alternating with SCRAM with remembered keys; also prints by how many
+--                             milliseconds SCRAM takes longer
+--   lua logins.lua resumed N  by PLAIN, each resuming the TLS session of the login before
 
 local xmpp = require "xmpp"
 
@@ -12,7 +12,7 @@ local mode, n = arg[1], tonumber(arg[2])
 local WARM_UP = 20
 
 local function login(mechanism)
-  local user = mechanism:lower() -- one that has logged in by SCRAM does so by PLAIN no more
+  local user = mechanism:lower() -- one for each, since after SCRAM an account doesn't use PLAIN any more
   collectgarbage()
   local since = clock()
   local port = tonumber(os.getenv "BENCH_PORT")

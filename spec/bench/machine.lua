@@ -1,4 +1,4 @@
--- machine: where the figures of `make bench` come from, in one sentence.
+-- machine: describes the machine and the software of a `make bench` in one sentence.
 local run = require "measure".run
 
 local function said(command)

@@ -1,16 +1,16 @@
--- measure: runs the programs that rows.lua names, and keeps what they print.
+-- measure: runs the programs that rows.lua lists, and keeps the figures that they print.
 --
 --   local m = measure.new { stanzas = 30000, build = "build", lua = "lua5.4", so_dir = "lua", only = "" }
---   m:round(list, n)      each measurement once; the n-th round
---   m.figures[name]       list of figures, one a round; empty: not measured, and m.why[name] says why, if it can
---   m:curves(list)        the growth programs: m.points[curve] = { { x, list of figures }, ... }
---   m:count(name)         instructions a stanza, by callgrind
+--   m:round(list, n)      makes each measurement once, as round n
+--   m.figures[name]       the figures, one a round; empty: not measured, and m.why[name] may say why
+--   m:curves(list)        runs the growth programs: m.points[curve] = { { x, list of figures }, ... }
+--   m:count(name)         counts instructions for a stanza, with callgrind
 --   m:close()
 --
---   m.notes[name]         what else is to be said of a figure
+--   m.notes[name]         a note about a figure
 --
--- A program prints a line "FIGURE", maybe followed by "NAME SECOND" on it or on the next, or with `named` anywhere; or
--- "not measured: WHY"; besides, "note: TEXT". A growth program prints lines "CURVE X FIGURE".
+-- A program prints a line "FIGURE", with "NAME SECOND" on the same line or the next, or anywhere if there is `named`;
+-- or "not measured: WHY"; and maybe "note: TEXT". A growth program prints lines "CURVE X FIGURE".
 local M = {}
 M.__index = M
 
@@ -19,7 +19,7 @@ local function exists(path)
   return f ~= nil and f:close()
 end
 
--- What the command printed, and whether it ended well (which close tells in newer Luas only).
+-- What the command prints, and whether it succeeded (which only newer Luas return from close).
 local function run(command)
   local p = assert(io.popen("{ " .. command .. "; } 2>&1; echo \"; $?\""))
   local text = p:read "*a"
@@ -56,7 +56,7 @@ function M:close()
   os.remove(self.file)
 end
 
--- Bytes of all the stanzas.
+-- The size of the file with all stanzas.
 function M:bytes()
   local f = assert(io.open(self.file, "rb"))
   local n = f:seek "end"
@@ -67,7 +67,7 @@ end
 local environment = "env -u LUA_INIT -u LUA_INIT_5_4 -u LUA_PATH_5_4 -u LUA_CPATH_5_4 "
   .. "LUA_PATH='lua/?.lua;lua/?/init.lua;?.lua;;' LUA_CPATH='%s/?.so;;' timeout %d "
 
--- $BUILD in `text`, and the other names, replaced.
+-- Replaces $BUILD and the other names in `text`.
 function M:fill(text, file, n)
   local words = { FILE = file, N = ("%d"):format(n or 0), LUA = self.lua, BUILD = self.build .. "/bench" }
   words.FEW = ("%d"):format(math.ceil((n or 0) / 3))
@@ -80,13 +80,13 @@ function M:command(m, file, n, prefix)
   return environment:format(self.so_dir, limit) .. (prefix or "") .. self:fill(m[2], file, n)
 end
 
--- Why not, if not.
+-- The reason why a measurement isn't made; nil: it is.
 function M:is_passed_over(m)
   if not m[1]:find(self.only) then return "not asked for" end
   if m.needs and not exists(self:fill(m.needs)) then return "not there: " .. self:fill(m.needs) end
 end
 
--- One or two figures; or nil and why there is none.
+-- One or two figures; or nil, and why there is none.
 function M:measure(m)
   local command = self:command(m, self.file, self.stanzas)
   local text, ok = run(command)
@@ -145,7 +145,7 @@ function M:curves(list)
   end
 end
 
--- Instructions: of a stanza, which is what a thousand more of them cost.
+-- Instructions for a stanza: what a thousand more stanzas cost, divided by a thousand.
 
 function M:collected(m, n)
   local file = self:corpus(n)

@@ -1,26 +1,26 @@
--- ours: what the library takes, for `make bench`. Prints microseconds of CPU (user and system) a piece.
+-- ours: what the library costs, for `make bench`. Prints microseconds of CPU (user and system) for each stanza.
 --
---   lua ours.lua parse FILE N         tables out of memory, a handler counts them; FILE has N stanzas
---   lua ours.lua parse-tapped FILE N  as parse, with twelve taps that want none of them
---   lua ours.lua unwanted FILE N      the same bytes, one callback, whose filter wants none of them
+--   lua ours.lua parse FILE N         from memory to tables, which a handler counts; FILE has N stanzas
+--   lua ours.lua parse-tapped FILE N  like parse, with twelve taps whose filters don't match
+--   lua ours.lua unwanted FILE N      the same bytes, with one callback, whose filter doesn't match
 --   lua ours.lua to_xml FILE N        tables to text
---   lua ours.lua queue FILE N         tables to the send buffer of a connection, by conn:send
---   lua ours.lua flood FILE N         as parse, over TCP from `peer flood`
---   lua ours.lua flood-tapped FILE N  as flood, with twelve taps that want none of them
+--   lua ours.lua queue FILE N         tables to a connection's send buffer, by conn:send
+--   lua ours.lua flood FILE N         like parse, over TCP from `peer flood`
+--   lua ours.lua flood-tapped FILE N  like flood, with twelve taps whose filters don't match
 --   lua ours.lua flood-unwanted FILE N
---   lua ours.lua frames FILE N        as flood, by xmpp.step(0, 50), as in a game: prints how long such steps took, in
---                                     milliseconds of CPU: 50, 90, 99 of a hundred, and the longest
---   lua ours.lua send N BATCH         small messages to `peer sink`, BATCH a turn
---   lua ours.lua ping N DEPTH WAITING send_await to `peer echo`, DEPTH at a time, while WAITING others wait for an
---                                     answer. Prints also by what factor memory has grown when all are answered.
---   lua ours.lua split FILE N         the first stanzas of FILE, each cut in two at every byte: prints what share
---                                     was there after the last byte and not before, and how many cuts there were
---   lua ours.lua large BYTES N        stanzas of so many bytes, out of memory, in pieces of 1,400 bytes, when there has
---                                     been one: the memory for the first comes from the kernel a page at a time
---   lua ours.lua roster ITEMS N [RAW] an answer with so many contacts, in pieces of 16 KB, likewise; RAW
---                                     (spec/bench/raw.c): what that takes for the same bytes
---   lua ours.lua timers N             so many timers, set and then all cancelled: prints by what factor resident memory
---                                     has grown when the program has gone on for a while, as the collector goes
+--   lua ours.lua frames FILE N        like flood, by xmpp.step(0, 50), as in a game: prints how long these steps took,
+--                                     in milliseconds of CPU: 50, 90, 99 percent of them at most, and the longest
+--   lua ours.lua send N BATCH         small messages to `peer sink`, BATCH in a turn
+--   lua ours.lua ping N DEPTH WAITING send_await to `peer echo`, DEPTH at a time, with WAITING other pending iqs. Also
+--                                     prints by what factor memory has grown when all are answered.
+--   lua ours.lua split FILE N         the first stanzas of FILE, each cut in two at every byte: prints the share
+--                                     that was given out with the last byte, and not before, and how many cuts
+--   lua ours.lua large BYTES N        stanzas of BYTES bytes, from memory, in pieces of 1,400 bytes; the first isn't
+--                                     measured, since the kernel gives memory for it one page at a time
+--   lua ours.lua roster ITEMS N [RAW] an answer with ITEMS contacts, in pieces of 16 KB, measured like large; RAW
+--                                     (spec/bench/raw.c): what that costs for the same bytes
+--   lua ours.lua timers N             N timers, set and then all cancelled: prints by what factor resident memory has
+--                                     grown after the program has run on for a while, with the collector's cycles
 
 local xmpp = require "xmpp"
 local fed = require "spec.support.fed"
@@ -50,8 +50,8 @@ local function open_fed()
   return fed.open { jid = "bench.test", component = true }
 end
 
--- Feeds the file to the connection. Its text is not kept: it would make the heap larger than any program's, and the
--- garbage colder. Seconds that the connection took.
+-- Feeds the file to the connection. Its text isn't kept, since that would make the heap larger than a program's, and
+-- the garbage less likely to be in a cache. Returns the seconds that the connection took.
 local function feed(f, file)
   local spent = 0
   for piece in io.lines(file, 16384) do
@@ -85,7 +85,7 @@ local function parse_unwanted(file, n)
   tell(feed(f, file), n)
 end
 
--- Parses the file piece by piece, and gives the tables of each to `write`; seconds that this took.
+-- Parses the file piece by piece, and gives the tables of each piece to `write`. Returns the seconds that `write` took.
 local function write_all(file, n, write)
   local f, list, spent, seen = open_fed(), {}, 0, 0
   f.conn:set_handler(function(stanza) list[#list + 1] = stanza end)
@@ -161,12 +161,12 @@ local function roster(items, n, program)
   assert(seen == (n + 1) * items)
 end
 
--- A stanza begins where a tag's first attribute is `from`.
+-- The first stanzas; each begins where a tag's first attribute is `from`.
 local function first_stanzas(file)
   local f, list = assert(io.open(file, "rb")), {}
   for stanza in f:read(16384):gsub("<(%a+ from=)", "\0%1"):gmatch "%z(%Z+)" do list[#list + 1] = "<" .. stanza end
   f:close()
-  table.remove(list) -- its end may be missing
+  table.remove(list) -- it may be incomplete
   return list
 end
 
@@ -248,7 +248,7 @@ local function ask(conn, id)
   return conn:send_await { "iq", { type = "get", to = "bench.test", id = id }, { "ping", { xmlns = "urn:xmpp:ping" } } }
 end
 
--- Turns the loop until each of `depth` coroutines has asked its share.
+-- Turns the loop until each of `depth` coroutines has sent its share.
 local function ask_all(conn, n, depth)
   local left = depth
   for _ = 1, depth do
@@ -271,7 +271,7 @@ local function let_wait(conn, n)
   return box
 end
 
--- In pages.
+-- Resident memory, in pages.
 local function resident()
   return tonumber(read("/proc/self/statm"):match "^%d+ (%d+)")
 end
@@ -306,7 +306,7 @@ local function set_and_cancel(n)
   for i = 1, n do list[i]:cancel() end
 end
 
--- A program as it goes on: turns, a timer now and then, some garbage.
+-- A program that goes on: turns, a timer now and then, some garbage.
 local function go_on(turns)
   for _ = 1, turns do
     set_and_cancel(10)

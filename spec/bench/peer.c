@@ -1,16 +1,16 @@
 /* peer: the other end of a stream on a loopback port, for `make bench`: a component's (XEP-0114) or, without TLS, a
- * client's. What is measured is the command that we start; it has the first processor for itself and we take the last,
- * since waking a sleeper on another processor costs ten times as much as on the same one, and the kernel's choice would be
- * the result.
+ * client's. It starts the command that is measured, which has the first processor for itself, and uses the last one
+ * itself: waking a process on another processor costs ten times as much as on the same one, so the kernel's choice
+ * would determine the result.
  *
- *   peer flood FILE CMD...   at the first <presence: sends FILE
- *   peer many N FILE CMD...  the same on the last of N streams, opened one after the other
- *   peer echo CMD...         answers each iq, but those to mute.bench.test; an iq with the id release-N brings the
- *                            answers to the ids m1 to mN that were owed
+ *   peer flood FILE CMD...   sends FILE when it receives the first <presence
+ *   peer many N FILE CMD...  the same on the last of N streams, which are opened one after the other
+ *   peer echo CMD...         answers each iq, except for those to mute.bench.test; an iq with the id release-N
+ *                            makes it answer those to mute with the ids m1 to mN
  *   peer sink CMD...         reads
  *
- * CMD finds the port in BENCH_PORT; its exit status is ours. Any secret will do. Behind what it prints stands the most
- * memory that it had: rss MB. */
+ * CMD gets the port in BENCH_PORT; its exit status is ours. Any secret is accepted. After the command's output, its
+ * peak memory is printed: rss MB. */
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,7 +20,7 @@
 
 static int listener, fd;
 
-/* More of what the component says; false: it has gone. */
+/* Receives more bytes from the component; false: it is gone. */
 static int receive(text *t) {
   static char bytes[1 << 16];
   ssize_t n = recv(fd, bytes, sizeof bytes, 0);
@@ -37,7 +37,7 @@ static void say(const char *s, size_t n) {
   }
 }
 
-/* Reads up to and with the first `what`. */
+/* Reads up to the end of the first `what`. */
 static void wait_for(text *in, const char *what) {
   char *found;
   while (!in->data || !(found = strstr(in->data, what)))
@@ -95,7 +95,7 @@ static void open_stream(text *in) {
   speak("<handshake/>");
 }
 
-/* The command has ended before it came to us. */
+/* The command has ended without connecting. */
 static void on_child(int number) {
   (void)number;
   _exit(3);

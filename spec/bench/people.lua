@@ -1,18 +1,18 @@
--- people: what modules above the transport take for who comes, for `make bench`: the contacts of a roster, who is in a
--- room. From memory, into a connection without a network.
+-- people: what modules above the transport cost for each person, for `make bench`: the contacts of a roster, the
+-- occupants of a room. From memory, on a connection without a network.
 --
---   lua people.lua NAME N              prints microseconds of CPU a person, and "memory BYTES": of Lua's, a person,
---                                      when all have come
---   lua people.lua NAME N RAW          what RAW (spec/bench/raw.c) takes for the same bytes, expat alone
+--   lua people.lua NAME N              prints microseconds of CPU for a person, and "memory BYTES", Lua's memory for a
+--                                      person when all have come
+--   lua people.lua NAME N RAW          what RAW (spec/bench/raw.c) takes for the same bytes, with expat alone
 --   lua people.lua growth NAME [MOST]  lines "NAME X MICROSECONDS" and "NAME-memory X BYTES", for 1,000 people and more
 --
 -- NAME is a file in spec/bench/people, which returns the JID of the connection and a function:
 --
 --   return { jid = "me@bench.test/x", come = function(f, n) return pieces, stanzas, done end }
 --
--- f: the connection (see spec/support/fed.lua), on which everything is begun that waits for them; nil: only the bytes
--- are asked for. pieces: a list of texts, the bytes by which n people come; stanzas: how many these are; done(): called
--- when all have been fed; raises where something is missing, and gives what is to be kept meanwhile.
+-- f: the connection (see spec/support/fed.lua), on which `come` starts the modules; nil: only the bytes are wanted.
+-- pieces: a list of texts, the bytes by which n people come; stanzas: how many that is; done(): called when all are
+-- fed; raises if something is missing, and returns what must be kept until memory is measured.
 
 local fed = require "spec.support.fed"
 
@@ -32,7 +32,7 @@ local function open(s)
   return fed.open { jid = s.jid, max_queue = 1e9, max_stanza = 1e8, max_nodes = 1e7 }
 end
 
--- The texts as one stream, in pieces as raw.c feeds them.
+-- The texts as one stream, in pieces like raw.c's.
 local function stream(pieces)
   local i, rest = 0, ""
   return function()
@@ -48,8 +48,8 @@ local function stream(pieces)
   end
 end
 
--- Feeds the texts, which are not kept longer than they are needed. Seconds that the connection took, and what `done`
--- gives.
+-- Feeds the texts, which are kept no longer than they are needed. Returns the seconds that the connection took, and the
+-- results of `done`.
 local function feed(f, pieces, _, done)
   local spent = 0
   for piece in stream(pieces) do
@@ -61,7 +61,7 @@ local function feed(f, pieces, _, done)
   return spent, done()
 end
 
--- Microseconds and bytes a person.
+-- Prints microseconds and bytes for a person.
 local function measure(name, n)
   local s = scenario(name)
   local f = open(s)
@@ -86,7 +86,7 @@ local function raw(name, n, program)
 end
 
 local function growth(name, most)
-  measure(name, STEPS[1]) -- the first time is slower for reasons of its own
+  measure(name, STEPS[1]) -- the first run is slower for other reasons, and isn't measured
   for _, n in ipairs(STEPS) do
     if n <= most then
       local repeats, spent, bytes = math.max(1, math.floor(10000 / n)), 0, 0

@@ -1,10 +1,10 @@
--- plot: pictures as SVG, on a ground of their own, so that they can be read on a dark page, too.
+-- plot: pictures as SVG, with a background of their own, so that they can be read on a dark page, too.
 --
 --   plot.bars { title =, unit =, { label, value, note =, ours = true }, ... }
 --   plot.curves { title =, { title =, x =, unit =, log = true, { label, { { x, y }, ... } }, ... }, ... }
 --
--- Both return text. A curve's x goes by powers of ten (0 has a place of its own), its y from 0 or, with `log`, by
--- powers of ten, too, where what is linear is straight.
+-- Both return text. A curve's x axis is logarithmic (0 has a place of its own), its y axis begins at 0 or, with `log`,
+-- is logarithmic, too, so that linear growth is a straight line.
 local M = {}
 
 local colours = { "#1d4ed8", "#d97706", "#059669" }
@@ -14,7 +14,7 @@ local function escaped(s)
   return (s:gsub("[&<>]", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;" }))
 end
 
--- An element with its attributes in the order of the alphabet.
+-- An element with its attributes in alphabetical order.
 local function element(name, attributes, content)
   local list = {}
   for key, value in pairs(attributes) do
@@ -53,7 +53,7 @@ function Canvas:svg()
     "\n" .. table.concat(self, "\n") .. "\n") .. "\n"
 end
 
--- 1, 2 or 5 times a power of ten, from x up.
+-- The least number from x up that is 1, 2 or 5 times a power of ten.
 local function round_up(x)
   local power = 10 ^ math.floor(math.log(x) / math.log(10))
   for _, m in ipairs { 1, 2, 5 } do
@@ -100,7 +100,7 @@ local function power_label(p)
   return ("%g%s"):format(10 ^ (p - (thousands or 0)), short[thousands] or "")
 end
 
--- What the points reach: `first` and `last` power of ten of x, `zero` if it is there, `least` and `most` of y.
+-- The range of the points: `first` and `last` power of ten of x, `zero` if x may be 0, `least` and `most` of y.
 local function reach(p)
   local r = { first = math.huge, last = 0, least = math.huge, most = 0 }
   for _, curve in ipairs(p) do
@@ -114,7 +114,7 @@ local function reach(p)
   return r
 end
 
--- An axis: from `from` to `to`, ticks at { where, label }, `place` from a figure to where.
+-- An axis: from `from` to `to`, with ticks { where, label }; `place` gives the position of a figure.
 local function x_axis(r)
   local axis = { from = r.zero and r.first - 1 or r.first, to = r.last }
   if r.zero then axis[1] = { axis.from, "0" } end
@@ -136,7 +136,7 @@ local function log_axis(r)
   return axis
 end
 
--- A function from a place on the axis to one on the canvas.
+-- A function that converts a position on the axis to one on the canvas.
 local function scale(axis, from, to)
   return function(v) return from + (v - axis.from) / (axis.to - axis.from) * (to - from) end
 end
@@ -162,7 +162,7 @@ local function draw_curve(c, points, colour, sx, sy)
   c:add("polyline", { points = table.concat(path, " "), fill = "none", stroke = colour, ["stroke-width"] = 2 })
 end
 
--- The names of the curves, one beside the other.
+-- The names of the curves, next to each other.
 local function draw_names(c, x, y, p)
   for i, curve in ipairs(p) do
     c:add("rect", { x = x, y = y - 8, width = 8, height = 8, fill = colours[i] })

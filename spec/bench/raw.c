@@ -1,11 +1,11 @@
-/* raw: the yardsticks of `make bench`: what the machine takes for the same bytes when nothing is made of them. Each
- * prints microseconds of CPU (user and system) a piece.
+/* raw: the yardsticks of `make bench`: what the same bytes cost if nothing is made of them. Each prints microseconds of
+ * CPU (user and system) for a stanza.
  *
  *   raw expat FILE N           expat with namespaces and empty handlers, from memory; FILE has N stanzas
- *   raw again FILE N           the same, N times over a FILE that is one stanza, when there has been one: prints what one takes
+ *   raw again FILE N           the same, N times for a FILE with one stanza; the first time isn't measured
  *   raw copy FILE N            memcpy
  *   raw flood FILE N           recv and the same expat, from `peer flood`
- *   raw write MESSAGES BATCH   send of messages that are bytes already, BATCH at a time, to `peer sink`
+ *   raw write MESSAGES BATCH   sends messages that are bytes already, BATCH at a time, to `peer sink`
  *   raw ping N                 send and recv, one after the other, with `peer echo` */
 #include <arpa/inet.h>
 #include <expat.h>
@@ -124,7 +124,7 @@ static int copy(const char *file, long stanzas) {
   since = cpu();
   for (i = 0; i < TIMES; i++) {
     memcpy(to, from, n);
-    __asm__ __volatile__("" : : "r"(to) : "memory"); /* the compiler must believe that somebody looks */
+    __asm__ __volatile__("" : : "r"(to) : "memory"); /* keeps the compiler from leaving memcpy out */
   }
   return tell(cpu() - since, (double)stanzas * TIMES);
 }
@@ -143,7 +143,7 @@ static int dial(void) {
   return fd;
 }
 
-/* Up to the end of the handshake. The peer says no more by itself. */
+/* Opens a stream, up to the end of the handshake, after which the peer sends nothing by itself. */
 static int open_stream(void) {
   char answer[1024] = "";
   size_t n = 0;
@@ -201,7 +201,7 @@ static int ping(long n) {
   long i;
   for (i = 0; i < n; i++) {
     say(fd, iq, sizeof iq - 1);
-    if (recv(fd, answer, sizeof answer, 0) <= 0) die("recv"); /* what is so short comes in one piece */
+    if (recv(fd, answer, sizeof answer, 0) <= 0) die("recv"); /* so short an answer comes in one piece */
   }
   return tell(cpu() - since, (double)n);
 }

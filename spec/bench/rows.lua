@@ -1,4 +1,4 @@
--- rows: what `make bench` measures, and the goals it is held against.
+-- rows: what `make bench` measures, and the goals that it compares the results with.
 
 local M = {}
 
@@ -6,11 +6,11 @@ local prosody = "/usr/lib/prosody/util/xmppstream.lua"
 local valgrind = "/usr/bin/valgrind"
 local luajit = "$BUILD/../luajit/xmpp/core.so"
 
--- In the order of a round: a yardstick stands beside what it is a yardstick for. In a command: $N stanzas in $FILE
--- ($FEW: a third of them, for who is slow), $LUA, $RAW and $PEER the C programs beside this file, $COUNT a library that
--- counts writes to sockets, $BUILD where they are. `also`: the second figure that it tells (behind the word `named`),
--- divided `by`. `needs`: passed over where this file is not there. `peer`: somebody else's program, which may fail.
--- `heavy`: in the first round only. `limit`: seconds that it may take, if these are more than two minutes.
+-- In the order of a round: each measurement is next to its yardstick. In a command: $N stanzas in $FILE ($FEW: a third
+-- of them, for slow programs), $LUA, $RAW and $PEER the C programs next to this file, $COUNT a library that counts
+-- writes to sockets, $BUILD where they are. `also`: the name of the program's second figure (after the word `named`),
+-- which is divided by `by`. `needs`: it is left out if this file doesn't exist. `peer`: somebody else's program, which
+-- may fail. `heavy`: in the first round only. `limit`: how many seconds it may take, if more than two minutes.
 M.measurements = {
   { "expat", "$RAW expat $FILE $N" },
   { "parse", "$LUA spec/bench/ours.lua parse $FILE $N" },
@@ -78,11 +78,16 @@ M.measurements = {
   { "luajit-parse", "env LUA_CPATH='$BUILD/../luajit/?.so;;' luajit spec/bench/ours.lua parse $FILE $N",
     needs = luajit },
   { "split", "$LUA spec/bench/ours.lua split $FILE $N", heavy = true },
+  { "farm-direct", "$PEER flood $FILE $LUA spec/bench/farm.lua direct $FILE $N" },
+  { "farm-intake", "$PEER flood $FILE $LUA spec/bench/farm.lua intake $FILE $N", also = "farm-intake-redis",
+    named = "redis" },
+  { "farm-worker", "$LUA spec/bench/farm.lua worker $FILE $N", also = "farm-worker-redis", named = "redis" },
+  { "farm-send", "$PEER sink $LUA spec/bench/farm.lua send $FILE $N", also = "farm-send-redis", named = "redis" },
 }
 
--- Other libraries, by programs of our own (spec/bench/others), which are all told alike what to do: `name` is the
--- library's, if it is another; `count`: the stanzas of a flood, the messages that are sent, the pings one at a time and
--- 64 at a time. `can`: what not all of them do.
+-- Other libraries, by programs of our own (spec/bench/others), which all have the same arguments: `name` is the
+-- library's, if it differs; `count`: the stanzas of a flood, the messages that are sent, the pings one at a time and 64
+-- at a time. `can`: modes that not all of them have.
 local node_modules = "$BUILD/node_modules/@xmpp/component/package.json"
 local slixmpp = "/usr/lib/python3/dist-packages/slixmpp/__init__.py"
 local libraries = {
@@ -108,8 +113,8 @@ local function can(library, mode)
   return library.can:find(mode, 1, true) ~= nil
 end
 
--- Has all that can do `mode` do it, behind the measurement `name`: `how` is the command for it, with %s for the program
--- and %s for how many, which is the i-th of its counts.
+-- Adds a measurement after `name` for each library that can do `mode`: `how` is its command, with %s for the program
+-- and %s for the i-th of its counts.
 local function measure_others(name, suffix, how, i, mode)
   local at = position_of(name)
   for _, l in ipairs(libraries) do
@@ -129,15 +134,15 @@ measure_others("send-counted", "-send", "$PEER sink %s send %s", 2)
 measure_others("ping-1", "-ping", "$PEER echo %s ping %s 1", 3)
 measure_others("ping-64", "-ping-64", "$PEER echo %s ping %s 64", 4)
 
-for _, m in ipairs(M.measurements) do -- the most memory that they had
+for _, m in ipairs(M.measurements) do -- their peak memory
   if m[1]:find "%-flood$" then m.also, m.named = m[1] .. "-rss", "rss" end
 end
 
--- Of these, instructions as well, where valgrind is there: "parse#".
+-- For these, instructions are counted, too, if valgrind is installed: "parse#".
 M.counted = { "expat", "parse", "parse-tapped", "unwanted", "prosody-parse", "lom-parse" }
 
--- What, ours, the yardstick (none: the figure itself), most or least that the goal allows, the stretch. `each`: what
--- the yardstick's figure is multiplied by. `faster`: the ratio is how many times faster ours is.
+-- What it is, our measurement, the yardstick (nil: the figure itself), the most or least that the goal allows, the
+-- ambitious goal. `each`: a factor for the yardstick's figure. `faster`: the ratio is how many times faster ours is.
 M.rows = {
   { "flood over loopback, a handler for all", "flood", "flood-raw", most = 1, stretch = 0.8 },
   { "  beside iksemel", "flood", "iksemel-flood", most = 1.4, stretch = 1.1 },
@@ -184,13 +189,17 @@ M.rows = {
   { "a roster of 100,000 in one answer, to tables", "answer", "answer-expat", most = 3.5 },
   { "memory after 1,000,000 cancelled timers, to before", "timers", most = 1.3 },
   { "parse to tables: LuaJIT, to Lua 5.4", "luajit-parse", "lua5.4-parse", most = 1 },
+  { "an intake takes a stanza, to one process that takes and answers it", "farm-intake", "farm-direct", most = 3 },
+  { "  and sends an answer", "farm-send", "farm-direct" },
+  { "a worker does it, out of Redis and into it", "farm-worker", "farm-direct", most = 6 },
+  { "  Redis itself, for the intake and the worker", "farm-worker-redis", "farm-direct" },
   { "cut anywhere, delivered on its last byte", "split", least = 1 },
 }
 
--- Of these, bytes and stanzas a second as well.
+-- For these, bytes and stanzas a second are shown, too.
 M.rates = { "parse", "unwanted", "flood", "flood-unwanted", "to_xml", "queue" }
 
--- Who else, and where their figures are. `draw`: the name of a bar in the picture.
+-- The other libraries, and the names of their figures. `draw`: the name of a bar in the picture.
 M.others = {
   { "C on raw expat and sockets", flood = "flood-raw", parse = "expat", send = "write", ping = "ping-raw",
     draw = "C on raw expat and sockets" },
@@ -211,7 +220,7 @@ table.insert(M.others, { "Prosody's xmppstream, LuaSocket", flood = "prosody-flo
   text = "prosody-tostring", send = "prosody-send", draw = "Prosody's xmppstream" })
 table.insert(M.others, { "luaexpat's lom", parse = "lom-parse" })
 
--- The programs that draw curves, and what is asked of each curve: its last point is at most `flat` times its first.
+-- The programs that draw curves, and each curve's goal: its last point is at most `flat` times its first.
 M.growing = {
   { "growth-pending", "$LUA spec/bench/growth.lua pending" },
   { "growth-callbacks", "$LUA spec/bench/growth.lua callbacks" },
@@ -239,16 +248,16 @@ M.growth = {
     { "connections", "a stanza on one of them", flat = 1.5 } },
 }
 
--- Who comes in, by the modules above the transport: the name in spec/bench/people, how many, in words, the most of raw
--- expat's CPU on the same bytes, the most bytes of memory apiece. What many of them take grows by what a processor's
--- caches don't hold and the collector goes through; what isn't linear grows by tens.
+-- People, with the modules above the transport: the name in spec/bench/people, how many, a description, the most CPU as
+-- a multiple of raw expat's for the same bytes, the most bytes of memory for each. With many, cache misses and garbage
+-- collection add to the cost; what isn't linear would grow tenfold.
 M.people = {
   { "presence", 10000, "10,000 contacts come online", most = 15, bytes = 600, needs = "lua/xmpp/presence.lua" },
   { "roster", 100000, "a roster of 100,000 contacts", most = 30, bytes = 600, needs = "lua/xmpp/roster.lua" },
   { "room", 10000, "a room with 10,000 occupants", most = 30, bytes = 600, needs = "lua/xmpp/muc.lua" },
 }
 
-for i = #M.people, 1, -1 do -- where a module isn't there, nobody comes
+for i = #M.people, 1, -1 do -- those whose module isn't there are left out
   local f = io.open(M.people[i].needs)
   if f then f:close() else table.remove(M.people, i) end
 end

@@ -1,6 +1,6 @@
 -- sheet: tables for a person at a terminal, and the same in Markdown.
 --
---   local s = sheet.new(path)            what is said goes to stdout, and as Markdown to the file
+--   local s = sheet.new(path)            everything goes to stdout, and as Markdown to the file
 --   s:text "a line"
 --   s:table({ "", "ours" }, rows)        rows of strings; the first column is flush left, the others right
 --   s:close()
@@ -20,7 +20,7 @@ function M:text(text)
   self:write("\n" .. text .. "\n")
 end
 
--- Characters of UTF-8.
+-- How many characters of UTF-8 it has.
 local function width_of(s)
   return select(2, s:gsub("[^\128-\191]", ""))
 end

@@ -1,8 +1,8 @@
--- starts: programs that begin, connect and end, for `make bench`, which asks what that takes from start to end.
+-- starts: programs that start, connect and end, for `make bench`, which measures the whole run.
 --
 --   lua starts.lua component   to `peer sink`
---   lua starts.lua client      to `crowd`: by TLS, whose certificate is found among the system's, and SCRAM; nothing is
---                              known from an earlier login
+--   lua starts.lua client      to `crowd`: by TLS, with a certificate among the system's CAs, and SCRAM; nothing is
+--                              remembered from an earlier login
 local xmpp = require "xmpp"
 
 local port = tonumber(os.getenv "BENCH_PORT")

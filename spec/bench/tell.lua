@@ -1,4 +1,4 @@
--- tell: figures of measure.lua held against the goals of rows.lua, as rows of a table, and as pictures.
+-- tell: compares the figures of measure.lua with the goals in rows.lua, as tables, and as pictures.
 local plot = require "plot"
 local rows = require "rows"
 
@@ -17,7 +17,7 @@ local function median(list)
   return #s % 2 == 1 and s[half + 1] or (s[half] + s[half + 1]) / 2
 end
 
--- A row's ratio in each round; what was measured once stands beside every figure of the other.
+-- A row's ratio in each round; a figure that was measured once is compared with every figure of the other.
 local function ratios(row, figures)
   local ours, theirs, list = figures[row[2]] or {}, row[3] and (figures[row[3]] or {}), {}
   for i = 1, math.max(#ours, theirs and #theirs or 0) do
@@ -66,7 +66,7 @@ local function goal_row(row, m)
     figure(ratio), #s > 1 and figure(s[1]) .. " .. " .. figure(s[#s]) or "", goal_of(row), verdicts[met] or "" }, met
 end
 
--- The table of goals; how many were missed.
+-- Writes the table of goals. Returns how many were missed.
 function M.goals(sheet, m)
   local list, missed = {}, 0
   for _, row in ipairs(rows.rows) do
@@ -89,7 +89,7 @@ function M.rates(sheet, m)
   sheet:table({ "a second of CPU", "MB", "stanzas" }, list)
 end
 
--- Others
+-- Other libraries
 
 local function others_row(who, m)
   local f = m.figures
@@ -111,7 +111,7 @@ local function names_of(who)
   return list
 end
 
--- Who is missing, and why.
+-- The libraries that are missing, and why.
 function M.absent(m)
   local list = {}
   for _, who in ipairs(rows.others) do
@@ -125,7 +125,7 @@ function M.absent(m)
   return list
 end
 
--- What the programs have to say of their figures.
+-- The programs' notes about their figures.
 function M.notes(m)
   local list = {}
   for _, one in ipairs(rows.measurements) do
@@ -157,7 +157,7 @@ local function points_of(m, curve)
   return list
 end
 
--- By what factor it has grown, and whether it may have.
+-- By what factor it has grown, and whether that is allowed.
 local function growth_of(curve, points)
   local factor = points[#points][2] / points[1][2]
   return factor, factor <= curve.flat

@@ -1,11 +1,11 @@
--- theirs: Lua's other ways, as yardsticks for `make bench`. Prints microseconds of CPU a piece.
+-- theirs: other ways in Lua, as yardsticks for `make bench`. Prints microseconds of CPU for each stanza.
 --
---   lua theirs.lua parse FILE N      Prosody's util.xmppstream, where it is installed; FILE has N stanzas
+--   lua theirs.lua parse FILE N      Prosody's util.xmppstream, if it is installed; FILE has N stanzas
 --   lua theirs.lua lom FILE N        luaexpat's lom, without namespaces, in documents of about 16 KB
---   lua theirs.lua flood FILE N      as parse, by LuaSocket from `peer flood`
+--   lua theirs.lua flood FILE N      like parse, with LuaSocket from `peer flood`
 --   lua theirs.lua tostring FILE N   Prosody's stanzas to text
 --   lua theirs.lua send N BATCH      small messages made by Prosody's util.stanza, to `peer sink`, BATCH in one write
---   lua theirs.lua concat FILE N     our tables to text in plain Lua, by gsub and table.concat, nothing checked
+--   lua theirs.lua concat FILE N     our tables to text in plain Lua, with gsub and table.concat, without any checks
 
 local clock = os.clock
 
@@ -16,13 +16,13 @@ end
 local function from_prosody(module)
   package.path = "/usr/lib/prosody/?.lua;" .. package.path
   package.cpath = "/usr/lib/prosody/?.so;" .. package.cpath
-  pcall(require, "loader") -- from Prosody 13 on its modules name each other as prosody.util.x, and this finds them
+  pcall(require, "loader") -- since Prosody 13 its modules are named prosody.util.x, which this makes possible
   return require(module)
 end
 
 local header = "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams'>"
 
--- Prosody's parser, as a function that takes text.
+-- Prosody's parser, as a function that is fed with text.
 local function prosody(on_stanza)
   local session = { notopen = true }
   local stream = from_prosody "util.xmppstream".new(session, {
@@ -70,7 +70,7 @@ local function lom(file, n)
   assert(seen == n)
 end
 
--- A component's stream to `peer`.
+-- Opens a component's stream to `peer`.
 local function connect()
   local c = assert(require "socket".connect("127.0.0.1", tonumber(os.getenv "BENCH_PORT")))
   c:setoption("tcp-nodelay", true)
@@ -111,7 +111,7 @@ local function send(n, batch)
   tell(clock() - since, n)
 end
 
--- open(on_stanza) gives a parser; `write` is given each stanza that it makes.
+-- open(on_stanza) returns a parser; `write` is called with each stanza.
 local function write_all(file, n, open, write)
   local list, spent, seen = {}, 0, 0
   local feed = open(function(stanza) list[#list + 1] = stanza end)

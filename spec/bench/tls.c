@@ -1,9 +1,9 @@
-/* tls: the yardsticks of `make bench` for TLS, on OpenSSL alone, with `tlspeer`; and what the library's own room takes
- * beside them. Each prints microseconds of CPU (user and system) a piece.
+/* tls: the yardsticks of `make bench` for TLS, with OpenSSL alone, and `tlspeer` as the server; and what the library's
+ * own module costs in comparison. Each prints microseconds of CPU (user and system) for a handshake or a record.
  *
- *   tls handshake N  dials and shakes hands, and has the server's certificate verified, by one context for all
- *   tls read N       reads N records of 400 bytes, as OpenSSL reads unless it is told to read ahead
- *   tls receive N    the same by c/core/tls */
+ *   tls handshake N  connects and does the handshake, verifying the server's certificate, with one context for all
+ *   tls read N       reads N records of 400 bytes, as OpenSSL does by default (without reading ahead)
+ *   tls receive N    the same with c/core/tls */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -92,7 +92,7 @@ static void wait_for(int fd) {
   poll(&p, 1, -1);
 }
 
-/* As link reads: until there is nothing more, then it is waited for. */
+/* Reads as link does: until there is nothing more, and then waits. */
 static int receive(long n) {
   static char to[ROOM];
   const xm_tls_options options = {.ca_file = getenv("BENCH_CA")};

@@ -1,13 +1,13 @@
-/* tlspeer: the other end of clients' streams under TLS from the first byte (XEP-0368), for `make bench`. As with `peer`,
- * the command that we start has the first processor for itself and we take the last.
+/* tlspeer: the server for clients with direct TLS (XEP-0368), for `make bench`. As with `peer`, the command that it
+ * starts has the first processor for itself, and this uses the last one.
  *
- *   tlspeer full CMD...     logs in whoever comes, one after the other, by PLAIN or SCRAM-SHA-1; each handshake is one in
- *                           full, as no session is given
+ *   tlspeer full CMD...     lets all clients log in, one after the other, by PLAIN or SCRAM-SHA-1; each handshake is
+ *                           a full one, as no session is given
  *   tlspeer resumed CMD...  the same, with sessions
- *   tlspeer records N CMD...  sends N records of 400 bytes to whoever comes
+ *   tlspeer records N CMD...  sends N records of 400 bytes to each client
  *
- * CMD finds the port in BENCH_PORT, the CA's certificate in BENCH_CA; the name is bench.test, the password "secret",
- * the user anybody. Its exit status is ours. */
+ * CMD gets the port in BENCH_PORT, and the CA's certificate in BENCH_CA; the name is bench.test, the password "secret",
+ * for any user. Its exit status is ours. */
 #include <netinet/tcp.h>
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
@@ -66,7 +66,7 @@ static SSL_CTX *new_context(int sessions) {
   return ctx;
 }
 
-/* What is said. */
+/* The conversation. */
 
 typedef struct talk {
   SSL *ssl;
@@ -74,7 +74,7 @@ typedef struct talk {
   size_t n;
   int logged_in;
   char user[64];
-  char first_bare[MESSAGE], first[MESSAGE]; /* SCRAM: the client's, ours */
+  char first_bare[MESSAGE], first[MESSAGE]; /* SCRAM: the client's, the server's */
 } talk;
 
 static void say(talk *t, const char *s) {
@@ -109,7 +109,7 @@ static void challenge(talk *t, const char *payload, size_t n) {
   say(t, out);
 }
 
-/* The proof is believed; ours has to be right. */
+/* Accepts any proof, but sends a correct signature. */
 static void prove(talk *t, const char *payload, size_t n) {
   char final[MESSAGE], auth[3 * MESSAGE], text[200] = "v=", encoded[300], out[500];
   unsigned char key[HASH], signature[HASH];
@@ -150,7 +150,7 @@ static void log_in(talk *t, const char *auth) {
   char said[MESSAGE];
   if (strstr(auth, "'PLAIN'")) {
     from_base64(payload, strcspn(payload, "<"), said);
-    snprintf(t->user, sizeof t->user, "%.60s", said + 1); /* behind the NUL, up to the next */
+    snprintf(t->user, sizeof t->user, "%.60s", said + 1); /* from the NUL up to the next one */
     t->logged_in = 1;
     say(t, "<success " SASL "/>");
   } else {
@@ -158,7 +158,7 @@ static void log_in(talk *t, const char *auth) {
   }
 }
 
-/* Answers what is complete, and drops it. */
+/* Answers what is complete, and removes it. */
 static int answer(talk *t) {
   static const char *const ends[] = {"</auth>", "</response>", "</iq>", "</stream:stream>"};
   char *begin = t->in, *end, *first = NULL;
@@ -195,8 +195,8 @@ static void serve_client(SSL *ssl) {
   }
 }
 
-/* Many in one write, so that whoever reads has always some before it: as fast as they are made one by one, a reader would
- * wait for each. */
+/* Many records in one write, so that the reader always has some to read: if they were sent one by one, as fast as they
+ * are made, it would wait for each. */
 static void send_records(SSL *ssl, long n) {
   char record[RECORD];
   BIO *many = BIO_new(BIO_f_buffer());
@@ -241,7 +241,7 @@ static void start(char **command) {
   sigaddset(&chld, SIGCHLD);
   signal(SIGCHLD, on_child);
   signal(SIGPIPE, SIG_IGN);
-  sigprocmask(SIG_BLOCK, &chld, NULL); /* until `child` is known */
+  sigprocmask(SIG_BLOCK, &chld, NULL); /* until `child` is set */
   child = fork();
   if (child < 0) die("fork");
   if (child > 0) {

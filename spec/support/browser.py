@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""browser FOLDER: opens every page of the manual that `make doc` has put there in a headless Chromium, from the disk, and
-looks at it: on a telephone nothing is wider than the screen; in the light and in the dark every text stands out; the
-scripts throw nothing; the search finds what is looked for. Prints a line for each thing that is wrong, and at the end
-"pages: N". The exit status is 77 where there is no Chromium.
+"""browser FOLDER: opens every page of the manual that `make doc` has put into FOLDER in a headless Chromium, from disk,
+and checks that nothing is wider than a telephone's screen, that all text has enough contrast in light and dark mode,
+that the scripts raise no errors, and that the search finds words. Prints a line for each problem, and at the end
+"pages: N". The exit status is 77 if there is no Chromium.
 
-The browser is told what to do by its own protocol, over a pair of pipes (--remote-debugging-pipe).
+The browser is controlled by its DevTools protocol, over a pair of pipes (--remote-debugging-pipe).
 """
 import json
 import os
@@ -31,7 +31,7 @@ WIDTH = """
 })()
 """
 
-# The text that stands out least: WCAG's ratio, and its beginning.
+# The text with the least contrast: WCAG's ratio, and the text's beginning.
 CONTRAST = """
 (function () {
   function channel(v) { v /= 255; return v <= 0.03928 ? v / 12.92 : Math.pow((v + 0.055) / 1.055, 2.4); }
@@ -142,7 +142,7 @@ class Browser:
         return [e for e in self.events if e.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded")]
 
     def close(self):
-        """The browser ends."""
+        """Ends the browser."""
         try:
             self.session = None
             self.ask("Browser.close")
@@ -163,7 +163,7 @@ def pages_of(folder):
 
 
 def look_at_pages(browser, folder, base):
-    """What is wrong with any of them."""
+    """Yields what is wrong with any page."""
     for page in pages_of(folder):
         browser.ask("Emulation.setDeviceMetricsOverride", **TELEPHONE)
         for fault in browser.open(base + page):
@@ -184,8 +184,8 @@ def look_at_pages(browser, folder, base):
 
 
 def look_for(browser, base, word):
-    """Does the search find a word, as a page of its own and while it is typed; and does the first of what it finds lead
-    to a place that is there?"""
+    """Does the search find a word, on the search page and while it is typed, and does the first link lead to a place
+    that exists?"""
     browser.open(base + "search.html?q=" + word)
     results = browser.evaluate(SEARCH % "results")
     if not results or word not in results[0][1].lower():

@@ -1,4 +1,4 @@
--- burst: what a process still has when very many things at once are over. burst_spec is its only caller:
+-- burst: how much memory a process keeps after very many objects have existed at once. Only burst_spec runs it:
 --
 --   lua burst.lua cancelled N    N timers that are cancelled
 --   lua burst.lua fired N        N timers that fire
@@ -7,8 +7,8 @@
 --   lua burst.lua lost N         N iqs that nobody answers in time
 --   lua burst.lua jids N         N JIDs
 --
--- Prints how many KiB are resident before it, after it with a few turns and a cycle of the collector, and after
--- another one.
+-- Prints the KiB that are resident before it, after it (and a few steps and a cycle of the collector), and after
+-- another cycle.
 local fed = require "spec.support.fed"
 local xmpp = require "xmpp"
 
@@ -78,7 +78,7 @@ function deeds.jids(n)
   assert(#jids == n)
 end
 
--- What the first of them takes stays.
+-- Some memory is allocated by the first objects and kept for good.
 local function warm_up()
   deeds[arg[1]](100)
   for _ = 1, 3 do

@@ -8,16 +8,16 @@ local function quoted(word)
 end
 
 -- child.open(program, arguments) -> a pipe to read what the program in this folder prints.
--- It does not inherit LD_PRELOAD: a sanitizer that was preloaded for the library would judge Python as well.
+-- The program does not inherit LD_PRELOAD: a sanitizer preloaded for the library would check Python as well.
 function child.open(program, arguments)
   local words = { "exec env -u LD_PRELOAD", quoted(child.folder .. "/" .. program) }
   for _, word in ipairs(arguments) do words[#words + 1] = quoted(word) end
   return assert(io.popen(table.concat(words, " "), "r"))
 end
 
-local had = {} -- ports of the programs so far
+local had = {} -- the ports of all programs so far
 
--- Have these been nobody's before? The library remembers a server by its address, so each must have one of its own.
+-- Are these ports that no program had before? The library remembers a server by its address, so each needs a new one.
 function child.are_new(...)
   local new = true
   for _, port in ipairs { ... } do
@@ -27,8 +27,9 @@ function child.are_new(...)
   return new
 end
 
--- A server is begun that has the name of others before it. What the library knows of accounts (that they were bound to
--- the channel) is not of this one. Somebody in the middle (middle.py) is no server: him it has to find out.
+-- Called when a server is started under the same domain as others before it: has the library forget what it knows of
+-- the accounts there (that their logins used channel binding). Not for a man in the middle (middle.py), whom it must
+-- detect.
 function child.is_another()
   local xmpp = package.loaded.xmpp
   if xmpp then xmpp.forget() end
@@ -39,12 +40,12 @@ function child.serve(program, arguments)
   local pipe = child.open(program, arguments)
   local v = child.variables(pipe)
   if not v or child.are_new(v.PORT) then return pipe, v end
-  local other, found = child.serve(program, arguments) -- while this one has its port still
+  local other, found = child.serve(program, arguments) -- while this one still has its port
   pipe:close()
   return other, found
 end
 
--- child.variables(pipe) -> a table of the KEY=VALUE lines up to the next empty line, or nil when the program ended.
+-- child.variables(pipe) -> a table of the KEY=VALUE lines up to the next empty line, or nil when the program has ended.
 function child.variables(pipe)
   local found = {}
   for line in pipe:lines() do

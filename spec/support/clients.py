@@ -1,4 +1,5 @@
-"""Who connects to a helper program of the specs, which says PORT=... first and ends when its reader is gone."""
+"""For helper programs of the specs: prints PORT=..., yields a socket for each client that connects, and ends when the
+reader of stdout is gone."""
 import select
 import socket
 import sys

@@ -1,4 +1,5 @@
--- The command in this process: with a world of the test's, and a server that is xmpp.testing's.
+-- Runs the command xmpp inside this process, with input, environment and output given by the test (its "world", see
+-- lua/xmpp/cmd/world.lua), and with the server of xmpp.testing.
 --
 --   local w = cmd.world { input = "hello\n" }
 --   cmd.start(w, { "send", "anna@example.net" })      -- goes on by itself; w.status when it has ended
@@ -8,7 +9,7 @@ local xmpp = require "xmpp"
 
 local cmd = {}
 
--- A reader as world.lua's, of a text; `ready` says when there is more.
+-- A reader like world.lua's, of a text; `ready` says when there is more.
 local function reader(text)
   local input = { buffer = text or "" }
   function input.all(_, most)
@@ -33,7 +34,7 @@ end
 function cmd.world(o)
   o = o or {}
   local w = { sys = sys, argv = {}, input = reader(o.input), stdout = "", stderr = "", asked = {} }
-  -- Nobody can make anything in that HOME, not even root.
+  -- Nobody can create files in this HOME, not even root.
   local env = { HOME = "/dev/null", XDG_CONFIG_HOME = o.folder, XDG_STATE_HOME = o.folder, XMPP_PASSWORD = "secret" }
   for name, value in pairs(o.env or {}) do env[name] = value or nil end
   function w.out(text)
@@ -70,12 +71,12 @@ local function words(argv)
   return out
 end
 
--- Begins it as bot@example.net/cron.
+-- Starts the command, as bot@example.net/cron.
 function cmd.start(w, argv)
   xmpp.spawn(function() w.status = require "xmpp.cmd.main".run(words(argv), w) end)
 end
 
--- To its end, on the main thread; `plain`: the words as they are
+-- Runs the command to its end, on the main thread; `plain`: with exactly the arguments given
 function cmd.run(w, argv, plain)
   w.status = require "xmpp.cmd.main".run(plain and argv or words(argv), w)
   return w.status

@@ -1,17 +1,18 @@
-/* embed SCRIPT HOW FIRST STEP THREADS [xmpp]: runs SCRIPT(host, port, ca) again and again in embed_spec, each time in a new Lua
- * state with an allocator of its own in which the n-th allocation fails, and closes the state then and there, whatever is
- * open in it. n is FIRST, FIRST + STEP, ... until nothing fails any more; each of the threads does all of it.
+/* embed SCRIPT HOW FIRST STEP THREADS [xmpp]: for embed_spec. Runs SCRIPT(host, port, ca) again and again, each time in
+ * a new Lua state whose allocator lets the n-th allocation fail, and closes the state at once afterwards, whatever is
+ * still open in it. n is FIRST, FIRST + STEP, ... until nothing fails any more; each of the threads does all of that.
+ * HOW:
  *
- *   never   none fails, and SCRIPT runs once
- *   once    one fails: Lua collects its garbage, and asks again
- *   twice   it fails a second time
- *   stays   all fail from then on
+ *   never   no allocation fails, and SCRIPT runs once
+ *   once    one fails: Lua collects its garbage, and tries again
+ *   twice   that fails, too
+ *   stays   all allocations fail from then on
  *
- * With `xmpp` memory is xmpp_alloc's, else realloc's.
+ * With `xmpp` the allocator uses xmpp_alloc, otherwise realloc.
  *
- * The script returns "fine", or an error of the library's; or it raises. Prints how often which of them, and on stderr
- * each that wasn't fine; exit status 1 when an error had another reason than memory, and when memory or descriptors are
- * left over. */
+ * The script returns "fine" or an error of the library, or it raises. Prints how often each of these came, and on
+ * stderr each result that wasn't fine. Exit status 1: an error had another reason than memory, or memory or descriptors
+ * were left over. */
 #include <dirent.h>
 #include <lauxlib.h>
 #include <lualib.h>
@@ -29,14 +30,14 @@ typedef struct plan {
   const char *script;
   manner how;
   long first, step;
-  bool ours; /* the memory */
+  bool ours; /* use xmpp_alloc */
 } plan;
 
 typedef struct state {
   const plan *plan;
-  long n, fail_at, failures; /* growing allocations so far */
+  long n, fail_at, failures; /* growing allocations so far; the one that is to fail; those that have failed */
   size_t used;
-  xmpp_allocator *memory; /* NULL: realloc's */
+  xmpp_allocator *memory; /* NULL: realloc is used */
 } state;
 
 typedef struct worker {

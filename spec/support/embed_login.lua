@@ -1,5 +1,5 @@
--- What embed.c runs: a login, a message to ourselves, an awaited response; the state is closed with the connection
--- open.
+-- A script for embed.c: a login, a message to ourselves, and an awaited response. The state is closed while the
+-- connection is open.
 local xmpp = xmpp -- luacheck: ignore 113
 local host, port, ca = ...
 

@@ -1,5 +1,5 @@
--- What embed.c runs: at its end all that can be open is: connections, one that is about to be, what waits for them,
--- timers, a stanza that nobody has taken, an error that has just been thrown.
+-- A script for embed.c: when it ends, everything is open that can be open: connections, one that is being opened,
+-- waiters on them, timers, a stanza in the receive queue, an error that has just been raised.
 local xmpp = xmpp -- luacheck: ignore 113
 local host, port, ca = ...
 

@@ -1,9 +1,9 @@
--- What the specs of logins by SASL2 share: names of user agents, and logins with an ear for what was said.
+-- Shared by the specs of logins by SASL2: user agents' ids, and logins that record what goes over the wire.
 --
 --   local e = exchange.of(s)              -- s: of spec/support/server.lua, one of server.SASL2
 --   local conn, log = e.login("alice", { tls = "direct", bind2 = true })   -- stopped after the test by exchange.stop()
---   log.text, log.out, log.into           -- what went over the wire: all of it, ours, the server's
---   e.try("alice", opts [, password])     -- the same, with what connect_client returns and the log behind that
+--   log.text, log.out, log.into           -- what went over the wire: everything, what we sent, what the server sent
+--   e.try("alice", opts [, password])     -- the same, but returns what connect_client returns, and then the log
 local managed = require "spec.support.managed"
 local xmpp = require "xmpp"
 
@@ -11,7 +11,7 @@ local exchange = {}
 
 local opened = {}
 
--- Anything with stop(): ended by exchange.stop, in the reverse order.
+-- Remembers anything with stop(), to be ended by exchange.stop, in reverse order.
 function exchange.keep(o)
   opened[#opened + 1] = o
   return o
@@ -28,13 +28,13 @@ end
 
 local made = 0
 
--- A UUID that no test has had before.
+-- A UUID that no other test has used.
 function exchange.agent()
   made = made + 1
   return ("%08x-0000-4000-8000-%012x"):format(os.time() % 2 ^ 31, made)
 end
 
--- A function for the option log, and what it has heard.
+-- A function for the option log, and a table of what it has recorded.
 function exchange.ear()
   local log = { text = "", out = "", into = "" }
   return function(direction, text)
@@ -43,7 +43,7 @@ function exchange.ear()
   end, log
 end
 
--- How often `text` stands in `all`.
+-- How often `text` occurs in `all`.
 function exchange.count(all, text)
   local n = 0
   for _ in all:gmatch((text:gsub("%p", "%%%0"))) do n = n + 1 end
@@ -81,7 +81,7 @@ function exchange.of(s)
     return conn, log
   end
 
-  -- A login that leaves a token, and is over.
+  -- Logs in to get a token, and ends the connection.
   function e.token(name, agent, opts)
     local o = { tls = "direct", bind2 = true, user_agent = { id = agent or exchange.agent() } }
     for key, value in pairs(opts or {}) do o[key] = value end

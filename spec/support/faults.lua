@@ -1,7 +1,8 @@
--- Runs a Lua program in a process where the n-th allocation or system call fails (c/test/shim/faults.c, preloaded).
+-- Runs a Lua program in a process in which the n-th allocation or system call fails (by preloading
+-- c/test/shim/faults.c).
 --
 -- In the program: local faults = require "spec.support.faults"; faults.fail_allocation(n, stays);
--- faults.fail_call(n, errno); faults.off(); faults.read() -> { allocs=, live=, calls= }. Numbers count from there on.
+-- faults.fail_call(n, errno); faults.off(); faults.read() -> { allocs=, live=, calls= }. n counts from the call on.
 local shell = require "spec.support.shell"
 
 local faults = {}
@@ -11,7 +12,7 @@ local path = os.getenv "FAULTS"
 local file = path and assert(io.open(path, "r+b"))
 if file then file:setvbuf "no" end
 
--- Numbers as C has them: eight bytes, the least first.
+-- A number as C has it: eight bytes, the least significant first.
 local function int64(n)
   local bytes = {}
   for i = 1, 8 do bytes[i], n = string.char(n % 256), math.floor(n / 256) end
@@ -35,7 +36,8 @@ function faults.fail_allocation(n, stays) write("alloc_in", int64(n) .. int64(st
 
 function faults.fail_call(n, errno) write("sys_in", int64(n) .. int64(errno or 0)) end
 
--- Where this is needed there may be no memory, not even to call deeper: so nothing is made, and little called.
+-- When this is called there may be no memory left, not even for deeper calls: so it allocates nothing, and calls
+-- little.
 local NONE = int64(0) .. int64(0)
 local seek, put = io.stdout.seek, io.stdout.write
 
@@ -53,7 +55,7 @@ function faults.read()
   return board
 end
 
--- A sanitizer has allocations of its own: where one is preloaded, the plain module is taken.
+-- A sanitizer allocates memory itself: if one is preloaded, the module without it is tested instead.
 local SO_DIR = not os.getenv "PRELOAD" and os.getenv "SO_DIR" or "lua"
 
 -- Builds the shim and runs 'program' (a path) with 'environment'. -> output, exit status

@@ -1,5 +1,5 @@
--- The program of http_faults_spec.lua: an upload by http.request, again and again, with a failure in another place each
--- time. Prints how it went; its exit status is 1 when something was wrong. See faults_login.lua for the variables.
+-- The program of http_faults_spec.lua: uploads by http.request again and again, with a failure in another place each
+-- time. Prints how it went; exit status 1: something was wrong. See faults_login.lua for the environment variables.
 local core = require "xmpp.core"
 local faults = require "spec.support.faults"
 local http = require "xmpp.http"
@@ -10,7 +10,7 @@ local errno = tonumber(E "ERRNO" or 0)
 local outcomes, wrong = {}, {}
 xmpp.on_error(function() end)
 
--- What a test does without failures is what it does with them.
+-- The upload under test; the same with and without failures.
 local function upload()
   local left, moved = 4, 0
   local answer, err = http.request { url = E "URL", ca_file = E "CA", resolve = "127.0.0.1", method = "PUT",
@@ -57,7 +57,7 @@ for index = 1, last, step do
   one(index)
   tried = tried + 1
 end
--- A wait that an error has cut off ends with its own time.
+-- A wait that was interrupted by an error ends only with its timeout.
 local function is_busy() return core.is_busy() or core.shared.http ~= nil end
 local patience = core.now() + 15
 while is_busy() and core.now() < patience do xmpp.step(0.1) end

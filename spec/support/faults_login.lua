@@ -1,6 +1,8 @@
--- The program of faults_spec.lua: a login, a message to ourselves, a response awaited, a stop, again and again, with a
--- failure in another place each time. Prints how it went; its exit status is 1 when something was wrong.
---   MODE allocation, call   TRIES at least so many indices, evenly (all)  STAYS 1: after the first all allocations fail
+-- The program of faults_spec.lua: a login, a message to ourselves, an awaited response and a stop, again and again,
+-- with a failure in another place each time. Prints how it went; exit status 1: something was wrong. Environment:
+--   MODE    "allocation" or "call": what fails
+--   TRIES   try at least so many places, evenly spread (default: all)
+--   STAYS   1: after the first failure, all allocations fail
 local faults = require "spec.support.faults"
 local xmpp = require "xmpp"
 
@@ -15,7 +17,7 @@ local function connect(keepalive)
       proxy = E "PROXY" })
 end
 
--- The session under test. -> "fine", or the layer of what came as nil, err, or "raised"
+-- The session under test. -> "fine", or the layer of the error that was returned as nil, err, or "raised"
 local PING = { "iq", { type = "get", to = "xmpp.test" }, { "ping", { xmlns = "urn:xmpp:ping" } } }
 
 local function session()
@@ -31,7 +33,7 @@ local function session()
   return err and err.layer or "nothing", err
 end
 
-local other -- a connection that lives through it all and must not be harmed
+local other -- a connection that stays open all the time, and must not be harmed
 local function other_is_well()
   local pong, err = other:send_await(PING, 5)
   return pong ~= nil, err
@@ -58,7 +60,7 @@ local function count_of_a_session()
   return E "MODE" == "call" and after.calls - before.calls or after.allocs - before.allocs
 end
 
-other = assert(connect(0)) -- it does nothing, so that no failure is its own
+other = assert(connect(0)) -- it does nothing meanwhile, so that no failure hits it
 for _ = 1, 3 do count_of_a_session() end
 local last = count_of_a_session()
 collectgarbage()
@@ -80,7 +82,7 @@ local function growth()
 end
 
 local grown = growth()
-if grown > 32768 then -- a connection whose wait was cut off by an error is kept for as long as it was to wait
+if grown > 32768 then -- a connection whose wait was interrupted by an error stays alive until the wait's timeout
   xmpp.sleep(3.5)
   grown = growth()
 end

@@ -1,5 +1,5 @@
 -- A connection without a network: bytes are fed to it as if its peer had sent them, and what it sends can be read back.
--- Everything between is the library's own, from the parser to the callbacks.
+-- Everything else is the real library, from the parser to the callbacks.
 --
 --   local f = fed.open { jid = "alice@xmpp.test/here" }       -- or { jid = "echo.xmpp.test", component = true }
 --   f.conn:set_handler()
@@ -11,7 +11,7 @@ local fed = {}
 local Fed = {}
 Fed.__index = Fed
 
--- fed.open(options): jid, component, log and the limits of opts.
+-- fed.open(options): options are jid, component, log, and the limits that opts may have.
 function fed.open(options)
   require "xmpp" -- gives connections their methods
   local o = { password = "", tls = "none", fed = true }
@@ -29,7 +29,7 @@ function Fed:feed(bytes, size)
   end
 end
 
--- Makes steps until none is due.
+-- Makes steps of the loop until none is due.
 function fed.settle()
   repeat core.step(0) until core.timeout() ~= 0
 end

@@ -1,8 +1,8 @@
--- finalizers: what a finalizer does in the middle of a function of the library, at every moment at which the collector
--- can run one; finalizer_spec.lua is its only caller:
+-- finalizers: calls functions of the library (INNER) from a finalizer that runs in the middle of another one (OUTER),
+-- at every moment at which the collector can run one. Only finalizer_spec.lua runs it:
 --   lua finalizers.lua SHARE          a line for each pair: "ok<TAB>OUTER<TAB>INNER<TAB>RUNS", or "not ok ... why"
--- Of SHARE moments one is tried (1: all). What has come of it must be what comes of doing the one after the other, in
--- one order or the other: what the functions gave, what was heard, what was sent, what went wrong.
+-- One of SHARE moments is tried (1: all). The outcome must be that of calling one function after the other, in either
+-- order: what they returned, which callbacks were called, what was sent, which errors were reported.
 local fed = require "spec.support.fed"
 local core = require "xmpp.core"
 local pace = require "spec.support.pace"
@@ -19,7 +19,7 @@ local function finalized(f)
   if newproxy then getmetatable(newproxy(true)).__gc = f else setmetatable({}, { __gc = f }) end
 end
 
--- f() while act() is called by the k-th finalizer -> how many there were, what f gave
+-- Calls f() while act() is called by the k-th finalizer -> how many finalizers there were, what f returned
 local function with_finalizer(k, act, f)
   local n, on = 0, true
   local function finalizer()
@@ -37,7 +37,8 @@ local function with_finalizer(k, act, f)
   return n, said
 end
 
--- The scene: a connection with callbacks, one who waits for a response, one who sleeps, a timer that is due.
+-- The situation: a connection with callbacks, a coroutine that waits for a response, one that sleeps, a timer that is
+-- due.
 
 local made = 0
 
@@ -75,13 +76,13 @@ local function scene(prepare)
   return r
 end
 
--- The handler is away, and a message lies in the queue.
+-- There is no handler, and a message is in the queue.
 local function queue_one(r)
   r.conn:stop_handler()
   r.f:feed "<message from='bob@xmpp.test/pc' n='0'/>"
 end
 
--- What `wait`, which waits, comes to is noted.
+-- Calls `wait`, a function that waits, in a coroutine, and notes its result.
 local function begin(r, name, wait)
   coroutine.wrap(function()
     local ok, err = wait()
@@ -101,7 +102,7 @@ end
 
 local function hears_tap(r) return function(s) r.note("tapped" .. s[2].n) end end
 
--- The first of a line is being called.
+-- A serial callback is being called, so that the next stanza of that sender waits in a line.
 local function stand_in_line(r)
   r.gate = xmpp.channel()
   r.conn:tap(function(s)
@@ -271,8 +272,9 @@ local function in_order(first, second, outer, prepare)
   return came(r, said)
 end
 
--- What is neither: a question whose connection is stopped, or saved, while it is at its callbacks is heard, and not
--- answered; a handler that goes when it has been set, and before its first turn, gets nothing.
+-- Outcomes that are allowed although they are neither: a request whose connection is stopped or saved while its
+-- callbacks run is heard, but not answered; a handler that is removed between being set and its first turn gets
+-- nothing.
 local BETWEEN = { ["a question, stops"] = "aq closed closed timer |  |  | closed",
   ["a question, saves"] = "aq closed closed timer |  |  | closed",
   ["set_handler, takes the handler away"] = "closed closed queue0 queue2 timer |  |  | ready" }

@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 """flood.py
 
-An XMPP server with nothing behind it, for memory_spec: what a real one would take hours for. It listens on a loopback
-port without TLS, lets anybody in (ANONYMOUS), has stream management (XEP-0198) whose sessions outlive connections, and
-answers every iq. To whom a message is sent is a command; all are counted.
+A minimal XMPP server for memory_spec, which sends in seconds what a real one would take hours for. It listens on a
+loopback port without TLS, lets everybody log in (ANONYMOUS), has stream management (XEP-0198) whose sessions outlive
+connections, and answers every iq. A message's recipient is a command; all messages are counted.
   flood-N@flood.test   sends N messages, and asks for an ack after every hundred
   cut@flood.test       resets the connection
-The archive (XEP-0313) of whom such a query is for, archive-N@flood.test, has N messages, whose ids are numbers.
+archive-N@flood.test has an archive (XEP-0313) of N messages, whose ids are numbers.
 Prints PORT=, and an empty line. It ends when its stdout is closed."""
 import queue
 import re
@@ -41,7 +41,7 @@ def attribute(text, name):
 
 
 class Session:
-    """What stream management keeps: an id, and how many stanzas have come."""
+    """A session of stream management: an id, and how many stanzas have come."""
 
     def __init__(self):
         self.id, self.came, self.counts = b"session%d" % len(sessions), 0, False
@@ -90,7 +90,7 @@ class Connection:
         self.out.put(b"<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
 
     def archive(self, to, iq, query):
-        """A page, forwards; a client that asks waits for the answer, so all of the question is there."""
+        """A page, forwards. A client that queries waits for the answer, so the whole query has been received."""
         most = int(to[8:].split(b"@")[0])
         after = re.search(rb"<after[^>]*>(\d+)<", self.behind)
         first = int(after.group(1)) + 1 if after else 1

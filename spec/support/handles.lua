@@ -1,4 +1,4 @@
--- One of each thing that has methods, in a test of xmpp.testing: for spec/reference_spec.lua.
+-- Makes one of each object that has methods, in a test of xmpp.testing: for spec/reference_spec.lua.
 local core = require "xmpp.core"
 local testing = require "xmpp.testing"
 local xmpp = require "xmpp"
@@ -49,7 +49,7 @@ local function nodes(t, h)
   h.pubsub_items = assert(pubsub.items(t.conn, "pubsub.example.net", "news"))
 end
 
--- On a connection of their own: the account's archive and its nodes would both tell what the account is.
+-- Bookmarks need a connection of their own: the archive's and the nodes' stand-ins would both answer for the account.
 local function bookmarks(h)
   local t = testing.new { jid = "bob@example.net/test", strict = false }
   t:pubsub(nil, { more = { "urn:xmpp:bookmarks:1#compat" } })
@@ -104,6 +104,16 @@ local function gateway(h)
   return t
 end
 
+-- These need a real Redis and a clock that goes on by itself; they keep their methods when they have been stopped.
+local function stopped_farm(h)
+  local farm = require "spec.support.farm_here".open()
+  h.redis, h.intake, h.worker = assert(require "xmpp.redis".connect {}), farm.intake(), farm.worker(print)
+  h.redis:close()
+  assert(h.intake:stop())
+  assert(h.worker:stop())
+  farm.close()
+end
+
 local function own_methods(value)
   local index = getmetatable(value).__index
   if type(index) ~= "table" then return nil end
@@ -115,16 +125,18 @@ local function own_methods(value)
   return list
 end
 
--- Of which methods both directions can be looked at: their metatables aren't closed.
+-- The objects whose metatables aren't closed, so that it can also be checked that all of their methods are documented.
 local OPEN = { roster = true, chat = true, room = true, bookmarks = true, bot = true, gateway = true, dialog = true,
   ctx = true, user = true, test_room = true, test_contact = true, test_pubsub = true, test_archive = true,
   test_upload = true }
 
 --- One of each; `methods(name)`, `values()`, `room_events()`, `close()`.
 function handles.open()
+  local h = {}
+  stopped_farm(h)
   local t = testing.new { strict = false, opts = { reconnect = true, max_depth = 20 } }
-  local h = { test = t, conn = t.conn, jid = assert(xmpp.jid "a@example.net"), timer = xmpp.after(1000, function() end),
-    promise = xmpp.promise(), channel = xmpp.channel(), forge = t.forge }
+  h.test, h.conn, h.jid, h.timer = t, t.conn, assert(xmpp.jid "a@example.net"), xmpp.after(1000, function() end)
+  h.promise, h.channel, h.forge = xmpp.promise(), xmpp.channel(), t.forge
   h.test_upload = t:upload()
   h.test_archive = t:archive { "first" }
   people(t, h)

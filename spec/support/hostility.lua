@@ -1,21 +1,23 @@
--- The tables of hostility_spec.lua: what a program's function may do, where the library calls it, and what must come of
--- it. hostility_run.lua runs each cell of them; the spec is what reports.
+-- The tables of hostility_spec.lua: what a program's function may do (actions), from where the library calls it
+-- (kinds), and what must come of it. hostility_run.lua runs each combination, and hostility_spec.lua reports the
+-- results.
 --
--- Of a run `r` (see hostility_run.lua) an action knows r.conn, r.say(text), r.first (the stanza, if there is one),
--- r.own (the function that was given to the library), r.b (the callback installed after it), r.ASK (an iq with id w).
+-- An action may use these fields of its run `r` (see hostility_run.lua): r.conn, r.say(text), r.first (the stanza, if
+-- there is one), r.own (the function that was given to the library), r.b (the callback set after it), r.ASK (an iq with
+-- the id w).
 local core = require "xmpp.core"
 local xmpp = require "xmpp"
 
 local M = {}
 
--- Actions: each { name, what it does, what must come of it }. Of the latter,
---   says     what it says, in the end; without it it says nothing
+-- Actions: each { name, what it does, what must come of it }. The last is a table with these fields:
+--   says     what r.say is called with in the end; absent: it isn't called
 --   throws   the error that it ends with
---   waits    it waits: where that is impossible it is refused, by an error with this text
---   state    the connection's after it, when it isn't "ready"
---   effect   f(model, kind): what changes in who hears what comes next
---   ends     the next stanza is not heard by anybody
---   open     the question that the stanza is, is never answered: "held" by a call that goes on, or "closed"
+--   waits    it yields; where that is impossible it gets an error with this text
+--   state    the connection's state after it, if that isn't "ready"
+--   effect   f(model, kind): how it changes who gets the next stanza
+--   ends     nobody gets the next stanza
+--   open     the stanza is a request that is never answered: "held" by a call that goes on, or "closed"
 --   feeds    the id of the response that it waits for
 --   third    it gives another stanza to the callbacks
 --   holds    its call goes on until the next stanza has come
@@ -32,7 +34,7 @@ local BAD_TEXT = "(error object is a table value)"
 
 local function spelled(f) return setmetatable({}, { __tostring = f }) end
 
--- Error objects of every kind, and how each is told.
+-- Error objects of every kind, and how each is reported.
 for _, row in ipairs {
   { "nil", nil, "nil" }, { "false", false, "false" }, { "a number", 42, "42" }, { "a string", "boom", "boom" },
   { "an empty string", "", "" }, { "a long string", ("long"):rep(500), ("long"):rep(500) },
@@ -48,7 +50,8 @@ for _, row in ipairs {
   action("throws " .. row[1], function() error(object, 0) end, { throws = row[3] })
 end
 
--- C's: Lua's own, of a million values, takes too long where every allocation is a collection (callback_spec has it).
+-- Overflows C's stack: Lua's own, of a million values, would take too long in the mode that collects at every
+-- allocation (callback_spec tests that).
 action("overflows the stack", function()
   local function deeper() return (("x"):gsub("x", deeper)) end
   return deeper()
@@ -209,7 +212,7 @@ action("sets a timer", function(r) xmpp.after(0, function() r.say "fired" end) e
 
 action("cancels a timer", function(r) r.say(tostring(xmpp.after(0, print):cancel())) end, { says = "true" })
 
--- So many that tables grow.
+-- So many timers that tables must grow.
 action("sets timers and cancels them", function(r)
   local timers = {}
   for i = 1, 100 do timers[i] = xmpp.after(0, function() r.say "fired" end) end
@@ -263,7 +266,7 @@ action("adds to what is sent", function(r)
   off()
 end, { says = "true" })
 
--- Memory, and being told.
+-- Memory, and on_error.
 
 action("collects", function()
   collectgarbage()
@@ -280,24 +283,24 @@ action("takes on_error away and throws", function()
   error("gone", 0)
 end, { throws = "gone", untold = true })
 
-M.GROWTH = { name = "finds no room in the registry" } -- beside the tables: see hostility_run.lua
+M.GROWTH = { name = "finds no room in the registry" } -- an extra case: see hostility_run.lua
 
--- Kinds of callback.
---   own      what r.own hears by: "a" is a callback, "own" the handler, "tap" a tap, nil no function that hears stanzas
---   serial   it hears one stanza at a time
---   during   others get the stanza after it; otherwise it comes before their being looked up
---   asks     the question that it comes with is open until it has finished
---   once     it hears no other stanza
---   answers  what it comes with is a response; otherwise it is a question
---   quiet    there is no log function: its calls leave a coroutine for the next call
---   waits    it is called exactly once, by the response or by the end
---   idle     it comes without a stanza
---   late     installed at the last moment: it begins by itself
---   logs     installed when the connection was made
---   still    it can't wait
---   told     where an error of its own goes: "on_error", "stderr", "text" (of the error that it spells), "nobody"
+-- Kinds of functions that the library calls:
+--   own      what r.own is set as: "a": a callback, "own": the handler, "tap": a tap, nil: something else
+--   serial   it gets one stanza at a time
+--   during   it is called after the functions that get this stanza have been looked up; otherwise before
+--   asks     it gets a request, which stays open until its call is over
+--   once     it gets no other stanza
+--   answers  it gets a response; otherwise it gets a request
+--   quiet    there is no log function, whose calls would leave a coroutine for the next call
+--   waits    it is called exactly once, by the response or by the connection's end
+--   idle     it is called without a stanza
+--   late     it is set at the last moment, and called at once
+--   logs     it is set when the connection is made
+--   still    it can't yield
+--   told     where an error that it raises goes: "on_error", "stderr", "text" (in another error's text), "nobody"
 --   before   the error that comes before
---   extra    a callback that is there besides
+--   extra    another callback that is set as well
 local function kind(name, install, result)
   result = result or {}
   result.name, result.install = name, install
@@ -338,7 +341,7 @@ kind("task", function(r) xmpp.spawn(r.own) end, { idle = true, late = true })
 
 kind("log function", function() end, { logs = true })
 
--- These three are called where a call of C is below: they can't wait.
+-- These three are called with a C function below them: they can't yield.
 
 local function throwing(object)
   return function(r)

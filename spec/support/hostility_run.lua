@@ -1,8 +1,8 @@
--- Runs the cells of hostility.lua in one mode and says of each on a line of its own how it went:
---   lua hostility_run.lua MODE FOLDER      FOLDER has limit.so, of c/test/shim/limit.c
+-- Runs the combinations of hostility.lua in one mode, and prints a line for each:
+--   lua hostility_run.lua MODE FOLDER      FOLDER has limit.so, built from c/test/shim/limit.c
 --   "ok<TAB>ACTION<TAB>KIND<TAB>RUNS", or "not ok<TAB>ACTION<TAB>KIND<TAB>why"
--- Modes: "normal"; "collection", a full one at every allocation; "limit", memory that ends a little above what is in
--- use; "failure", one allocation that fails. TORTURE=1: each of them, and memory that ends at every 16 bytes.
+-- Modes: "normal"; "collection": a full collection at every allocation; "limit": memory ends a little above what is in
+-- use; "failure": one allocation fails. TORTURE=1: every allocation fails once, and memory ends at every 16 bytes.
 local mode, folder = ...
 package.cpath = folder .. "/?.so;" .. package.cpath
 local limit = require "limit"
@@ -18,9 +18,9 @@ local ANSWERED = "<iq from='" .. PEER .. "' id='q' type='result' n='1'/>"
 local SECOND = "<message from='" .. PEER .. "' n='2'/>"
 local MEMORY = "not enough memory"
 local ALL = os.getenv "TORTURE" == "1"
-local SHARE = ALL and 1 or os.getenv "PRELOAD" and 20 or 3 -- one run of so many; a sanitizer takes its time
+local SHARE = ALL and 1 or os.getenv "PRELOAD" and 20 or 3 -- one of how many places is tried; a sanitizer is slow
 
--- Notes are put where there is room already, since there may be no memory when they are made.
+-- Notes go into tables that have room already, since there may be no memory when they are made.
 local function slots(n)
   local list = { n = 0 }
   for i = 1, n do list[i] = false end
@@ -54,7 +54,7 @@ local function make_notes(r)
   r.said, r.names, r.numbers, r.errors = slots(16), slots(64), slots(64), slots(64)
   function r.say(text) put(r.said, text) end
   r.layers = {}
-  function r.count(layer) -- says so of the last of 40
+  function r.count(layer) -- calls r.say for the last of 40
     r.layers[layer] = (r.layers[layer] or 0) + 1
     if r.layers[layer] == 40 then r.say("40 " .. layer .. "s") end
   end
@@ -68,7 +68,7 @@ local function make_notes(r)
   r.b = r.hears.b
 end
 
--- What is given to the library: acts once.
+-- The function that is given to the library: it performs the action once.
 local function make_own(r, action, kind)
   local name = kind.own
   r.calls = 0
@@ -91,7 +91,7 @@ local function make_own(r, action, kind)
   end
 end
 
--- Two that wait, and must be told once each.
+-- Two waiters, each of whom must be told exactly once.
 local function make_waiters(r)
   r.ends = { 0, 0 }
   local function told(i, err)
@@ -124,7 +124,7 @@ function Run.new(action, kind)
   return r
 end
 
--- What makes the library call it. In `within` the memory may be short.
+-- Makes the library call the function. Inside `within` memory may be short.
 function Run:trigger(within)
   local idle, bytes = self.kind.idle, self.kind.answers and ANSWERED or ASKED
   if self.kind.late then self.kind.install(self) end
@@ -142,7 +142,7 @@ function Run:trigger(within)
   end)
 end
 
--- What the program and the server do then.
+-- What the program and the server do afterwards.
 function Run:go_on()
   settle()
   self.armed = false
@@ -157,7 +157,7 @@ function Run:go_on()
   self.f:feed(SECOND)
   self.deaf = not self.kind.quiet and self.logged == before and self.conn:state() == "ready"
   self.bytes = self.f:sent()
-  core.conn.feed(self.conn, "") -- the kernel has taken it
+  core.conn.feed(self.conn, "") -- as if the kernel had taken what was sent
   settle()
   self.resume_me, self.timer = nil, nil
   collectgarbage()
@@ -177,7 +177,7 @@ function Run:finish()
   xmpp.on_error(nil)
 end
 
--- References in a table; what is free there is a chain of numbers.
+-- The number of references in a table; free slots are a chain of numbers.
 local function references(t)
   local n = 0
   for key, value in pairs(t) do
@@ -186,7 +186,7 @@ local function references(t)
   return n
 end
 
--- What is left in the registry, and in the library's tables there, after all is over.
+-- Counts what is left in the registry, and in the library's tables there, when all is over.
 local function census()
   local n = 0
   collectgarbage()
@@ -198,7 +198,7 @@ local function census()
   return n
 end
 
--- What must come of it.
+-- The expected result
 
 local function model_of(kind)
   local own = kind.own == "a" or kind.extra == "a"
@@ -223,9 +223,9 @@ local function has(list, x)
   return false
 end
 
--- Who hears the first stanza besides; it was given out before or after the action has changed the model.
+-- Who else gets the first stanza, which is before or after the action has changed the model.
 local function hear_first(model, kind, out)
-  local untapped = { handler = model.handler, callbacks = model.callbacks } -- a tap that is new waits for the next
+  local untapped = { handler = model.handler, callbacks = model.callbacks } -- a new tap gets only the next stanza
   if kind.own == "tap" then
     if model.handler ~= "queue" then hear(untapped, "1", out) end
   elseif kind.during then
@@ -248,7 +248,7 @@ end
 local function heard_by(action, kind)
   local model, out = model_of(kind), {}
   if kind.during or kind.own then hear({ handler = kind.during and "a" or kind.own }, "1", out) end
-  local function drop_a() -- it hears no other
+  local function drop_a() -- it gets no other stanza
     if kind.once and has(model.callbacks, "a") then table.remove(model.callbacks, 1) end
   end
   if action.third then
@@ -260,14 +260,14 @@ local function heard_by(action, kind)
   hear_first(model, kind, out)
   drop_a()
   if action.third and kind.serial then out[#out + 1] = "a3" end
-  if kind.serial and action.holds and not action.ends then -- its turn comes when that is over
+  if kind.serial and action.holds and not action.ends then -- it gets the next stanza when that call is over
     hear({ handler = model.handler, callbacks = without(model.callbacks, "a") }, "2", out)
     out[#out + 1] = "a2"
   elseif not action.ends or (kind.still and action.waits) then hear(model, "2", out) end
   return table.concat(out, " ")
 end
 
--- -> errors that on_error is told, what stderr is
+-- -> the errors that on_error must get, the text that stderr must get
 local function errors_of(action, kind)
   local throws = action.throws or (kind.still and action.waits) or nil
   local told = kind.told or "on_error"
@@ -282,7 +282,7 @@ end
 
 local function is_answered(action, kind, refused)
   if kind.idle or kind.answers then return false end
-  if action.open == "answered" and not kind.logs then return false end -- there it is no question yet
+  if action.open == "answered" and not kind.logs then return false end -- a log function comes earlier
   if action.open == "closed" and not refused then return false end
   if action.open == "held" and kind.asks then return false end
   return not (kind.logs and action.name == "takes the handler away")
@@ -302,7 +302,7 @@ local function documented(action, kind)
   }
 end
 
--- What has come of it.
+-- The actual result
 
 local function plain(text)
   text = tostring(text):match "^[^\n]*"
@@ -328,7 +328,7 @@ local function came(r)
 end
 
 local FIELDS = { "said", "heard", "errors", "stderr", "state", "answered" }
-local LOOSE = { errors = true, stderr = true } -- it is there that counts
+local LOOSE = { errors = true, stderr = true } -- only whether there is any is compared
 
 local function is_like(want, got, field)
   if LOOSE[field] and want ~= "" then return got:find(want, 1, true) ~= nil end
@@ -343,7 +343,7 @@ local function difference(want, got)
   end
 end
 
--- What want of memory is told as: by Lua; by luaL_checkstack; of an error that couldn't be spelled.
+-- How a lack of memory is reported: by Lua; by luaL_checkstack; for an error that couldn't be made a string.
 local SIGNS = { MEMORY, "error in error handling", "stack overflow (a ", "(error object is a " }
 
 local function is_memory(text)
@@ -353,7 +353,7 @@ local function is_memory(text)
   return false
 end
 
--- on_error or stderr was told so.
+-- Was it reported to on_error or stderr?
 local function was_told(r)
   if is_memory(r.stderr) then return true end
   for i = 1, r.errors.n do
@@ -362,7 +362,7 @@ local function was_told(r)
   return false
 end
 
--- Some function was called and came to nothing for want of memory: of the library's own want a step is the trace.
+-- Was a function called in vain, since there was no memory? If the library itself had none, the step raises.
 local function has_failed(r)
   if is_memory(r.stderr) then return true end
   for i = 1, r.errors.n do
@@ -371,7 +371,7 @@ local function has_failed(r)
   return false
 end
 
--- Whatever happens. Who was told may have come to nothing itself.
+-- Checks what must hold in any case. A function that was called may itself have failed for lack of memory.
 local function check_always(r)
   for i = 1, 2 do
     local excused = r.ends[i] == 0 and has_failed(r)
@@ -385,7 +385,7 @@ local function check_always(r)
   if r.deaf then return "the log function hears no more" end
 end
 
--- One run. -> what has come of it, and what is wrong whatever should have
+-- One run. -> its result, and what is wrong in any case
 local function run(action, kind, within)
   local r = Run.new(action, kind)
   r:trigger(within)
@@ -397,7 +397,7 @@ end
 local other = fed.open { jid = "other@xmpp.test/here" } -- a connection that must not be harmed
 local others = { n = 0 }
 other.conn:set_handler(function() others.n = others.n + 1 end)
--- Not while memory is short: what it is given then it may lose, too.
+-- Not while memory is short: then it may lose stanzas as well.
 local function other_is_well(feed)
   local before = others.n
   feed(other)
@@ -431,14 +431,14 @@ function modes.collection(action, kind)
   return seen, not ok and wrong or wrong
 end
 
--- Without memory: what is documented, or an error that says so, or the end of the connection.
+-- When memory is short: the documented result, or an error that says so, or the end of the connection.
 
--- Errors that are neither the action's own nor for want of memory.
+-- Errors that are neither raised by the action nor due to a lack of memory.
 local function strange(r, action, kind)
   local want = documented(action, kind)
   local own = { want.errors, want.stderr, kind.before, "trigger", "spelled out" }
   local function is_known(text)
-    if is_memory(text) or text:find("closed: ENOMEM: ", 1, true) then return true end -- the end told to each stanza
+    if is_memory(text) or text:find("closed: ENOMEM: ", 1, true) then return true end -- reported for each unsent stanza
     for _, known in pairs(own) do
       if text == known or (known ~= "" and text:find(known, 1, true)) then return true end
     end
@@ -452,7 +452,7 @@ local function strange(r, action, kind)
 end
 
 local function has_told(r, kind, raised)
-  if raised or was_told(r) or kind.told == "nobody" then return true end -- who throws in a finalizer is not heard
+  if raised or was_told(r) or kind.told == "nobody" then return true end -- errors in a finalizer are reported to nobody
   for i = 1, r.said.n do
     if is_memory(tostring(r.said[i])) then return true end
   end
@@ -476,7 +476,7 @@ local function check_short(action, kind, got, r, raised)
   return "nobody was told: " .. difference(want, got)
 end
 
--- `short` makes memory short. -> allocations seen, bytes at most, what is wrong
+-- A run in which `short` makes memory short. -> the allocations that were counted, the most bytes in use, what is wrong
 local function run_short(action, kind, short)
   local raised, seen, most
   local got, wrong, r = run(action, kind, function(f)
@@ -490,10 +490,10 @@ local function run_short(action, kind, short)
   return seen, most, check_short(action, kind, got, r, raised) or wrong
 end
 
--- At a share of `runs` of the places 1 .. last.
+-- Runs it at `runs` of the places 1 .. last, evenly spread.
 local function each_place(action, kind, last, runs, short)
   local step = ALL and 1 or math.max(1, last / runs) * SHARE
-  local place, n = 1 + (7 * #action.name + #kind.name) % math.floor(step), 0 -- not the same places in every cell
+  local place, n = 1 + (7 * #action.name + #kind.name) % math.floor(step), 0 -- other places for each combination
   while place <= last do
     local at = math.floor(place)
     local _, _, wrong = run_short(action, kind, function() short(at) end)
@@ -532,7 +532,7 @@ local function report(check, action, kind)
   print(table.concat({ wrong and "not ok" or "ok", action.name, kind.name, wrong or runs }, "\t"))
 end
 
--- References that the registry has no room for: who got no timer is not called, everybody else once.
+-- The registry can't grow: a function whose timer failed isn't called, every other one is called once.
 local function grow()
   local called, wanted, errors, raised = {}, {}, {}, 0
   xmpp.on_error(function(text) put(errors, plain(text)) end)
@@ -540,7 +540,7 @@ local function grow()
   for i = 1, 600 do
     called[i] = 0
     local function f() called[i] = called[i] + 1 end
-    limit.nth(i <= 590 and 2 or 0) -- the first is the timer itself
+    limit.nth(i <= 590 and 2 or 0) -- the first allocation is the timer itself
     local ok = pcall(xmpp.after, 0, f)
     limit.off()
     wanted[i] = ok and 1 or 0
@@ -556,7 +556,7 @@ local function grow()
   return raised
 end
 
-run(tables.actions[1], tables.kinds[1], simply) -- so that what is made once is there
+run(tables.actions[1], tables.kinds[1], simply) -- so that what is created only once exists
 for _, action in ipairs(tables.actions) do
   for _, kind in ipairs(tables.kinds) do report(modes[mode], action, kind) end
 end

@@ -1,9 +1,10 @@
--- idle: connects so often, waits until nothing is left to do, and makes turns in which nothing happens, between two
--- calls of open that fail, so that a tracer can tell. Prints the kilobytes that Lua made meanwhile.
+-- idle: makes CONNECTIONS connections, waits until there is nothing left to do, and then makes TURNS idle steps,
+-- between two failing calls of open(2), which mark the place for a tracer. Prints the kilobytes that Lua allocated
+-- meanwhile.
 --
 --   lua idle.lua CONNECTIONS TURNS USERS DOMAIN HOST TLS_PORT CA
 --
--- USERS: so many accounts, idle1 with the password idlepw and so on: servers allow few connections to one.
+-- USERS: the number of accounts, idle1 (password idlepw) and so on, since servers allow few connections to one account.
 local xmpp = require "xmpp"
 
 local connections, turns, users = tonumber(arg[1]), tonumber(arg[2]), tonumber(arg[3])
@@ -27,7 +28,7 @@ while #kept < connections or (xmpp.timeout() or math.huge) < 5 do
   xmpp.step(0.1)
 end
 
-if jit then -- its traces would be counted, too; one that is there grows branches even when it is off
+if jit then -- its traces would be counted, too; an existing trace gets side traces even when the compiler is off
   jit.off()
   jit.flush()
 end

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """lua_host.py LIBRARY FILE ARGUMENT...
 
-Runs a Lua file, as lua does, with all of Lua's own memory in one place: whatever is found elsewhere in this process
-was put there by C. The first line on stdout is where that place is: "START END", in hex. LIBRARY is Lua's
-(liblua5.4.so.0)."""
+Runs a Lua file, as lua does, with all memory that Lua allocates in one block, so that whatever is found elsewhere in
+this process was put there by C. The first line on stdout is the block's address range: "START END", in hex. LIBRARY is
+the Lua library (liblua5.4.so.0)."""
 import ctypes
 import mmap
 import sys
@@ -14,7 +14,8 @@ OK = 0
 
 
 class Arena:
-    """Blocks for Lua: cut from the front, and kept in lists by size when they come back. Nothing is ever wiped."""
+    """An allocator for Lua: blocks are cut from the front, and kept in lists by size when they are freed. Nothing is
+    ever wiped."""
     Allocate = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t)
 
     def __init__(self):
@@ -59,7 +60,7 @@ def main():
     for argument in arguments if status == OK else []:
         lua.lua_pushstring(state, argument.encode())
     if status == OK:
-        call = getattr(lua, "lua_pcallk", None) or lua.lua_pcall  # of Lua 5.1; what it doesn't take it doesn't see
+        call = getattr(lua, "lua_pcallk", None) or lua.lua_pcall  # 5.1; more arguments do no harm
         status = call(state, len(arguments), 0, 0, ctypes.c_ssize_t(0), None)
     if status != OK:
         sys.exit("lua_host: " + lua.lua_tolstring(state, -1, None).decode(errors="replace"))

@@ -1,4 +1,4 @@
--- The Lua that runs this, and what it has. A test of what it has not is skipped by name:
+-- The Lua that runs this, and which features it has. A test of a missing feature is reported as skipped:
 --
 --   luas.it("coroutine.close", "ends a wait", function() ... end)
 local busted = require "busted"
@@ -20,14 +20,14 @@ local has = {
 }
 if has["a generational collector"] then collectgarbage "incremental" end
 
--- luas.thrown(object): what who catches it gets. Lua 5.5 has no error that is nil.
+-- luas.thrown(object): what pcall returns for error(object). In Lua 5.5 an error object can't be nil.
 local _, of_nil = pcall(error)
 function luas.thrown(object)
   if object == nil then return of_nil end
   return object
 end
 
--- False: the test is reported as skipped.
+-- false: this Lua doesn't have it, and a test named `title` is reported as skipped.
 function luas.has(feature, title)
   if has[feature] == nil then error("nobody knows whether a Lua has " .. feature, 2) end
   if not has[feature] then busted.pending(("%s (%s lacks %s)"):format(title, luas.name, feature)) end
@@ -38,7 +38,7 @@ function luas.it(feature, title, body)
   if luas.has(feature, title) then busted.it(title, body) end
 end
 
--- lua-cjson for a whole file of tests; nil: this Lua has none, and the file is reported as skipped.
+-- lua-cjson for a whole file of tests; nil: this Lua doesn't have it, and the file is reported as skipped.
 function luas.json(file) return luas.has("lua-cjson", file) and require "cjson" or nil end
 
 return luas

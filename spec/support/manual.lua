@@ -1,22 +1,24 @@
--- The Lua that the manual shows, as chunks that can be run. Each chunk has the line numbers of the file it comes from.
+-- Reads the Lua code in the manual, as chunks that can be run. Each chunk has the line numbers of the file it comes
+-- from.
 --
 --   for _, c in ipairs(manual.markdown "doc/rooms.md") do manual.run(c) end
 --   for _, c in ipairs(manual.examples "doc/examples/muc.lua") do manual.run(c) end
 --
--- Markdown: the blocks ```lua of a section (from one "## " to the next) make one chunk, in their order. What stands in
--- an HTML comment is for the test alone:
---   <!-- lua ... -->           Lua that is run at this place, too; in front of the first section: before each of them
---   <!-- not run: reason -->   the block behind it is compiled, and that is all
---   <!-- program NAME -->      the block behind it is a whole program, which spec/manual_live_spec.lua runs
---   <!-- module NAME -->       the block behind it is what require "NAME" gives
--- The same marks stand in front of blocks ```sh.
+-- Markdown: the blocks ```lua of a section (from one "## " to the next), in their order, make one chunk. HTML comments
+-- are instructions for the test:
+--   <!-- lua ... -->           Lua code that is run at this place as well; before the first section: for each section
+--   <!-- not run: reason -->   the next block is only compiled
+--   <!-- program NAME -->      the next block is a whole program, which spec/manual_live_spec.lua runs
+--   <!-- module NAME -->       the next block is the module that require "NAME" returns
+--   <!-- newcomer: ... -->     ignored here: an instruction for spec/support/newcomer about the next block
+-- The same instructions may precede blocks ```sh.
 --
 -- Examples: doc/examples/PAGE.lua has a part for each function of the reference, which begins with a line
--- "--- name, name". If there is a line "-- example" in it, what stands in front of that is for the test alone, and so
--- is what stands behind "-- check".
+-- "--- name, name". If it has a line "-- example", the lines before that are only run by the test, and so are those
+-- behind a line "-- check".
 --
--- In both, what a line prints is compared with what stands behind "-->" on it. Names that nobody has set are looked
--- for: `testing` and other modules of the library by their last name; `t` is a new test, `conn` its connection.
+-- In both, what a line prints is compared with the text behind "-->" on it. Global names that aren't set are modules of
+-- the library by their last name (such as `testing`), `t`, a new test, and `conn`, that test's connection.
 local manual = {}
 
 local function read(path)
@@ -34,10 +36,10 @@ local function lines_of(text)
 end
 manual.lines = lines_of
 
---- The pages that people write: those of doc/, and what stands beside the README.
+--- The pages that are written by hand: those in doc/, the README, and the Markdown files beside it.
 function manual.pages()
   local list = {}
-  local pipe = assert(io.popen "ls doc/*.md CONTRIBUTING.md SECURITY.md 2>/dev/null")
+  local pipe = assert(io.popen "ls README.md doc/*.md CONTRIBUTING.md SECURITY.md 2>/dev/null")
   for path in pipe:lines() do list[#list + 1] = path end
   pipe:close()
   return list
@@ -45,7 +47,7 @@ end
 
 -- Blocks of a page
 
--- Goes through a page: on.heading(line, n, text), on.code(language, first, last, mark), on.hidden(first, last).
+-- Goes through a page: on.heading(n, text), on.code(language, first, last, mark), on.hidden(first, last).
 local function walk(lines, on)
   local n, mark = 1, nil
   while n <= #lines do
@@ -67,7 +69,7 @@ local function walk(lines, on)
       end
       if hidden:find "^lua%s*$" then
         on.hidden(first + 1, n - 1)
-      elseif first == n then
+      elseif first == n and not hidden:find "^newcomer: " then
         mark = hidden:match "^(.-)%s*%-%->%s*$"
       end
     elseif line:find "^##? " then
@@ -82,11 +84,11 @@ local function new_chunk(path, title, line)
   return { path = path, title = title, line = line, parts = {}, modules = {} }
 end
 
---- The chunks of a page, those without any Lua left out; and the blocks that are marked, or are for the shell:
+--- The chunks of a page that have any Lua; and the blocks that are marked, or are for the shell:
 --- { kind = "lua" or "sh", mark, line, code }.
 function manual.markdown(path)
   local lines, chunks, blocks = lines_of(read(path)), {}, {}
-  local before = {} -- in front of the first section
+  local before = {} -- code before the first section
   local now = new_chunk(path, "the beginning", 1)
   local has_code = false
   local function add(first, last) now.parts[#now.parts + 1] = { first, last } end
@@ -119,7 +121,7 @@ function manual.markdown(path)
   return chunks, blocks
 end
 
---- The parts of a file of examples: chunks with `names`, and `shown`, the text that is for readers.
+--- The parts of a file of examples: chunks with `names`, and `shown`, the text that the reference shows.
 function manual.examples(path)
   local lines, chunks = lines_of(read(path)), {}
   local now
@@ -173,7 +175,7 @@ function manual.compile(block)
   if not f then error(err, 0) end
 end
 
--- What each line is to print, by its number: all that stands behind "-->".
+-- What each line must print, by line number: the text behind "-->".
 local function expected(chunk)
   local wanted = {}
   for _, part in ipairs(chunk.parts) do
@@ -230,7 +232,7 @@ local function check_prints(chunk, printed)
   end
 end
 
--- What the chunk's own modules give, for as long as it runs.
+-- Makes the chunk's own modules (<!-- module -->) available to require while it runs.
 local function with_modules(chunk, env, f)
   for name, m in pairs(chunk.modules) do
     package.preload[name] = assert(compile(("\n"):rep(m.first - 1) .. m.code, "@" .. m.path, env))
@@ -240,7 +242,7 @@ local function with_modules(chunk, env, f)
   if not ok then error(err, 0) end
 end
 
---- Runs a chunk; raises where it fails, or prints something else than it says, or leaves something behind.
+--- Runs a chunk; raises if it fails, prints something else than its comments say, or leaves something open.
 function manual.run(chunk)
   local printed = {}
   local env = environment(printed)
@@ -249,7 +251,7 @@ function manual.run(chunk)
   local t = rawget(env, "t")
   local finished, why = true, nil
   if t then finished, why = pcall(t.finish, t) end
-  require "xmpp.core".shared.quit = false -- by a program that has called xmpp.quit, and no xmpp.run
+  require "xmpp.core".shared.quit = false -- set by a chunk that has called xmpp.quit, but not xmpp.run
   if not ok then error(err, 0) end
   if not finished then error(("%s:%d: %s"):format(chunk.path, chunk.line, tostring(why)), 0) end
   check_prints(chunk, printed)

@@ -1,15 +1,16 @@
--- Flat memory: very much of something in a process of its own (memory_deeds.lua), and what it left there.
+-- Checks that memory doesn't grow: runs very many repetitions of something in a process (memory_deeds.lua), and
+-- measures what is left there.
 local child = require "spec.support.child"
 
 local memory = {
   DEEDS = { "stanzas", "bots", "cycles", "resumptions", "archived" },
-  -- What `make test` has time for.
+  -- The numbers for which `make test` has time.
   SHORT = { stanzas = 100000, bots = 20000, cycles = 1000, resumptions = 100, archived = 20000 },
 }
 
 local RESIDENT = 64 -- KiB that may have been added after the warm-up
 
--- memory.run(deed, n) -> what the process has told, KEY = number; nil, why.
+-- memory.run(deed, n) -> what the process has printed, KEY = number; nil, why.
 function memory.run(deed, n)
   local path = os.tmpname()
   local ok = os.execute(("exec ${LUA:-lua5.4} '%s/memory_deeds.lua' %s %d >%s"):format(child.folder, deed, n, path))
@@ -33,7 +34,7 @@ function memory.burst(deed, n)
   return told
 end
 
--- memory.wrong(told) -> a list of what is too much, as texts.
+-- memory.wrong(told) -> a list of texts that say what is too much.
 function memory.wrong(told, why)
   if not told then return { why } end
   local wrong = {}

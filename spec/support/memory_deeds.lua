@@ -1,4 +1,4 @@
--- memory_deeds: what is left in a process after very much of something. memory.lua is its only caller:
+-- memory_deeds: repeats something very often, and measures what is left in the process. Only memory.lua runs it:
 --
 --   lua memory_deeds.lua stanzas N        N stanzas each way on one connection
 --   lua memory_deeds.lua bots N           N stanzas to a serial tap that waits; in each, taps and listeners come and go
@@ -6,7 +6,7 @@
 --   lua memory_deeds.lua resumptions N    N times cut and resumed
 --   lua memory_deeds.lua archived N       N messages of an archive, by pages
 --
--- A tenth of it comes first (the warm-up), then the rest; prints what that rest has added, as KEY=VALUE lines:
+-- A tenth of the repetitions comes first (the warm-up). Prints what the rest has added to that, as KEY=VALUE lines:
 -- RESIDENT (KiB), DESCRIPTORS, REFERENCES (entries in the registry), OBJECTS (connections, timers and coroutines that
 -- the registry leads to), LUA (KiB). BUSY=yes: something is still open at the end.
 local child = require "spec.support.child"
@@ -31,15 +31,15 @@ local function command(conn, text)
   assert(conn:send { "message", { to = text .. "@flood.test" } })
 end
 
--- What is done
+-- What is repeated
 
 local deeds = {}
 
-local conn -- for as long as the process lives, but in `cycles`
+local conn -- kept open as long as the process lives, except in `cycles`
 
 local received = 0
 
--- Sent as fast as the queue takes it: a ping now and then waits until it is empty.
+-- Sends as fast as possible: a ping now and then waits until everything has been received.
 local function send_many(n)
   for i = 1, n do
     assert(conn:send { "message", { to = "peer@flood.test", type = "chat" }, { "body", "one of very many" } })
@@ -58,7 +58,7 @@ function deeds.stanzas(n)
   while received < goal do ping(conn) end
 end
 
--- What a bot does in a stanza's call: it waits, one at a time, while others come and go.
+-- What a bot does when it is called for a stanza: it waits, while taps and listeners are added and removed.
 local function act()
   local p, c = xmpp.promise(), xmpp.channel(1)
   xmpp.spawn(function() c:put(p:wait()) end)
@@ -75,11 +75,11 @@ function deeds.bots(n)
     conn = connect()
     conn:tap(act, { name = "message", serial = "from" })
   end
-  for _ = 1, math.ceil(n / 500) do -- what waits at most is the same each time
+  for _ = 1, math.ceil(n / 500) do -- so that the most that waits at a time is always the same
     local goal = received + 500
     command(conn, "flood-500")
     while received < goal do assert(core.step(1)) end
-    collectgarbage() -- or how much of it waits to be collected would be the result
+    collectgarbage() -- otherwise the result would depend on how much is still to be collected
   end
 end
 
@@ -111,7 +111,7 @@ end
 function deeds.archived(n)
   local archive = require "xmpp.archive"
   conn = conn or connect()
-  n = math.max(n, 5000) -- so many that there is as much garbage at once as there will ever be
+  n = math.max(n, 5000) -- enough for the amount of garbage to reach its maximum
   local seen = 0
   for m in archive.each(conn, { of = ("archive-%d@flood.test"):format(n), err = error }) do
     seen = seen + 1
@@ -142,14 +142,14 @@ local function references()
   local count = 0
   for key, value in pairs(debug.getregistry()) do
     count = count + 1
-    if type(key) == "userdata" and type(value) == "table" then -- the library's own, of those who wait
+    if type(key) == "userdata" and type(value) == "table" then -- one of the library's tables, such as that of waiters
       for _ in pairs(value) do count = count + 1 end
     end
   end
   return count
 end
 
--- Userdata and coroutines, and all that a table or a metatable has; functions' variables are left out.
+-- Counts userdata and coroutines that can be reached through tables and metatables; upvalues are not followed.
 local function objects()
   local seen, list, count = {}, { debug.getregistry() }, 0
   local function push(value)
@@ -158,7 +158,7 @@ local function objects()
     seen[value] = true
     list[#list + 1] = value
   end
-  for _, value in ipairs(list) do -- which grows meanwhile
+  for _, value in ipairs(list) do -- the list grows meanwhile
     if type(value) ~= "table" then count = count + 1 end
     push(debug.getmetatable(value))
     for k, v in next, type(value) == "table" and value or {} do
@@ -180,7 +180,7 @@ local function main(deed, n)
   port = tonumber(child.variables(pipe).PORT)
   for _ = 1, 2 do
     deeds[deed](math.ceil(n / 20))
-    measure() -- which needs some itself, and what it leaves in pieces is filled by what comes after
+    measure() -- measuring takes memory itself, which later measurements use again
   end
   local before = measure()
   deeds[deed](n - math.ceil(n / 10))

@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """middle.py CERTIFICATE CA DOMAIN PORT [WORD...]
 
-Somebody in the middle who has got hold of the server's certificate and key: TLS from the first byte on both sides, 1.2
-with the client unless one of the WORDs is "TLSv1.3", and everything passed on; but each <mechanism> or channel binding whose
-name is one of the WORDs is left out of what the server says (and a list of bindings with nothing left in it, too), and a
-mechanism NAME for which there is a WORD "+NAME" is put in. CERTIFICATE is a PEM file with the key, PORT the server's for direct TLS on 127.0.0.1.
+A man in the middle who has the server's certificate and key. It uses TLS from the first byte on both sides (1.2 with
+the client, unless one of the WORDs is "TLSv1.3"), and passes everything on, except that it removes from what the server
+sends each <mechanism> or channel binding whose name is one of the WORDs (and a list of bindings that becomes empty),
+and adds a mechanism NAME for each WORD "+NAME". CERTIFICATE is a PEM file with the key, PORT the server's port for
+direct TLS on 127.0.0.1.
 
-Prints PORT=its own, and an empty line. It ends when its stdout is closed."""
+Prints PORT=, its own port, and an empty line. It ends when its stdout is closed."""
 import re
 import select
 import socket
@@ -37,8 +38,8 @@ def left_out(data, words):
 
 
 def receive(source):
-    """What there is; None when it was only TLS's own business. An SSL object is no two threads' thing: one asks, and
-    doesn't wait."""
+    """What has been received; None if it was only TLS's own messages. An SSL object can't be used by two threads, so
+    this doesn't wait."""
     source.settimeout(0)
     try:
         return source.recv(65536)
@@ -49,7 +50,8 @@ def receive(source):
 
 
 def pump(near, far, words):
-    """Until either side has had enough. Features come in one piece from the servers that are used here."""
+    """Passes everything on until either side closes. The servers that are used here send their features in one
+    piece."""
     other = {near: far, far: near}
     try:
         while True:

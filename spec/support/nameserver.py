@@ -1,19 +1,19 @@
 #!/usr/bin/python3
 """nameserver.py ZONE
 
-A name server on a loopback port (UDP and TCP), for specs: it knows the names in ZONE and no others. ZONE is JSON, a
-name to what is to be said of it:
+A name server on a loopback port (UDP and TCP), for specs. It knows only the names in ZONE, which is JSON: for each name
+an object with what to answer:
   SRV    [[priority, weight, port, target], ...]     A, AAAA  [address, ...]     CNAME  name
   rcode  2: SERVFAIL, ... instead of an answer
-  after  seconds until that is said
-  how    "silent": no answer; "garbage": bytes that are none; "cut": half of one; "wrong id", "wrong name": one to
+  after  seconds to wait before answering
+  how    "silent": no answer; "garbage": random bytes; "cut": half an answer; "wrong id", "wrong name": an answer to
          another question
-The name "*" is for all that are not there (else NXDOMAIN). "holes" is no name, but a list of ports: on ::1 and
-127.0.0.2, connections to them are neither accepted nor refused.
+The name "*" stands for all names that aren't listed (otherwise NXDOMAIN). "holes" is not a name, but a list of ports:
+on ::1 and 127.0.0.2, connections to them are neither accepted nor refused.
 
-Prints ADDRESS, PID and IPV6 (is there ::1 here? "yes", "no") as KEY=VALUE lines and an empty line; after SIGUSR1 the
-questions that were asked, as lines like "SRV _xmpp-client._tcp.example.net", and ends. It ends, too, when its stdout is
-closed."""
+Prints ADDRESS, PID and IPV6 (does this machine have ::1? "yes" or "no") as KEY=VALUE lines and an empty line; after
+SIGUSR1 it prints the questions that it was asked, as lines like "SRV _xmpp-client._tcp.example.net", and ends. It also
+ends when its stdout is closed."""
 import json
 import os
 import signal
@@ -69,7 +69,7 @@ class Zone:
         self.names, self.asked = names, []
 
     def records(self, name, kind, owner):
-        """The records in answer to the question, encoded; aliases are followed while they lead somewhere new."""
+        """The records that answer the question, encoded; aliases are followed, but not in a circle."""
         found, seen = [], set()
         while kind != "CNAME" and "CNAME" in self.names.get(name, {}) and name not in seen:
             seen.add(name)
@@ -79,7 +79,7 @@ class Zone:
         return found + [encode_record(owner, kind, value) for value in self.names.get(name, {}).get(kind, [])]
 
     def answer(self, message, room):
-        """The answer's bytes; None: there is none."""
+        """The answer's bytes; None: it doesn't answer."""
         name, kind, question = read_question(message)
         self.asked.append("%s %s" % (kind, name))
         said = self.names.get(name, self.names.get("*", dict(rcode=NXDOMAIN)))
@@ -125,15 +125,17 @@ class UdpServer(socketserver.ThreadingUDPServer):
     daemon_threads = True
 
 
-def start(zone):
-    """Both servers on one port, which is returned."""
+def start(zone, port=0):
+    """Starts both servers on one port, and returns that."""
     while True:
-        udp = UdpServer(("127.0.0.1", 0), Udp)
+        udp = UdpServer(("127.0.0.1", port), Udp)
         try:
             tcp = Server(udp.server_address, Tcp)
             break
-        except OSError:  # somebody has it for TCP
+        except OSError:  # the port is in use for TCP
             udp.server_close()
+            if port:
+                raise
     for server in (udp, tcp):
         server.zone = zone
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -149,7 +151,8 @@ def has_ipv6():
 
 
 def dig(port):
-    """A listener whose queue is full: the kernel drops what comes. Returned are the sockets that must stay open."""
+    """Makes listeners whose queue is full, so that the kernel drops new connections. Returns the sockets, which must
+    stay open."""
     kept = []
     for family, address in ((socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.2")):
         try:
@@ -157,7 +160,7 @@ def dig(port):
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((address, port))
         except OSError:
-            continue  # no IPv6 here: then nobody answers there either
+            continue  # no IPv6 here: then nothing answers there anyway
         listener.listen(0)
         fill = [socket.socket(family) for _ in range(4)]
         for one in fill:

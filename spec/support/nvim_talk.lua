@@ -1,5 +1,5 @@
--- What spec/nvim_spec.lua has Neovim do: `nvim --headless -u NONE -c 'luafile spec/support/nvim_talk.lua' -c 'qa!'`.
--- It prints a line for each thing that it has seen; what comes over the wire is its cue for the next.
+-- The script that spec/nvim_spec.lua runs in Neovim: `nvim --headless -u NONE -c 'luafile spec/support/nvim_talk.lua'
+-- -c 'qa!'`. It prints a line for each thing that it sees, and goes on when the server has sent something.
 
 local api = vim.api
 local xmpp
@@ -8,7 +8,7 @@ local function say(...) io.stdout:write(table.concat({ ... }, "\t"), "\n") io.st
 
 local function text_of(buffer) return table.concat(api.nvim_buf_get_lines(buffer, 0, -1, false), "\n") end
 
--- As a person at the keyboard would.
+-- Types as a person at the keyboard would.
 local function type_in(keys) api.nvim_feedkeys(api.nvim_replace_termcodes(keys, true, false, true), "xt", false) end
 
 local function wait_until(what, seen)
@@ -22,7 +22,7 @@ local function wait_for_note(text)
   wait_until("a note " .. text, function() return table.concat(notes, "\n"):find(text, 1, true) end)
 end
 
--- The times of day are of no interest.
+-- Times of day are replaced by TIME.
 local function chat_of(buffer) return (text_of(buffer):gsub("%f[%d]%d%d:%d%d%f[ ]", "TIME")) end
 
 local function wait_for_chat(buffer, text)
@@ -85,7 +85,7 @@ local function talk()
 
   wait_until("Bob to be there", function() return text_of(roster):find "● Bob" end)
   say "sees Bob"
-  xmpp.on_error(nil) -- where words go when no program listens
+  xmpp.on_error(nil) -- where messages go when the program takes none
   xmpp.after(0, function() error("over the screen\27[2J", 0) end)
   wait_for_note "over the screen"
   say("throws", (notes[#notes]:gsub("\n.*", "")))

@@ -1,17 +1,17 @@
--- What a server offers for logging in, by its own word: specs learn it, as releases of one server differ.
+-- What a server offers for logging in, as read from its features, since releases of a server differ.
 --
 --   local o = offer.of(s)                      -- s: of spec/support/server.lua
---   o.mechanisms["PLAIN"], o.families          -- set; SCRAM's, { "1", "256" }
---   o.types                                    -- set of types of channel binding (XEP-0440); nil: it lists none
---   offer.bound_by(o, "TLSv1.3")               -- the type that a login is bound by, nil where it isn't bound
---   offer.expected(o, "TLSv1.3" [, family])    -- what info() says after a login by the best of them, or of that family
+--   o.mechanisms["PLAIN"], o.families          -- a set; the hashes of SCRAM, { "1", "256" }
+--   o.types                                    -- a set of channel binding types (XEP-0440); nil: it lists none
+--   offer.bound_by(o, "TLSv1.3")               -- the type that a login uses, nil: the login isn't bound
+--   offer.expected(o, "TLSv1.3" [, family])    -- what info() says after a login by the best mechanism, or the family's
 local xmpp = require "xmpp"
 
 local offer = {}
 
 local BEST_FIRST = { "512", "256", "1" }
 
--- Nothing is said after the features: of what is allowed here nothing is usable.
+-- Reads the features: the login ends behind them, as none of the mechanisms that are allowed here is offered.
 local function features_of(s)
   local heard = ""
   local conn, err = xmpp.connect_client("alice@" .. s.domain, "x", s.host, s.port, s.opts { mechanisms = { "EXTERNAL" },

@@ -1,4 +1,4 @@
--- The connections that a test has opened, and the end of them.
+-- Keeps track of the connections that a test has opened, and stops them.
 --
 --   local conn = opened.keep(assert(xmpp.connect_client(...)))
 --   after_each(opened.stop_all)
@@ -12,7 +12,7 @@ function opened.keep(conn)
   return conn
 end
 
--- All at once: ejabberd takes a tenth of a second to say goodbye.
+-- Stops all at once: ejabberd takes a tenth of a second to end a stream.
 function opened.stop_all()
   local stopping = #open
   for _, conn in ipairs(open) do
@@ -25,7 +25,7 @@ function opened.stop_all()
   opened.turn_until(function() return stopping == 0 end, "goodbyes")
 end
 
--- Turns the loop until `is_so()`; an error when that takes longer than any healthy machine needs.
+-- Runs the loop until `is_so()` is true; raises if that takes too long even for a busy machine.
 function opened.turn_until(is_so, what)
   local deadline = os.time() + 40
   while not is_so() do

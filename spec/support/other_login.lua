@@ -1,5 +1,5 @@
--- Logs in as alice in a process of its own, under a user agent that another one has as well, for fast_spec: by the
--- password, which leaves a token, and by that, after which the server takes no older one.
+-- For fast_spec: logs in as alice in another process with the same user agent id: first with the password, which yields
+-- a token, then with that token, after which the server doesn't accept older ones.
 -- lua other_login.lua HOST PORT CA DOMAIN PASSWORD AGENT
 local xmpp = require "xmpp"
 

@@ -1,4 +1,4 @@
--- The collector's pace, whatever this Lua calls its parameters. It needs nothing of busted's.
+-- Sets the collector's parameters, whatever this Lua calls them. Doesn't need busted.
 local pace = {}
 
 local NEW_NAMES = { setpause = "pause", setstepmul = "stepmul" } -- since Lua 5.5
@@ -9,23 +9,23 @@ local function set_one(name, value)
   return collectgarbage("param", NEW_NAMES[name], value)
 end
 
--- pace.set(pause, multiplier): in percent -> those that were
+-- pace.set(pause, multiplier), in percent -> the values before
 function pace.set(pause, multiplier) return set_one("setpause", pause), set_one("setstepmul", multiplier) end
 
--- A whole cycle wherever the collector looks whether it has something to do.
+-- Makes the collector run a whole cycle whenever it checks whether there is something to do.
 function pace.hurry()
   if _VERSION == "Lua 5.4" then
     collectgarbage("incremental", 1, 1000, 30)
   elseif _VERSION == "Lua 5.5" then
-    collectgarbage "incremental" -- lua makes it generational
+    collectgarbage "incremental" -- the command lua makes it generational
     pace.set(0, 0) -- a multiplier of 0: to the end of the cycle
   else
     pace.set(0, 1000000)
   end
-  collectgarbage "restart" -- now, and not when so much has been allocated as was left over
+  collectgarbage "restart" -- begins at once, and not only after the rest of the current pause
 end
 
--- As it is in a program that has set nothing.
+-- Restores what a program has that sets nothing.
 function pace.calm()
   if _VERSION == "Lua 5.4" then collectgarbage("incremental", 200, 100, 13) else pace.set(200, 200) end
 end

@@ -1,5 +1,5 @@
--- A scripted server for specs, for what no real one would do. It is a process of its own, so that it plays its part
--- while this one waits. The steps of a play are told in peer.py.
+-- A scripted server for specs, for behaviour that no real server has. It runs in a process of its own, so that it goes
+-- on while this process waits. peer.py lists the steps that a play may have.
 --
 --   local p = peer.play(peer.starttls .. [[
 --     C: <stream:stream ...>
@@ -36,15 +36,15 @@ function peer.play(text, opts)
   return p
 end
 
--- Ends the play and the process. The client will do nothing more: call it last.
--- peer.certs() -> a folder of certificates for plays, made once; shell.remove() is its end.
+-- peer.certs() -> a folder of certificates for plays, made once; shell.remove() removes it.
 function peer.certs()
   local folder = shell.folder()
   shell.succeed(("'%s/certs' '%s'"):format(child.folder, folder))
   return folder
 end
 
--- -> transcript (lines that begin with "C: ", "S: ", "# "), ok, reason
+-- Ends the play and the process; to be called when the client has finished. -> transcript (lines that begin with "C: ",
+-- "S: ", "# "), ok, reason
 function Peer:finish()
   if self.pipe then
     os.execute("kill -USR1 " .. self.pid .. " 2>/dev/null")
@@ -57,20 +57,20 @@ function Peer:finish()
   return self.transcript, self.ok, self.reason
 end
 
--- finish, and an error when the play was not played to its end. -> transcript
+-- Like finish, but raises if the play was not played to its end. -> transcript
 function Peer:check()
   local transcript, ok, reason = self:finish()
   if not ok then error("the play failed: " .. reason .. "\n" .. transcript, 2) end
   return transcript
 end
 
--- Ends the process without asking how it went: for teardown. May be called twice, and after finish.
+-- Ends the process, whatever the outcome: for teardown. May be called twice, and after finish.
 function Peer:stop()
   if self.pipe then self.pipe:close() end
   self.pipe = nil
 end
 
--- Parts of plays. peer.stream(features): a stream is opened, and these features are offered.
+-- Parts of plays. peer.stream(features): a stream is opened, and the server sends these features.
 function peer.stream(features)
   return [[
     C: <stream:stream ...>
@@ -90,7 +90,7 @@ peer.plain = peer.stream([[
   S: <success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>
 ]]
 
--- Remembers {bind} and {resource}; the address is alice@xmpp.test/{resource}.
+-- Binding, which remembers {bind} and {resource}; the address is alice@xmpp.test/{resource}.
 peer.bind = peer.stream("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>") .. [[
   C: <iq type='set' id='{bind}' ...><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>
     <resource>{resource}</resource></bind></iq>
@@ -98,7 +98,7 @@ peer.bind = peer.stream("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>") .. [
     <jid>alice@xmpp.test/{resource}</jid></bind></iq>
 ]]
 
--- The same over WebSocket: the beginning of a stream with these features; a whole log-in.
+-- The same over WebSocket: the beginning of a stream with these features; a whole login.
 peer.FRAMING = "urn:ietf:params:xml:ns:xmpp-framing"
 
 function peer.web_stream(features)
@@ -124,7 +124,7 @@ function peer.web_session(features)
 ]]
 end
 
--- A whole log-in of alice@xmpp.test, up to the bound session.
+-- A whole login of alice@xmpp.test, up to the bound session.
 peer.session = peer.starttls .. peer.plain .. peer.bind
 
 return peer

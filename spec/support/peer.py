@@ -1,31 +1,34 @@
 #!/usr/bin/python3
 """peer.py [--timeout S] [--grace S] [--limit S] [--host ADDRESS] [--certs DIR] PLAY
 
-A scripted XMPP server for what no real one would do: it listens on a loopback port, plays PLAY, one step a line, with
-whoever connects, and tells what it saw. Peer in peer.lua is its only caller. Output: HOST, PORT, PID and (when PLAY has
-a tls step) CA and CERTS as KEY=VALUE lines, an empty line, and after the play "ok" or the reason, then the transcript.
+A scripted XMPP server, for behaviour that no real server has: it listens on a loopback port, plays PLAY, one step a
+line, with the client that connects, and reports what it saw. Only peer.lua runs it. Output: HOST, PORT, PID and (if
+PLAY has a tls step) CA and CERTS as KEY=VALUE lines, an empty line, and after the play "ok" or the reason why not, then
+the transcript.
 
-  C: TEXT             the client sends TEXT next. '...' stands for anything, {name} for a value to remember; attributes
-                      may come in any order, with either quote, and <a ...> has others beside those written
-  S: TEXT             send TEXT; {name} is what was remembered
+  C: TEXT             the client must send TEXT next. '...' stands for anything, {name} for a value to remember;
+                      attributes may come in any order, with either quote; <a ...> may have other attributes than those
+                      written
+  S: TEXT             send TEXT; {name} is replaced by what was remembered
   match REGEX         like C:, with a regular expression of Python's; its named groups are remembered
   raw TEXT            like S:, with \\xNN, \\r, \\n, \\t and \\\\ in it
   repeat N TEXT       send TEXT N times, in large writes
-  pieces N [SECONDS]  cut what is sent from here on into pieces of N bytes, with a pause between them; 0: whole again
+  pieces N [SECONDS]  from here on send in pieces of N bytes, with a pause between them; 0: whole again
   wait SECONDS        do nothing for a while
-  scram PASSWORD [FIRST]   the server's part of a login by SCRAM-SHA-1, its success included; FIRST: <auth/> has come, and
-                      that was in it
-  scram2 PASSWORD [FIRST]  the same by SASL2, up to <response/>; {proof} is what <additional-data/> then says. The rest of
-                      <authenticate/> is {inside}
+  scram PASSWORD [FIRST]   the server's part of a login by SCRAM-SHA-1, <success/> included; FIRST: <auth/> has come
+                      already, with this content
+  scram2 PASSWORD [FIRST]  the same by SASL2, up to <response/>; {proof} is for <additional-data/>. {inside} is the rest
+                      of <authenticate/>
   tls [cert=NAME] [min=1.2] [max=1.2] [alpn=NAME] [refused]   the server's part of a TLS handshake; refused: the client
                       must break it off
-  websocket           the server's part of the upgrade (RFC 6455); from here on S: sends a message, C: expects one, and raw sends
-                      bytes as they are. Other frames of the client's are told as "[close 1000]", "[ping x]"
-  silence SECONDS     the client sends nothing for so long
-  eof [TEXT]          the client closes without another word; with TEXT: but for <r/> (XEP-0198), which TEXT answers
-  close, cut, reset   end the connection: as TLS asks (of the client only eof can be expected then), by a FIN, by a RST
-  accept              wait for the next connection (for the first one it need not be said)
-  # TEXT              a remark. A line that begins with '<' continues the one before; indentation means nothing.
+  websocket           the server's part of the upgrade (RFC 6455); from here on S: sends a message, C: expects one, and
+                      raw sends bytes as they are. Other frames that the client sends appear as "[close 1000]", "[ping
+                      x]"
+  silence SECONDS     the client must send nothing for so long
+  eof [TEXT]          the client must close without sending anything else, except <r/> (XEP-0198) if TEXT is its answer
+  close, cut, reset   end the connection: with TLS's close_notify (then only eof may follow), by a FIN, by a RST
+  accept              wait for the next connection (not needed for the first one)
+  # TEXT              a comment. A line that begins with '<' continues the one before; indentation means nothing.
 """
 import argparse
 import base64
@@ -59,11 +62,12 @@ VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 class Failed(Exception):
-    """The client did not play its part; the argument says how."""
+    """The client did something else than the play says; the argument says what."""
 
 
 def fill_holes(text, anything):
-    """The regular expression for 'text' with its holes; 'anything' is the class of what a hole may hold."""
+    """The regular expression for 'text' with its placeholders; 'anything' is the class of characters that these
+    match."""
     def part(piece):
         if not HOLE.fullmatch(piece):
             return re.escape(piece)
@@ -92,7 +96,8 @@ def pattern(text):
 
 
 class Peer:
-    """One play: the listener, the connection of the moment, what it sent and nobody expected yet, the remembered."""
+    """One play: the listener, the current connection, what that has sent and no step has read yet, what is
+    remembered."""
 
     def __init__(self, options):
         self.options = options
@@ -101,11 +106,11 @@ class Peer:
         self.listener.listen(8)
         self.conn, self.unread, self.deaf, self.known, self.transcript = None, b"", False, {}, []
         self.size, self.pause, self.last = 0, 0, None
-        self.frames = None  # bytes of the client's that are no whole frame yet; None: the connection has none
+        self.frames = None  # the client's bytes that aren't a whole frame yet; None: it isn't WebSocket
         signal.signal(signal.SIGUSR1, self.hurry)
 
     def hurry(self, *_):
-        """From now on the client does nothing more: what it sent is here within the grace, or never."""
+        """The client has finished: what it has sent arrives within the grace period, or never."""
         self.last = time.monotonic() + self.options.grace
 
     def note(self, who, data):
@@ -113,7 +118,7 @@ class Peer:
         self.transcript.append(who + " " + text)
 
     def readable(self, sock, seconds):
-        """Waits until 'sock' has something to read; False when 'seconds' or the grace have passed."""
+        """Waits until 'sock' has something to read; False when 'seconds' or the grace period have passed."""
         end = time.monotonic() + seconds
         while not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
             now = time.monotonic()
@@ -145,7 +150,7 @@ class Peer:
         return data
 
     def read_frames(self):
-        """What messages say is as if it had been said on a stream."""
+        """Appends the content of WebSocket messages to what was read, as on a stream."""
         while len(self.frames) > 1:
             size, at = self.frames[1] & 0x7F, 2
             if size > 125:
@@ -198,9 +203,9 @@ class Peer:
         return "ok"
 
     def finish(self, outcome):
-        """After the last step: listens on until the client closes or will do nothing more. A play that failed ends at
+        """After the last step: goes on reading until the client closes or has finished. A play that failed ends at
         once."""
-        self.options.grace = 0.02  # nothing is expected any more
+        self.options.grace = 0.02  # nothing more is expected
         if self.last:
             self.hurry()
         while self.conn and outcome == "ok" and self.read(self.options.limit):
@@ -307,7 +312,8 @@ class Peer:
         self.known["proof"] = self.scram(text, SASL2, said)
 
     def scram(self, text, profile, said):
-        """Up to the client's proof; returns the server's. 'said': the client's first words, if they haven't come yet."""
+        """SCRAM up to the client's proof; returns the server's signature. 'said': the C: step that reads
+        the client's first message, if that hasn't come yet."""
         password, _, first = text.partition(" ")
         scram = Scram("sha1", password.encode())
         if not first:
@@ -348,14 +354,14 @@ class Peer:
             try:
                 self.conn.unwrap()
             except OSError:
-                pass  # our close_notify has left; for the client's nobody waits
-            # OpenSSL reads no more on this side: what the client still says is taken for its own close_notify.
+                pass  # our close_notify is sent; the client's isn't waited for
+            # OpenSSL reads no more on this side: whatever the client still sends counts as its close_notify.
             self.conn, self.deaf = socket.socket(fileno=self.conn.detach()), True
         self.do_cut("")
 
     def do_cut(self, _):
         self.note("#", "closed by the play")
-        socket.socket.shutdown(self.conn, socket.SHUT_WR)  # ssl's own would forget how to decrypt what still comes
+        socket.socket.shutdown(self.conn, socket.SHUT_WR)  # ssl's own shutdown couldn't decrypt what still comes
 
     def do_reset(self, _):
         self.note("#", "reset by the play")
@@ -415,7 +421,7 @@ def perform(options):
     print("".join("%s=%s\n" % pair for pair in told.items()), flush=True)
     outcome = peer.play()
     peer.finish(outcome)
-    with contextlib.suppress(BrokenPipeError):  # nobody wants to know
+    with contextlib.suppress(BrokenPipeError):  # the reader is gone
         os.write(1, ("\n".join([outcome] + peer.transcript) + "\n").encode())
 
 

@@ -1,8 +1,8 @@
 """pki: makes the certificates that a spec describes, by the openssl command: some eighty in about two seconds.
 
-A description is a dictionary; what it leaves out is as in a good certificate for a server:
-  key       ec, rsa, rsa1024, rsa-pss, ed25519 (ec); keys are shared by all that have the same kind
-  issuer    the name of another, or "self" ("root", which is made in any case)
+A description is a dictionary. Defaults, in parentheses, are those of a good server certificate:
+  key       ec, rsa, rsa1024, rsa-pss, ed25519 (ec); certificates with the same kind of key share one
+  issuer    another certificate's name, or "self" ("root", which is always made)
   subject   "/CN=..." (its own name)
   san       OpenSSL's notation, entries after ", " (none); san_der: the extension's bytes in hex instead
   eku       extendedKeyUsage ("serverAuth"; "": no such extension)
@@ -42,7 +42,7 @@ subjectKeyIdentifier = hash
 
 
 class Failed(Exception):
-    """openssl would not; the argument says why."""
+    """openssl has failed; the argument says why."""
 
 
 def run(*words):
@@ -72,7 +72,7 @@ def extensions(c):
 
 
 class Folder:
-    """A folder of keys and certificates. 'made' holds the descriptions, with what they left out filled in."""
+    """A folder of keys and certificates. 'made' holds the descriptions, with the defaults filled in."""
 
     def __init__(self, path, described):
         self.path, self.made = path, {"root": dict(DEFAULTS, **ROOT)}
@@ -114,7 +114,7 @@ class Folder:
         return any(c["issuer"] == name for c in self.made.values())
 
     def depth(self, name):
-        """How many issuers are above it."""
+        """The number of issuers above it."""
         by = self.made[name]["issuer"]
         return 0 if by == "self" else 1 + self.depth(by)
 

@@ -1,7 +1,7 @@
--- A bad link on demand: proxy.py, between a spec's connections and a server.
+-- Simulates a bad network: starts proxy.py between a spec's connections and a server.
 --
 --   local p = proxy.start(host, port [, seed])  -- p.host, p.port: connect there
---   p:tell "cut rst"                            -- the commands are in proxy.py's head
+--   p:tell "cut rst"                            -- see proxy.py for the commands
 --   p:stats()                                   -- fin, rst, early, connections, open, unreached, up, down
 --   p:stop()
 local child = require "spec.support.child"
@@ -21,7 +21,7 @@ function proxy.start(host, port, seed)
   return p
 end
 
--- It has been done when this returns.
+-- Sends a command; when this returns, it has been carried out.
 function Proxy:tell(line)
   assert(self.control:write(line, "\n"))
   return assert(child.variables(self.pipe), "the proxy has ended; it said why on stderr")
@@ -35,7 +35,7 @@ function Proxy:stats()
   return found
 end
 
--- All cuts so far.
+-- The number of cuts so far.
 function Proxy:cuts()
   local s = self:stats()
   return s.fin + s.rst

@@ -1,28 +1,28 @@
 #!/usr/bin/python3
 """proxy.py HOST PORT [SEED]
 
-A TCP proxy on a loopback port before HOST:PORT, for specs of bad links. It prints PORT (its own), CONTROL and PID as
-KEY=VALUE lines and an empty line, and ends when its stdout is closed. CONTROL is a FIFO that takes lines, each of which
-is answered by an empty line when it has been done:
+A TCP proxy on a loopback port in front of HOST:PORT, for specs of bad links. It prints PORT (its own), CONTROL and PID
+as KEY=VALUE lines and an empty line, and ends when its stdout is closed. CONTROL is a FIFO for commands, one a line;
+each is answered by an empty line when it has been carried out:
 
-  cuts MEAN [EARLY]   every connection from here on ends by a cut after a random number of bytes, those of both ways
-                      together: with probability EARLY (0.25) while it is being negotiated (1 to 9000 bytes), otherwise
-                      after MEAN bytes on the average. FIN or RST, as a coin falls
-  cuts 0              those that are open, and new ones, are not cut any more
-  cut fin, cut rst    cuts all connections now
-  after N up|down fin|rst   cuts each that is open after N more bytes from the client, or the server
-  stall up|down|both  nothing more is read from the client, the server, either; new connections are not meant
-  hole                what comes on the open connections is read and thrown away, for ever
-  flow                ends stalls
-  gap SECONDS         a cut takes the network away for so long: new connections are put through no sooner
-  delay SECONDS       in each direction, from here on
-  to PORT             new connections are put through to that port of HOST
-  refuse, accept      new connections are refused (ECONNREFUSED), or not
-  stats               prints, as KEY=VALUE lines: CONNECTIONS (accepted), OPEN, FIN, RST (cuts), EARLY
-                      (cuts within those first bytes), UNREACHED (the server didn't answer), UP, DOWN (bytes passed on)
+  cuts MEAN [EARLY]   from here on cut every connection after a random number of bytes (both directions together): with
+                      probability EARLY (0.25) during negotiation (1 to 9000 bytes), otherwise after MEAN bytes on
+                      average; by FIN or RST, at random
+  cuts 0              cut neither the open connections nor new ones any more
+  cut fin, cut rst    cut all connections now
+  after N up|down fin|rst   cut each open connection after N more bytes from the client, or the server
+  stall up|down|both  read nothing more from the client, the server, or either, on the connections that are open now
+  hole                read what comes on the open connections and throw it away, for ever
+  flow                end stalls
+  gap SECONDS         after each cut the network is down for so long: new connections are connected only then
+  delay SECONDS       delay in each direction, from here on
+  to PORT             connect new connections to that port of HOST
+  refuse, accept      refuse new connections (ECONNREFUSED), or don't
+  stats               print, as KEY=VALUE lines: CONNECTIONS (accepted), OPEN, FIN, RST (cuts), EARLY
+                      (cuts during negotiation), UNREACHED (the server didn't answer), UP, DOWN (bytes passed on)
 
-The bytes before a cut have been passed on. After a FIN nothing passes any more, and both sides see the end of what was
-said; after a RST both see that."""
+The bytes before a cut have been passed on. After a FIN nothing passes any more, and both sides see the end of the
+stream; after a RST both see that."""
 import asyncio
 import os
 import random
@@ -39,11 +39,11 @@ HIGH_WATER = 65536
 
 
 class Side(asyncio.Protocol):
-    """One of a link's two sockets. 'direction' is the way of what is received on it."""
+    """One of a link's two sockets. 'direction' is that of the bytes that are received on it."""
 
     def __init__(self, link, direction):
         self.link, self.direction, self.transport = link, direction, None
-        self.has_ended = self.is_finished = False  # what comes from it, and what goes to it
+        self.has_ended = self.is_finished = False  # it has sent its end; it has been sent the end
 
     def connection_made(self, transport):
         self.transport = transport
@@ -65,11 +65,12 @@ class Side(asyncio.Protocol):
             try:
                 self.transport.write_eof()
             except OSError:
-                pass  # it has been reset, of which nobody has told yet
+                pass  # it has been reset, which hasn't been reported yet
         self.close_if_over()
 
     def close_if_over(self):
-        """After the end of what comes nobody tells us of anything else."""
+        """Closes it when both directions have ended, as asyncio reports nothing more after the end of what is
+        received."""
         if self.has_ended and self.is_finished and self.transport:
             self.transport.close()
 
@@ -83,7 +84,7 @@ class Side(asyncio.Protocol):
         self.link.other(self).full(False)
 
     def full(self, is_full):
-        """Nobody takes what is read here, or does again."""
+        """Stops reading while the other side can't take more, and goes on when it can."""
         if not self.transport or self.transport.is_closing() or self.has_ended:
             return
         if is_full or self.link.stalled[self.direction]:
@@ -93,17 +94,17 @@ class Side(asyncio.Protocol):
 
 
 class Link:
-    """A client's connection, and ours to the server."""
+    """A client's connection, together with our connection to the server."""
 
     def __init__(self, proxy):
         self.proxy, self.sides = proxy, [Side(self, UP), Side(self, DOWN)]
         self.stalled, self.last, self.passed = [False, False], [0, 0], 0
         self.gone = self.is_cut = self.is_hole = False
         self.plan = proxy.plan()
-        self.exact = None  # which way, bytes yet to come, how
+        self.exact = None  # direction, bytes that remain, kind of cut
 
     async def open(self, client):
-        """The server's side first: it has nothing to say before the client has."""
+        """Connects to the server first: that sends nothing before the client has."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(self.proxy.last_cut + self.proxy.gap - loop.time())
         try:
@@ -135,12 +136,12 @@ class Link:
             self.later(way, self.cut, cut)
 
     def later(self, way, action, *arguments):
-        """Does it after the delay, and after what is to be done before."""
+        """Does something after the delay, in the order of the calls."""
         loop = asyncio.get_running_loop()
         due = max(loop.time() + self.proxy.delay, self.last[way])
         if due <= loop.time():
             return action(*arguments)
-        self.last[way] = due + 1e-6  # timers of one time come in no order
+        self.last[way] = due + 1e-6  # timers with equal times run in any order
         loop.call_at(due, action, *arguments)
 
     def ended(self, side):
@@ -159,7 +160,7 @@ class Link:
         for side in self.sides:
             side.finish()
             self.stalled[side.direction] = False
-            side.full(False)  # what comes is thrown away
+            side.full(False)  # what comes from now on is thrown away
         asyncio.get_running_loop().call_later(10, self.reset)
 
     def reset(self):
@@ -170,7 +171,7 @@ class Link:
                 side.transport.abort()
 
     def lost(self, side, why):
-        """One socket has gone: so does the other, in the same way."""
+        """One socket is closed or reset: does the same to the other one."""
         self.gone = True
         other = self.other(side)
         self.proxy.links.discard(self)
@@ -201,7 +202,7 @@ class Proxy:
         self.count = dict.fromkeys(["CONNECTIONS", "FIN", "RST", "EARLY", "UNREACHED", "UP", "DOWN"], 0)
 
     def plan(self):
-        """After how many bytes, and how, a new connection is cut; None: it isn't."""
+        """After how many bytes, and how, a new connection will be cut; None: never."""
         self.count["CONNECTIONS"] += 1
         if not self.mean:
             return None
@@ -211,7 +212,8 @@ class Proxy:
         return 1 + int(self.random.expovariate(1 / self.mean)), kind
 
     def open_port(self):
-        """One that was asked for by its number keeps it while nobody listens there."""
+        """Listens on a free port. It is bound by its number, since such a socket keeps its port when it stops
+        listening."""
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
         self.listener = socket.create_server(("127.0.0.1", port), backlog=64)
@@ -229,7 +231,7 @@ class Proxy:
         except OSError:
             return
         task = asyncio.get_running_loop().create_task(Link(self).open(client))
-        self.tasks.add(task)  # or the loop would forget it
+        self.tasks.add(task)  # otherwise the task could be collected
         task.add_done_callback(self.tasks.discard)
 
     def refuse(self):
@@ -294,7 +296,7 @@ async def main(host, port, seed="0"):
             loop.add_signal_handler(number, done.set)
         os.write(1, b"PORT=%d\nCONTROL=%s\nPID=%d\n\n" % (proxy.open_port(), control.encode(), os.getpid()))
         loop.add_reader(fifo, listen)
-        loop.add_reader(1, done.set)  # a pipe that nobody reads is ready
+        loop.add_reader(1, done.set)  # ready when the pipe's reader is gone
         await done.wait()
     finally:
         shutil.rmtree(folder)

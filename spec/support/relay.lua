@@ -1,10 +1,10 @@
--- Real proxies for specs, as relay.py starts them: microsocks, dante and tor (SOCKS5), tinyproxy and squid (CONNECT),
--- some of them with "+auth". Each is started when it is first asked for.
+-- Real proxies for specs, started by relay.py: microsocks, dante and tor (SOCKS5), tinyproxy and squid (CONNECT), some
+-- of them also with "+auth" (user and password). Each is started when it is first used.
 --
 --   local relay = require "spec.support.relay"
 --   teardown(relay.stop)                 -- all of them
 --   local r = relay.get "squid+auth"     -- r.url, r.bare (the same without user and password), r.host, r.port, r.pid
---   r:log()                              -- what it has logged
+--   r:log()                              -- the text of its log
 local child = require "spec.support.child"
 
 local relay = {
@@ -24,7 +24,7 @@ function relay.get(kind)
   return running[kind]
 end
 
--- Its URL at another port, behind which somebody else leads to it.
+-- Its URL with another port, that of another proxy in front of it.
 function Relay:url_at(port)
   return (self.url:gsub(":%d+$", ":" .. port))
 end

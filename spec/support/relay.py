@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """relay.py microsocks|dante|tinyproxy|squid|tor[+auth]
 
-A real proxy on a loopback port, for specs, in a temporary directory (as nobody when root): SOCKS5 by microsocks, dante or tor,
-CONNECT by tinyproxy or squid; with +auth (not dante, whose users are the system's, and not tor) it wants the user "u" and
-the password "p:/w", tinyproxy, which can't have such a one, "pw". tor has no network: its one directory authority is a closed port here, so that it never builds a
-circuit; what is tried is its SOCKS side.
+Runs a real proxy on a loopback port, for specs, in a temporary directory (as the user nobody, if started by root):
+SOCKS5 by microsocks, dante or tor, CONNECT by tinyproxy or squid. With +auth (not dante, whose users are those of the
+system, and not tor) it requires the user "u" and the password "p:/w", or "pw" for tinyproxy, which allows no such
+password. tor has no network: its only directory authority is a closed port of this machine, so that it never builds a
+circuit; only its SOCKS interface is tested.
 
 Prints PORT, PID (the proxy's), URL, BARE (the URL without user and password) and LOG (a file) as KEY=VALUE lines and an
 empty line. It ends, with the proxy and the directory, when its stdout is closed."""
@@ -130,7 +131,7 @@ KINDS = {"microsocks": ("socks5", microsocks), "dante": ("socks5", dante), "tor"
 
 
 def free_port():
-    """Below those that the kernel gives to outgoing connections."""
+    """A free port below those that the kernel gives to outgoing connections."""
     while True:
         port = random.randrange(10000, 32000)
         with socket.socket() as probe:
@@ -145,7 +146,7 @@ def free_port():
 
 
 def hand_over(folder, account):
-    """The whole directory to whom the proxy runs as."""
+    """Gives the whole directory to the account that the proxy runs as."""
     for path, _, files in os.walk(folder):
         for name in [path, *(os.path.join(path, file) for file in files)]:
             os.chown(name, account.pw_uid, account.pw_gid)
@@ -162,7 +163,7 @@ def launch(command, folder, account):
 
 
 def is_up(child, port):
-    """Does it answer? It has a minute to."""
+    """Waits until it answers, for a minute at most."""
     end = time.monotonic() + 60
     while child.poll() is None and time.monotonic() < end:
         with socket.socket() as probe:
@@ -173,7 +174,7 @@ def is_up(child, port):
 
 
 def start(kind, auth, folder):
-    """The proxy's process and port; another port when someone was quicker."""
+    """Starts the proxy; returns its process and port. Tries another port if this one has been taken meanwhile."""
     account = pwd.getpwnam("nobody") if os.getuid() == 0 else None
     for _ in range(3):
         port = free_port()

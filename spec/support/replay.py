@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """replay.py HOST PORT DOMAIN CA FROM < FILE
 
-Says on a TLS connection of its own what somebody else has said on another one: a stream header of FROM's, and when the
-features have come the bytes of FILE. Prints what the server answers to them, up to <success/>, <failure/> or its end."""
+A replay attack: sends on a TLS connection of its own what another client has sent on another one: FROM's stream header,
+and after the features the bytes of FILE. Prints what the server answers, up to <success/>, <failure/> or the stream's
+end."""
 import re
 import socket
 import ssl

@@ -1,6 +1,6 @@
--- Goes on with a session that another process has saved, for save_spec: lua resumer.lua FILE PASSWORD CA COUNT TO
--- FILE holds the session as JSON. Receives COUNT stanzas, and what else there is until the server answers a ping;
--- says "new" to TO; stops. Tells on stdout, as JSON: jid, info, bodies, responses (id = what), dropped, stopped.
+-- For save_spec: resumes a session that another process has saved: lua resumer.lua FILE PASSWORD CA COUNT TO
+-- FILE holds the session as JSON. Receives COUNT stanzas, and all that come until the server answers a ping; sends the
+-- message "new" to TO; stops. Prints as JSON: jid, info, bodies, responses (id = what), dropped, stopped.
 local json = require "cjson"
 local xmpp = require "xmpp"
 

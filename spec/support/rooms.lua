@@ -1,7 +1,8 @@
--- What the specs of rooms share: rooms of a test's, and rooms by hand, where those are too honest.
+-- Shared by the specs of chat rooms (XEP-0045): rooms of xmpp.testing, and rooms whose stanzas the test writes itself,
+-- for what an honest service wouldn't send.
 --
---   local room, service = rooms.joined(t)               -- in TEA as kettle; service: t:room's
---   local room = rooms.inside(t)                        -- the same, and nobody answers but the test
+--   local room, service = rooms.joined(t)               -- in the room TEA as kettle; service is what t:room returned
+--   local room = rooms.inside(t)                        -- the same, but only the test answers for the room
 --   local heard = rooms.ear(room)
 --   rooms.says(t, "anna")                               -- a presence
 --   assert.equal("join anna", heard())
@@ -18,7 +19,7 @@ local INFO, ERRORS = "http://jabber.org/protocol/disco#info", "urn:ietf:params:x
 
 rooms.TEA = TEA
 
--- What muc.join gives, in a task of its own: a table that is filled when it returns.
+-- Calls muc.join in a task of its own: returns a table that is filled with the results when it returns.
 function rooms.join(t, nick, opts, jid)
   local got = {}
   xmpp.spawn(function() got.room, got.err = muc.join(t.conn, jid or TEA, nick or "kettle", opts) got.done = true end)
@@ -26,14 +27,14 @@ function rooms.join(t, nick, opts, jid)
   return got
 end
 
--- In a room of the test's.
+-- Joins a room of xmpp.testing.
 function rooms.joined(t, opts, o)
   local service = t:room(TEA, o)
   local got = rooms.join(t, "kettle", opts)
   return assert(got.room, tostring(got.err)), service
 end
 
--- What the room's listeners hear from here on, as texts: "join anna".
+-- Records the room's events from here on, as texts like "join anna".
 function rooms.ear(room)
   local heard = {}
   for _, event in ipairs { "join", "leave", "change", "nick", "status", "removed", "rejoined" } do
@@ -51,9 +52,9 @@ function rooms.ear(room)
   end
 end
 
--- A room by hand.
+-- A room whose stanzas the test writes.
 
--- Nobody but the test answers; the room's features are these.
+-- Only the test answers for the room, which has these features.
 function rooms.announce(t, ...)
   local query = { "query", { xmlns = INFO }, { "identity", { category = "conference", type = "text" } } }
   for i, var in ipairs { ... } do query[i + 3] = { "feature", { var = var } } end
@@ -79,7 +80,7 @@ function rooms.knock(t, opts, nick)
   return got, t:expect({ "presence", {}, { "x", { xmlns = MUC } } }, false)
 end
 
--- In a room by hand.
+-- Joins such a room.
 function rooms.inside(t, opts, features)
   rooms.announce(t, unpack(features or {}))
   local got = rooms.knock(t, opts)

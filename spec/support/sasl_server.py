@@ -1,4 +1,4 @@
-"""sasl_server: the server's side of SCRAM (RFC 5802), which remembers every secret that it came to know."""
+"""sasl_server: the server's side of SCRAM (RFC 5802), which remembers every secret that it has computed."""
 import base64
 import hashlib
 import hmac

@@ -1,11 +1,11 @@
--- second: a second opinion on what is on the wire: lua-expat's reading of it, which shares nothing with the library.
+-- second: a second opinion on XML: parses it by lua-expat, which shares no code with the library.
 local lxp = require "lxp"
 
 local second = {}
 
 local CLIENT = "jabber:client"
 
--- A code point, whatever it is, in UTF-8's manner.
+-- Any code point, valid or not, encoded as in UTF-8.
 function second.utf8(c)
   local char, floor = string.char, math.floor
   local function tail(shift) return 128 + floor(c / 64 ^ shift) % 64 end
@@ -33,7 +33,7 @@ local function read_attributes(given)
   return attrs
 end
 
--- One element in a stream of jabber:client, in our form.
+-- Parses one element in a stream of jabber:client, into the library's form of a table.
 function second.by_lua_expat(xml)
   local stack, root, handlers = { { ns = CLIENT } }, nil, {}
   function handlers.StartElement(_, name, given)
@@ -64,7 +64,7 @@ function second.by_lua_expat(xml)
   return root
 end
 
--- Where two canonical elements differ, as a path; nil when they don't.
+-- The path to the first difference between two elements; nil: there is none.
 function second.difference(a, b, path)
   if type(a) ~= "table" or type(b) ~= "table" then return a ~= b and path or nil end
   if getmetatable(b) then return path .. ": a metatable" end

@@ -1,14 +1,14 @@
 -- secret_login JID HOST PORT CA MECHANISM [reconnect] [forgetful] [web] [asked|shown] [socks5|http]: logs in with the
--- password that comes on stdin, and stops three times for somebody to look at its memory: open; closed with nothing
--- left of the connection; and when the library was told to forget. MECHANISM "component": as one. web: over WebSocket.
--- asked: by SASL2, for a token besides; shown: what comes is one. socks5, http: HOST and PORT are a proxy's, whose
--- password is the second line.
+-- password that it reads from stdin, and pauses three times so that its memory can be examined: while the connection is
+-- open; when it is closed and collected; and after xmpp.forget. MECHANISM "component": logs in as a component. web:
+-- over WebSocket. asked: by SASL2, also requesting a token; shown: the password is a token. socks5, http: HOST and PORT
+-- are a proxy's, whose password is the second line.
 local jid, host, port, ca, mechanism = ...
 local asked = {}
 for i = 6, select("#", ...) do asked[select(i, ...)] = true end
 
--- Read in one piece by the kernel into Lua's own memory: else C's buffers would hold it, and that is not what is
--- looked for.
+-- The password must be read directly into Lua's own memory: otherwise stdio's buffers would keep it, which isn't what
+-- is tested.
 io.stdin:setvbuf "no"
 local password, proxy_password = io.read(4096):match "^([^\n]*)\n([^\n]*)"
 
@@ -22,7 +22,7 @@ end
 
 local AGENT = "5a3f9c52-7d0e-4d0e-9a52-0c8b1c4e7a01"
 
--- What else is said of a login by SASL2: nothing of it leads to the secret when this is over.
+-- Further options for a login by SASL2. A function of its own, so that no variable refers to the secret afterwards.
 local function one_exchange(opts)
   opts.bind2, opts.mechanisms = true, { "SCRAM-SHA-256", "HT-SHA-256-NONE" }
   if asked.asked then

@@ -1,26 +1,28 @@
 #!/usr/bin/python3
 """secrets_scan.py LOGINS
 
-Lets processes log in to a server that is played here, and looks for what must not be in their memory. LOGINS is JSON, a
-list of logins to be made, each with
+Lets processes log in to a server that this program plays, and searches their memory for secrets. LOGINS is JSON, a list
+of logins to be made, each with
   mechanism  SCRAM-SHA-1, SCRAM-SHA-256, SCRAM-SHA-512, PLAIN or component
-  token      "asked": by SASL2, and there comes a token for the next login; "shown": the password is one, and mechanism is
-             HT-SHA-256-NONE
-  prefix     what the password begins with; the rest is chance
-  reconnect  true: as a connection that keeps the password for the next login
-  forgetful  true: as one that keeps nothing else for it either
-  proxy      "socks5" or "http": through a proxy (played here, too) that wants a password as well, "password_proxy"
+  token      "asked": by SASL2, and it gets a token for the next login; "shown": the password is a token, and mechanism
+             is HT-SHA-256-NONE
+  prefix     the beginning of the password; the rest is random
+  reconnect  true: the connection keeps the password for reconnecting
+  forgetful  true: it keeps nothing else for the next login
+  proxy      "socks5" or "http": through a proxy (played here, too) that requires a password as well, "password_proxy"
   web        true: over WebSocket
-  ending     "refused": by the server; "alone": the server is gone before it is told anything
+  ending     "refused": the server refuses the login; "alone": the server is gone before the client has sent anything
 
-The password itself is looked for in all that can be written to, heap, stack, variables, but not where Lua keeps its own
-strings (lua_host.py): these can't be wiped. What is derived from it is looked for there, too. No memory is used twice
-(c/test/shim/hoard.c), so that chance wipes nothing. A secret is found when any eight bytes of it are.
+The password itself is searched for in all writable memory (heap, stack, variables), but not in the block where Lua
+keeps its strings (see lua_host.py), which can't be wiped. What is derived from it is searched for there, too. Freed
+memory is never used again (c/test/shim/hoard.c), so that nothing is overwritten by chance. A secret counts as found
+when any eight bytes of it are.
 
-Prints one line of JSON for each: "waiting" (for the server's answer to the proof), "open", "closed" (and collected) and
-"forgotten" (when the library was told to) to the names of the secrets that were found then, with where: "locked" is
-memory that is locked, in no core dump, and empty in a child after a fork; "outcome" to what the process told, and "control" to whether what has
-to be in an open connection's memory was found: the resource that was bound."""
+Prints a line of JSON for each login. "waiting" (for the server's answer to the proof), "open", "closed" (and collected)
+and "forgotten" (after xmpp.forget) are the names of the secrets that were found at that time, and where: "locked" is
+memory that is locked, excluded from core dumps, and empty in a child after a fork. "outcome" is what the process
+reported, and "control" whether the search has found what must be in an open connection's memory: the resource that was
+bound."""
 import base64
 import hashlib
 import hmac
@@ -46,14 +48,14 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 COMPONENT = (b"<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
              b"from='echo.xmpp.test' id='%s'>")
 LIBRARIES = {"luajit": "libluajit-5.1.so.2"}
-BIGGEST = 1 << 30  # what is mapped beyond that is a sanitizer's shadow
+BIGGEST = 1 << 30  # larger mappings are a sanitizer's shadow memory
 WINDOW, PAGE = 8, 4096
-# Leaks are Python's own. AddressSanitizer takes what is in registers for frames of the stack, and keeps lists of them.
+# Leaks would be Python's own. AddressSanitizer may take register values for stack frames, and keeps lists of those.
 SANITIZER = "detect_leaks=0:malloc_context_size=0"
 
 
 def prepared(password):
-    """OpaqueString (RFC 8265 4.2), as far as it goes here."""
+    """OpaqueString (RFC 8265 4.2), as far as it is needed here."""
     spaces = re.sub(r"[\u00a0\u2000-\u200a\u3000]", " ", password)
     return unicodedata.normalize("NFC", spaces).encode()
 
@@ -91,7 +93,7 @@ FAST = b"xmlns='urn:xmpp:fast:0'"
 
 
 class OneExchange(tlspeer.Talk):
-    """SASL2 with a session inside."""
+    """SASL2, with the session's negotiation inside."""
 
     def session(self):
         self.stream(b"<authentication %s><mechanism>SCRAM-SHA-256</mechanism><inline><bind xmlns='urn:xmpp:bind:0'/>"
@@ -169,7 +171,7 @@ class PlainTalk(tlspeer.Talk):
         self.say(b"<success ", tlspeer.SASL, b"/>")
 
     def secrets(self):
-        return dict(message_in_base64=base64.b64encode(self.message)[12:])  # before that is only who
+        return dict(message_in_base64=base64.b64encode(self.message)[12:])  # the user's name comes before it
 
 
 class ComponentTalk(tlspeer.Talk):
@@ -207,19 +209,19 @@ def talk_for(sock, mechanism, token, password, refuse):
 
 
 def windows(secret, size):
-    """Pieces of it, enough that some are whole in whatever is left of it."""
+    """Pieces of a secret, such that any remainder of it contains at least one whole piece."""
     return {secret[at:at + size] for at in [*range(0, len(secret) - size, size), max(0, len(secret) - size)]}
 
 
 def in_password(text, prefix):
-    """The forms of a password, without a prefix that is known."""
+    """The forms that a password takes, without its known prefix."""
     whole, ready = text.encode(), prepared(text).decode()
     return dict(password=whole[len(prefix.encode()):], password_prepared=ready.encode()[len(prepared(prefix)):],
                 password_in_utf32=ready[-16:].encode("utf-32-le"))
 
 
 def build_hoard(folder):
-    """A sanitizer, which keeps what was freed as well, is taken instead where there is one."""
+    """What to preload. If there is a sanitizer, that is used instead, as it doesn't reuse freed memory either."""
     if os.environ.get("PRELOAD"):
         return os.environ["PRELOAD"]
     library, source = folder + "/hoard.so", HERE + "/../../c/test/shim/hoard.c"
@@ -228,7 +230,7 @@ def build_hoard(folder):
 
 
 class Process:
-    """Lua in a process of its own. 'arena' is where Lua's strings are."""
+    """Lua in a process of its own. 'arena' is the address range of Lua's memory."""
 
     def __init__(self, arguments, passwords, preloaded):
         lua = os.environ.get("LUA", "lua5.4")
@@ -258,7 +260,8 @@ class Process:
                     mapping = (words + ["heap"])[:6]
 
     def pieces(self):
-        """What may be written to: start, end and name. The kernel may have joined Lua's memory to what lies beside it."""
+        """Writable mappings: start, end and name. The kernel may have merged Lua's memory with a neighbouring
+        mapping."""
         for (bounds, rights, *_, name), flags in self.maps():
             start, end = (int(bound, 16) for bound in bounds.split("-"))
             if "w" in rights and {"lo", "dd", "wf"} <= flags:
@@ -269,7 +272,7 @@ class Process:
                     yield low, high, "Lua" if low in self.arena else name
 
     def regions(self):
-        """Name and bytes of each, but for empty pages."""
+        """Name and bytes of each mapping, without empty pages."""
         with open("/proc/%d/mem" % self.child.pid, "rb", 0) as memory:
             for start, end, name in self.pieces():
                 memory.seek(start)
@@ -277,7 +280,7 @@ class Process:
                 yield name, b"".join(page for page in pages if page.count(0) < PAGE)
 
     def find(self, wanted):
-        """The names of those in 'wanted' that are there, with where."""
+        """The names of the secrets in 'wanted' that are found, and where."""
         found = set()
         for region, data in self.regions():
             for name, secret in wanted.items():
@@ -288,7 +291,7 @@ class Process:
 
 
 class Scan(threading.Thread):
-    """One login, served by this thread, and looked at. 'found' is the report."""
+    """One login, served by this thread, and examined. 'found' is the report."""
 
     def __init__(self, login, folder, hoard):
         super().__init__(daemon=True)
@@ -310,7 +313,7 @@ class Scan(threading.Thread):
                                [self.password, proxy_password], hoard)
 
     def be_proxy(self, sock):
-        """What it is told of is a login that is right, and a host that it can be asked for."""
+        """Plays the proxy: checks its password and the requested host."""
         if self.proxy == "http":
             heard = b""
             while not heard.endswith(b"\r\n\r\n"):
@@ -341,7 +344,7 @@ class Scan(threading.Thread):
         self.talk.sock.close()
 
     def follow(self):
-        """Looks where the process asks for it, until it ends."""
+        """Searches each time that the process pauses for it, until it ends."""
         while said := self.process.state():
             state, _, self.found["outcome"] = said.partition(" ")
             if state == "open":

@@ -1,5 +1,5 @@
 -- sender.lua JID PASSWORD HOST PORT CA TO N: sends N messages from a process of its own, and ends when the server has
--- them. They are headlines: of those no server keeps an archive, which would be what takes the time.
+-- acknowledged them. They are headlines, which servers don't archive: archiving would take most of the time.
 local xmpp = require "xmpp"
 
 local jid, password, host, port, ca, to, n = (table.unpack or unpack)(arg) -- luacheck: ignore 143

@@ -1,6 +1,6 @@
--- Real servers for specs: Prosody and ejabberd, private to the spec, gone when it ends or crashes; prosody13 and
--- ejabberd24 are the newer ones of the release's backports; prosody13+sasl2 and ejabberd24+sasl2 (server.SASL2) have
--- SASL2, Bind 2 and tokens besides.
+-- Real servers for specs: Prosody and ejabberd, private to the spec, and stopped when it ends or crashes; prosody13 and
+-- ejabberd24 are newer versions from this Debian release's backports; prosody13+sasl2 and ejabberd24+sasl2
+-- (server.SASL2) also have SASL2, Bind 2 and tokens.
 --
 --   server.each(function(s)                        -- describe() once per server, started and stopped around it
 --     it("connects", function()
@@ -8,8 +8,8 @@
 --     end)
 --   end, { auth = "SHA-256" })                     -- knobs: those of spec/support/server, in small letters
 --
--- XMPP_SERVERS="prosody" in the environment leaves the other one out. With XMPP_OVER="websocket" clients that are told
--- the port of such a server connect by its WebSocket instead, so that a spec can be run over that as well.
+-- XMPP_SERVERS="prosody" in the environment leaves the other one out. With XMPP_OVER="websocket" clients that connect
+-- to the port of such a server use its WebSocket instead, so that a spec can be run over that as well.
 local child = require "spec.support.child"
 local xmpp = require "xmpp"
 
@@ -23,7 +23,7 @@ local function users(text)
   return found
 end
 
--- Reads the variables that the program printed into the fields of 's'; false when it ended instead.
+-- Reads the variables that the program prints into the fields of 's'; false: it has ended instead.
 local function fill(s)
   local v = child.variables(s.pipe)
   if not v then return false end
@@ -37,7 +37,7 @@ local function fill(s)
 end
 
 local over_websocket = os.getenv "XMPP_OVER" == "websocket"
-local urls, connect = {}, xmpp.connect_client -- port -> the URL that is meant
+local urls, connect = {}, xmpp.connect_client -- port -> the URL to use instead
 
 local function connect_by_url(jid, password, host, port, opts)
   if not urls[port] then return connect(jid, password, host, port, opts) end
@@ -69,7 +69,7 @@ end
 
 local function new(name)
   local s = setmetatable({ name = name }, Server)
-  -- Options for connect_client: the private CA, and whatever 'extra' says.
+  -- Options for connect_client: the private CA, and the options in 'extra'.
   function s.opts(extra)
     local opts = { ca_file = s.ca }
     for key, value in pairs(extra or {}) do opts[key] = value end
@@ -91,7 +91,7 @@ function Server:stop()
   self.pipe = nil
 end
 
--- A new process on the same ports, with the same data and certificates; 'killed': the old one says no goodbye.
+-- A new process on the same ports, with the same data and certificates; 'killed': the old one doesn't end its streams.
 function Server:restart(killed)
   os.execute("kill -" .. (killed and "USR2 " or "USR1 ") .. self.supervisor)
   if not fill(self) then error("the server " .. self.name .. " did not start again; it said why on stderr", 2) end
@@ -104,10 +104,10 @@ end
 
 local NEWER = { prosody13 = true, ejabberd24 = true }
 
--- Those where a login is one exchange.
+-- Servers with which a login is a single exchange.
 server.SASL2 = { "prosody13+sasl2", "ejabberd24+sasl2" }
 
--- server.is_there(name): false for the servers of the release's backports where these can't be had; why is told on
+-- server.is_there(name): false for servers from the backports that aren't available here; the reason is printed on
 -- stderr.
 function server.is_there(name)
   if not NEWER[name:match "^[^+]+"] then return true end

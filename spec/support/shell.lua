@@ -1,11 +1,11 @@
--- What specs do by the shell, and in files and folders of their own.
+-- Shell commands, and temporary files and folders, for specs.
 local shell = {}
 
--- What our own make has put into the environment is not for another make; and a sanitizer that was preloaded for the
--- library would judge every program.
+-- Variables that `make check` has put into the environment must not reach another make, and a sanitizer that was
+-- preloaded for the library must not check every program.
 local CLEAN = "unset LD_PRELOAD MAKEFLAGS BUILD SO; "
 
--- Words to put before a Lua program's: with the module that is tested, and what it needs to be loaded.
+-- Environment variables to put in front of a Lua command, so that it loads the module under test.
 shell.HERE = ("LD_PRELOAD='%s' LUA_PATH='lua/?.lua;lua/?/init.lua;?.lua' LUA_CPATH='%s/?.so' "):format(
   os.getenv "PRELOAD" or "", os.getenv "SO_DIR" or "lua")
 
@@ -17,19 +17,19 @@ function shell.run(command)
   return text, tonumber(status)
 end
 
--- The same of a command that has to end well -> what it printed
+-- The same, but raises if the command fails -> what it printed
 function shell.succeed(command)
   local text, status = shell.run(command)
   if status ~= 0 then error(("status %d of: %s\n%s"):format(status, command, text), 2) end
   return text
 end
 
--- shell.folder() -> a new one, for shell.remove()
+-- shell.folder() -> a new folder, to be removed by shell.remove()
 function shell.folder()
   return shell.succeed "mktemp -d":match "%S+"
 end
 
--- f(a new folder), which is gone afterwards
+-- Calls f(a new folder), and removes the folder afterwards
 function shell.in_folder(f)
   local folder = shell.folder()
   local ok, err = pcall(f, folder)
@@ -41,7 +41,7 @@ function shell.remove(path)
   shell.succeed(("rm -rf '%s'"):format(path))
 end
 
--- shell.file(text...) -> the path of a new one, which holds that
+-- shell.file(text...) -> the path of a new file with that text
 function shell.file(...)
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""slix: another library's client (slixmpp), which asks a client of ours what it is, and tells what it is itself.
+"""slix: a client made with another library (slixmpp), for service discovery and capabilities in both directions.
 
     slix.py HOST PORT CA JID PASSWORD
 
-Prints KEY=VALUE lines, and READY= when it has logged in. When the first presence with capabilities comes from somebody else, it
-verifies their hash, asks that address for info, version and a ping, and sends a presence of its own there. Ends when its
-standard input does."""
+Prints KEY=VALUE lines, and READY= when it has logged in. When the first presence with capabilities comes from another
+client, it verifies their hash, queries that address for disco#info, software version and a ping, and sends it its own
+presence. Ends when its standard input does."""
 import asyncio
 import logging
 import os
@@ -43,11 +43,11 @@ class Client(ClientXMPP):
         self.send_presence()
         tell("READY", self.boundjid.full)
 
-    # The capabilities of a presence: slixmpp asks, and assigns the hash to the address only when it fits.
+    # The capabilities of a presence: slixmpp queries them, and accepts the hash only if it is right.
     async def found(self, presence):
         jid = presence["from"]
         if not jid.resource or jid.bare == self.boundjid.bare or self.asked:
-            return  # a server's, or our own
+            return  # a server's presence, or our own
         self.asked = True
         for _ in range(200):
             if await self["xep_0115"].get_verstring(jid) == presence["caps"]["ver"]:
@@ -75,7 +75,7 @@ class Client(ClientXMPP):
         except XMPPError as e:
             tell("NODE", e.condition)
 
-    # A new feature, which changes its hash.
+    # Adds a feature, which changes its hash.
     async def hear(self, message):
         self["xep_0030"].add_feature(message["body"])
         await self["xep_0115"].update_caps()

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""slix_chat: another library's client (slixmpp) that talks, for chat_live_spec.
+"""slix_chat: a client made with another library (slixmpp) that chats, for chat_live_spec.
 
     slix_chat.py HOST PORT CA JID PASSWORD PEER
 
-Prints KEY=VALUE lines for what it hears from PEER, and READY= when it has logged in. Each line of its standard input is
-something to say to PEER; it ends with that:
+Prints READY= when it has logged in, and KEY=VALUE lines for what it receives from PEER. Each line of its standard input
+is a command to send something to PEER; it ends when its standard input does:
 
     say TEXT | correct ID TEXT | retract ID | react ID WORD... | reply ID TEXT | displayed ID | state WORD"""
 import asyncio

@@ -1,12 +1,13 @@
 #!/usr/bin/python3
-"""slix_command: another library's client (slixmpp), which serves a command of two steps, and runs those of others.
+"""slix_command: a client made with another library (slixmpp), which offers an ad-hoc command (XEP-0050) of two steps,
+and runs other clients' commands.
 
     slix_command.py HOST PORT CA JID PASSWORD
 
-Prints KEY=VALUE lines: READY= with its address when it has logged in. A message to it, `NODE STEP...`, has it list the
-commands of its sender (LIST=) and run that one: a STEP is a VAR=VALUE to be filled in, `prev` or `cancel`; STEP= tells
-of each answer: status, actions, fields with their values, notes; ERROR= of a refusal. SAID= tells what its own command
-was given. Ends when its standard input does."""
+Prints KEY=VALUE lines: READY= with its address when it has logged in. When it receives a message `NODE STEP...`, it
+lists the sender's commands (LIST=) and runs that one: a STEP is VAR=VALUE, a field to fill in, or `prev` or `cancel`;
+STEP= has the status, actions, fields with their values and notes of each response; ERROR= an error. SAID= is what its
+own command was given. Ends when its standard input does."""
 import asyncio
 import logging
 import os
@@ -40,7 +41,7 @@ class Client(ClientXMPP):
         self.send_presence()
         tell("READY", self.boundjid.full)
 
-    # What is served.
+    # The command that it offers.
 
     def brew(self, _, session):
         form = self["xep_0004"].make_form("form", "Which?")
@@ -67,7 +68,7 @@ class Client(ClientXMPP):
         session["notes"] = [("warn", "it is hot")]
         return session
 
-    # What is run.
+    # Running another client's command.
 
     async def hear(self, message):
         words = message["body"].split()

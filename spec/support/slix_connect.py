@@ -1,4 +1,4 @@
-"""slix_connect: for the programs with slixmpp beside it: connects to an address, whatever the version."""
+"""slix_connect: shared by the programs that use slixmpp: connects to an address, with any version of slixmpp."""
 import inspect
 
 

@@ -1,16 +1,17 @@
 #!/usr/bin/python3
-"""slix_node: another library's client (slixmpp), for nodes and avatars.
+"""slix_node: a client made with another library (slixmpp), for pubsub nodes and avatars.
 
     slix_node.py HOST PORT CA JID PASSWORD
 
-Lets everybody see its presence and asks to see theirs. Prints KEY=VALUE lines: READY= when it has logged in; ITEM=NODE ID
-TEXT and RETRACT=NODE ID for what it is told of; AVATAR=ADDRESS ID TYPE HASH when somebody's picture is another, with the
-hash of the bytes that it has fetched; NONE=ADDRESS when he has none. Its standard input has lines:
+Approves all subscriptions to its presence, and subscribes in return. Prints KEY=VALUE lines: READY= when it has logged
+in; ITEM=NODE ID TEXT and RETRACT=NODE ID for notifications; AVATAR=ADDRESS ID TYPE HASH when a contact's avatar has
+changed, with the hash of the bytes that it has fetched; NONE=ADDRESS when the contact has no avatar any more. Its
+standard input has lines:
 
     subscribe SERVICE NODE     publish SERVICE NODE ID TEXT     items SERVICE NODE     avatar HEX     clear
     presence
 
-and DONE=WORD is printed when it has done that. Ends when its standard input does."""
+and DONE=WORD is printed when a command has been carried out. Ends when its standard input does."""
 import asyncio
 import hashlib
 import logging

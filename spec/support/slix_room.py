@@ -1,11 +1,12 @@
 #!/usr/bin/python3
-"""slix_room: another library's client (slixmpp) in a room, which does what it is told on standard input.
+"""slix_room: a client made with another library (slixmpp) in a chat room, controlled by standard input.
 
     slix_room.py HOST PORT CA JID PASSWORD ROOM NICK
 
 Prints KEY=VALUE lines: READY= when it is in the room; SAID= "nick: text", WHISPERED=, SUBJECT=, CAME= and WENT= with a
-nick, OUT= with a code when it is put out itself. It is told, a line each: "say TEXT", "whisper NICK<tab>TEXT",
-"correct TEXT" (of what it has said last), "subject TEXT", "nick NICK", "leave". Ends when its standard input does."""
+nick, OUT= with a status code when it is removed from the room itself. The lines of its standard input are: "say TEXT",
+"whisper NICK<tab>TEXT", "correct TEXT" (replaces its last message), "subject TEXT", "nick NICK", "leave". Ends when its
+standard input does."""
 import asyncio
 import logging
 import os

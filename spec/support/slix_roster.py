@@ -1,10 +1,12 @@
 #!/usr/bin/python3
-"""slix_roster: another library's client (slixmpp), which lets everybody see its presence and asks to see theirs.
+"""slix_roster: a client made with another library (slixmpp), which approves all subscriptions to its presence and
+subscribes in return.
 
     slix_roster.py HOST PORT CA JID PASSWORD
 
 Prints KEY=VALUE lines: READY= when it has logged in, and for each change of its roster ADDRESS=SUBSCRIPTION NAME GROUPS.
-A message to it has it rename its sender to the message's text. Ends when its standard input does."""
+When it receives a message, it renames the sender in its roster to the message's text. Ends when its standard input
+does."""
 import asyncio
 import logging
 import os

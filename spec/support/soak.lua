@@ -1,20 +1,22 @@
--- soak: numbered messages over links that are cut, and the account afterwards: alice sends them to bob's bare JID, each
--- with a receipt, each of the two through a proxy of its own.
+-- soak: sends numbered messages over connections that are cut again and again, and then checks what became of each.
+-- alice sends them to bob's bare JID, with conn:send's `on`; each of the two connects through a proxy of its own
+-- (proxy.py).
 --
 --   local figures, wrong = soak.run(s, { stanzas = 20000, cuts = 1000, seed = 1 })   -- s: a server of server.lua's
 --   soak.CONF[s.name]   what the server's EXTRA_CONF must be
---                       -- websocket = true: over WebSocket, of a server that has it (WEBSOCKET=yes); on ejabberd alice
+--                       -- websocket = true: over WebSocket, if the server has it (WEBSOCKET=yes); on ejabberd alice
 --   local run = soak.start(s, { seed = 1 })   -- by hand: run.alice, .bob, .account; run:send(n), run:turn_until(f)
 --
--- What must hold, and what `wrong` is a list of otherwise:
+-- These must hold; `wrong` is a list of violations:
 --   * every message has exactly one final state, "acked" or "failed", and was "written" before it was acked;
 --   * what was acked was delivered, or came back to alice as an error from the server: none is lost;
 --   * what failed was not delivered, so that sent = delivered + failed;
---   * none is delivered twice; on Prosody, at most as many as resumptions failed without telling h (it forgets counters
---     together with the session, so that nobody knows whether the last stanzas came through);
---   * bob's numbers rise; each fall among first deliveries is owed to a new bind of alice (what she resends then is
---     older than what was delivered) or of bob (what was stored for him comes together with what is new). A resumption
---     excuses none, but bob's on ejabberd, which now and then puts what is new before the last of what it resends.
+--   * none is delivered twice; on Prosody, at most as many as there were failed resumptions without h (it discards the
+--     counters together with the session, so that it is unknown whether the last stanzas had arrived);
+--   * bob receives the numbers in order. A number may be lower than the one before (a "fall", counted among first
+--     deliveries) only after a new session of alice (what she resends then is older than what was delivered) or of bob
+--     (messages stored for him come together with new ones). A resumption is no excuse, except bob's on ejabberd, which
+--     sometimes sends new messages before the last of those that it resends.
 local proxy = require "spec.support.proxy"
 local xexpr = require "xmpp.xexpr"
 local uptime = require "spec.support.uptime"
@@ -23,16 +25,16 @@ local xmpp = require "xmpp"
 local soak = {}
 
 local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
-local WINDOW = 300 -- messages of unknown fate; the library has 150 of them on the way at most
-local PATIENCE = 60 -- seconds without any news, after which a run is stuck
-local FETCH = 3 -- seconds without any, after which bob asks for what may be stored for him
--- Seconds without a network after a cut. When a session is resumed before ejabberd has read all that came on the old
--- link, it delivers what it reads then, but doesn't count it in h any more: it comes twice.
+local WINDOW = 300 -- messages without a final state; at most 150 of them are in flight
+local PATIENCE = 60 -- seconds without any progress, after which a run counts as stuck
+local FETCH = 3 -- seconds without progress, after which bob fetches what may be stored for him
+-- Seconds without a network after a cut. If a session is resumed before ejabberd has read everything from the old
+-- connection, it still delivers what it reads there, but doesn't count it in h, so that it is delivered twice.
 local GAP = { prosody = 0.02, ejabberd = 0.2 } -- by the first word of a server's name
-local ACK_TIMEOUT = 1 -- seconds; on Prosody many a session is given up after that
+local ACK_TIMEOUT = 1 -- seconds, after which many connections to Prosody are given up
 
--- An archive of all that was said would be kept and searched at every message. Prosody forgets the oldest of what a
--- client has not acknowledged when there are more than 500, and a busy machine's bob is behind by more.
+-- Without an archive, which would be written and searched at every message. Prosody drops the oldest stanzas that a
+-- client hasn't acknowledged when there are more than 500, and on a busy machine bob may be further behind.
 local prosody = 'modules_disabled = { "s2s", "s2s_auth_certs", "mam" }; smacks_max_queue_size = 20000'
 local ejabberd = [[
 host_config:
@@ -46,7 +48,7 @@ host_config:
 soak.CONF = { prosody = prosody, prosody13 = prosody, ejabberd = ejabberd, ejabberd24 = ejabberd,
   ["prosody13+sasl2"] = prosody, ["ejabberd24+sasl2"] = ejabberd .. "      mod_auth_fast: {}\n" }
 
--- The account
+-- Accounting: what became of each message
 
 local Account = {}
 Account.__index = Account
@@ -60,7 +62,7 @@ function Account:complain(...)
   self.odd[#self.odd + 1] = string.format(...)
 end
 
--- What conn:send's `on` calls for message n.
+-- The function for conn:send's `on`, for message n.
 function Account:state(n, state, err)
   self.told = uptime()
   if self.fate[n] then return self:complain("%d: %s after %s", n, state, self.fate[n]) end
@@ -80,7 +82,8 @@ function Account:delivered(n)
   self.deliveries[#self.deliveries + 1] = n
 end
 
--- Numbers: acked, failed, delivered (different ones), doubled, falls; lists: lost, untold, failed_and_delivered.
+-- The totals: acked, failed, delivered (different ones), doubled, falls; and lists: lost, untold (without a final
+-- state), failed_and_delivered.
 function Account:close()
   local a = { acked = 0, failed = 0, delivered = 0, doubled = 0, bounced = 0, falls = 0, lost = {}, untold = {},
     failed_and_delivered = {} }
@@ -123,7 +126,7 @@ local function listed(numbers)
   return #numbers .. " (" .. table.concat(first, " ") .. (#numbers > 10 and " ...)" or ")")
 end
 
--- soak.judge(account, may): what is wrong, a list of texts. may: { doubled =, falls = }, how many are excused.
+-- soak.judge(account, may): a list of texts that say what is wrong. may: { doubled =, falls = }, how many are allowed.
 function soak.judge(account, may)
   local a, wrong = account:close(), {}
   local function demand(ok, ...)
@@ -138,25 +141,25 @@ function soak.judge(account, may)
   return wrong, a
 end
 
--- The two of them
+-- alice and bob
 
 local Party = {}
 Party.__index = Party
 
--- Where a login can be one exchange it is, and each has a token.
+-- If a login can be a single exchange it is, and each of them has a token.
 local AGENTS = { alice = "5a3f9c52-7d0e-4d0e-9a52-0c8b1c4e7a01", bob = "5a3f9c52-7d0e-4d0e-9a52-0c8b1c4e7a02" }
 
--- Where something is on its way to a client over WebSocket whose link is cut, ejabberd's process for it waits for
--- ever for another one that has ended (route_text in ejabberd_http_ws, 23.01 to 26.07), and so do those that talk
--- to it, 15 seconds each time. What it has for that client is lost then, and its session can't be resumed. So
--- there bob is over TCP, and what alice had on the way may come twice where that has happened to her.
+-- A fault of ejabberd (route_text in ejabberd_http_ws, 23.01 to 26.07): if a client's WebSocket is cut while something
+-- is being sent to it, the process of its session waits for ever for another process that has ended, and those that
+-- talk to it wait 15 seconds each time. What it has for that client is lost then, and the session can't be resumed. So
+-- bob uses TCP there, and alice's messages that were in flight may be delivered twice if it has happened to her.
 local IN_FLIGHT = 150
 
 local function over_websocket(s, name, options)
   return options.websocket and (name == "alice" or s.name:find "^prosody" ~= nil)
 end
 
--- The proxy in front of the server's port, and where it leads.
+-- Starts a proxy in front of the server's port, and sets the options to connect through it.
 local function reach(s, opts, seed, websocket)
   local p = proxy.start(s.host, websocket and s.http_port or s.port, seed)
   if websocket then
@@ -203,12 +206,12 @@ function Party:close()
   self.proxy:stop()
 end
 
--- What was received is read, and presence has been taken.
+-- Waits until everything received has been handled, and the server has processed the presence.
 local function settle(s, p)
   return p.conn:send_await({ "iq", { type = "get", to = s.domain }, PING }, 30)
 end
 
--- What a server brings that was sent in an earlier run is none of ours: each run's messages have its tag.
+-- bob's handler. Messages from an earlier run are ignored: each run's messages have its tag.
 local function receiver(s, account, tag, seed, options)
   local p = party(s, "bob", seed, options)
   function p:bound_anew() self.conn:send { "presence" } end
@@ -227,11 +230,11 @@ local function sender(s, account, tag, seed, options)
     local n, whose = (stanza[2].id or ""):match "^(%d+) (%S+)$"
     if whose == tag and xexpr.is_error(stanza) then account.bounced[tonumber(n)] = true end
   end)
-  assert(settle(s, p)) -- by then there is a session that can be resumed
+  assert(settle(s, p)) -- now there is a session that can be resumed
   return p
 end
 
--- Every two-hundredth needs several TLS records, so that a cut may leave the server with half of a stanza.
+-- Every two-hundredth message needs several TLS records, so that a cut may leave the server with half a stanza.
 local function padding(n)
   return ("."):rep(n % 200 == 0 and 20000 or n * 37 % 600)
 end
@@ -241,7 +244,7 @@ end
 local Run = {}
 Run.__index = Run
 
--- Sends the next one; false when there is no room.
+-- Sends the next message; false: there is no room for more.
 function Run:send_one()
   local account, n = self.account, self.account.sent + 1
   local ok, err = self.alice.conn:send({ "message", { to = "bob@" .. self.server.domain, type = "chat",
@@ -253,20 +256,20 @@ function Run:send_one()
   return true
 end
 
--- So many more, at once.
+-- Sends so many more messages at once.
 function Run:send(count)
   for _ = 1, count do assert(self:send_one(), "there is no room") end
 end
 
--- Where it is stuck.
+-- A description of the state in which the run is stuck.
 function Run:standstill()
   local a = self.account:close()
   return ("no news for %d s; acked and not there: %s; of unknown fate: %s; alice is %s, bob is %s"):format(PATIENCE,
     listed(a.lost), listed(a.untold), self.alice.conn:state(), self.bob.conn:state())
 end
 
--- ejabberd may store a message just after it has brought what was stored to a bob who has come back; he gets it when he
--- comes back again.
+-- ejabberd may store a message for bob just after it has delivered what was stored when he came back. He gets it when
+-- he comes back again, which this makes him do.
 function Run:fetch()
   self.fetched = uptime()
   if self.bob.conn:state() ~= "ready" or #self.account:close().lost == 0 then return end
@@ -274,14 +277,14 @@ function Run:fetch()
   self.bob.conn:send { "presence" }
 end
 
--- Raises when for long there was no news.
+-- Raises if there has been no progress for too long.
 function Run:check_news(level)
   local since = uptime() - self.account.told
   if since > PATIENCE then error(self:standstill(), level and level + 1 or 0) end
   if since > FETCH and uptime() - self.fetched > FETCH then self:fetch() end
 end
 
--- For who is not in a coroutine.
+-- Runs the loop until `is_so()`; for callers that aren't in a coroutine.
 function Run:turn_until(is_so)
   self.account.told = uptime()
   while not is_so() do
@@ -290,13 +293,13 @@ function Run:turn_until(is_so)
   end
 end
 
--- Every message has its fate, and those that were acked are there.
+-- Has every message a final state, and are all acked ones delivered?
 function Run:is_settled()
   local a = self.account
   return a.settled == a.sent and #a:close().lost == 0
 end
 
--- All that the server has had for bob until now has been delivered.
+-- Waits until everything that the server has for bob has been delivered.
 function Run:settle()
   return settle(self.server, self.bob)
 end
@@ -312,8 +315,8 @@ function Run:check_alive()
   self:check_news()
 end
 
--- Cuts come with bytes, and stanzas shall be spread over all of them: none is sent far ahead of the cuts, but when
--- no cut comes for a while, some more are.
+-- A cut comes after a number of bytes, and the messages must be spread over all cuts: so none is sent far ahead of the
+-- cuts, except that some more are sent if no cut comes for a while.
 function Run:may_send(cuts)
   local a, o = self.account, self.options
   if a.sent - a.settled >= WINDOW then return false end
@@ -355,7 +358,7 @@ function Run:figures(a)
   return f
 end
 
--- What may be doubled, and how often numbers may fall.
+-- How many messages may be delivered twice, and how often numbers may fall.
 function Run:excuses()
   local alice, bob = self.alice.conn:info(), self.bob.conn:info()
   local is_prosody = self.server.name:find "^prosody" ~= nil
@@ -378,8 +381,9 @@ function Run:close()
   for _, p in ipairs { self.alice, self.bob } do p:close() end
 end
 
--- Bytes, on the average, until a link is cut that has come through its negotiation. What isn't acknowledged by then is
--- sent again on the next one, so that some 12 messages come through for each cut; more, where more are wanted for each.
+-- The average number of bytes until a connection is cut that has survived its negotiation. What isn't acknowledged by
+-- then is sent again on the next one, so that some 12 messages get through between cuts; more, if more are wanted per
+-- cut.
 local MEAN = 30000
 
 local function play(run)
@@ -396,7 +400,7 @@ local function play(run)
   if not stopped then run.account:complain("alice's stop says: %s", tostring(err)) end
 end
 
--- Raises nothing: what stops a run is the first of what was wrong.
+-- Doesn't raise: an error that stops the run is the first entry of `wrong`.
 function soak.run(s, options)
   local run = soak.start(s, options)
   local ok, why
@@ -414,7 +418,7 @@ function soak.run(s, options)
   return figures, wrong
 end
 
--- The figures as one line under soak.HEAD. token, inline: logins by a token, and sessions that were resumed inside of a
+-- The figures as one line under soak.HEAD. token, inline: logins by a token, and sessions that were resumed inside the
 -- login.
 local COLUMNS = { "server", "cuts", "resumed", "rebound", "sent", "acked", "failed", "lost", "doubled", "longest",
   "failed_without_h", "bounced", "falls", "token", "inline", "seconds" }

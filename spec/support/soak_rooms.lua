@@ -1,16 +1,16 @@
--- soak_rooms: a room bot over links that are cut, on servers that are restarted, and a witness, another library's
--- client (witness.py), that asks it numbered questions in each of its rooms.
+-- soak_rooms: a bot in chat rooms, whose connections are cut and whose servers are restarted, and a witness, a client
+-- made with another library (witness.py), that asks it numbered questions in each of its rooms.
 --
 --   local figures, wrong = soak_rooms.run(s, { seconds = 60, rooms = 5, seed = 1, pause = 3, restarts = 2 })
 --   soak_rooms.CONF[s.name]   what the server's EXTRA_CONF must be
 --
--- The bot's link is cut every `pause` seconds on the average. With `resume = false` it is in a new session each time,
--- otherwise where a server has been restarted: `restarts` times, every other time without a goodbye. What must hold,
--- and what `wrong` is a list of otherwise:
---   * whatever the bot has said has one end: it is in the room, or has failed;
---   * what it has answered, the witness has heard once. Twice only where the server had been restarted, when it had not
---     acknowledged the answer: the new one knows nothing of it, and its rooms have no history;
---   * in each room something was answered, and behind the last cut;
+-- The bot's connection is cut every `pause` seconds on average. With `resume = false` it has a new session after each
+-- cut, otherwise only after the server has been restarted (`restarts` times, every other time by killing it). These
+-- must hold; `wrong` is a list of violations:
+--   * every answer of the bot has exactly one outcome: it was said in the room, or it failed;
+--   * the witness has seen each answer that was said exactly once. Twice only if the server was restarted before it had
+--     acknowledged the answer: the new process doesn't know of it, and its rooms have no history;
+--   * in each room something was answered after the last cut;
 --   * in the end the bot is in every room, and the witness sees it there.
 local child = require "spec.support.child"
 local muc = require "xmpp.muc"
@@ -18,7 +18,7 @@ local proxy = require "spec.support.proxy"
 local uptime = require "spec.support.uptime"
 local xmpp = require "xmpp"
 
--- Prosody forgets the oldest of what a client has not acknowledged when there are more than 500.
+-- Prosody drops the oldest stanzas that a client hasn't acknowledged when there are more than 500.
 local prosody = 'modules_disabled = { "s2s", "s2s_auth_certs", "mam" }; smacks_max_queue_size = 20000'
 local soak_rooms = { CONF = { prosody = prosody, prosody13 = prosody } }
 
@@ -27,7 +27,7 @@ local NICK, PATIENCE = "bot", 60
 local Run = {}
 Run.__index = Run
 
--- How many there are, of that value, if one is given.
+-- The number of entries in the table, or of those with that value, if one is given.
 local function count(t, value)
   local n = 0
   for _, v in pairs(t) do n = n + ((value == nil or v == value) and 1 or 0) end
@@ -50,7 +50,7 @@ local function witness(s, rooms)
   return w
 end
 
--- What it has told up to a line that begins with `last`; nil: it hasn't yet.
+-- What it has printed up to a line that begins with `last`; nil: it hasn't printed that yet.
 function Witness:told(last)
   local file, found = assert(io.open(self.path)), nil
   file:seek("set", self.read)
@@ -77,7 +77,7 @@ end
 
 -- The bot
 
--- Every answer has one end.
+-- Notes an answer's outcome, of which each has one.
 local function note(run, key, state)
   local ends = run.ends
   if state == "sent" then
@@ -126,7 +126,7 @@ local function all_joined(run)
   return true
 end
 
--- Play
+-- The run
 
 local function cut(run)
   run.proxy:tell(math.random(2) == 1 and "cut fin" or "cut rst")
@@ -153,7 +153,7 @@ local function play(run, o)
   end
 end
 
--- What is wrong with it all.
+-- Everything that is wrong.
 local function judge(run, report, before)
   local wrong = {}
   local function demand(ok, ...)
@@ -184,7 +184,7 @@ local function report(run)
   return v
 end
 
--- Nothing is cut any more: all come back, and go on.
+-- Ends the cuts, and waits until all have come back and gone on.
 local function finish(run)
   run.proxy:tell "gap 0"
   turn_until(run, function() return all_joined(run) end, PATIENCE, "back in all rooms")
@@ -196,8 +196,8 @@ local function finish(run)
   local had = tonumber(before.ANSWERED)
   turn_until(run, function() return tonumber(report(run).ANSWERED) > had + 2 * #run.rooms end, PATIENCE, "answers")
   run.witness:say "stop"
-  local asked = report(run) -- it asks no more
-  assert(run.conn:ping(30)) -- and what it had asked has come
+  local asked = report(run) -- it asks no more questions
+  assert(run.conn:ping(30)) -- and those that it had asked have arrived
   turn_until(run, function()
     for key in pairs(run.answered) do
       if not run.ends[key] then return false end
@@ -235,7 +235,7 @@ local function figures(run, v)
     seconds = uptime() - run.began }
 end
 
---- Raises nothing: what stops a run is the first of what was wrong.
+--- Doesn't raise: an error that stops the run is the first entry of `wrong`.
 function soak_rooms.run(s, o)
   math.randomseed(o.seed)
   local run, v, wrong = nil, nil, nil

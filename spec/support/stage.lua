@@ -1,8 +1,9 @@
--- What the specs of the callback engine and of waiting share: fed connections, an ear for what callbacks do and throw,
--- a gate that callbacks wait at, and the manners of garbage collection under which all of it must hold.
+-- Shared by the specs of callbacks and of waiting: fed connections (fed.lua), a record of which callbacks are called
+-- and of the errors they raise, a gate at which callbacks wait, and the manners of garbage collection under which the
+-- tests run.
 --
 --   before_each(function() stage.begin(manner) end) -- manner: one of stage.manners(), or none
---   after_each(stage.finish) -- fails for errors that nobody took, and for what is left over
+--   after_each(stage.finish) -- fails if there were errors that no test has taken, or if something is left over
 local core = require "xmpp.core"
 local fed = require "spec.support.fed"
 local luas = require "spec.support.luas"
@@ -31,7 +32,7 @@ local GENERATIONAL = { name = "with a generational collector", tick = function()
   enter = function() collectgarbage "generational" end,
   leave = function() collectgarbage "incremental" end }
 
--- Those that this Lua has.
+-- The manners that this Lua has.
 function stage.manners()
   local all = { unpack(MANNERS) }
   if luas.has("a generational collector", GENERATIONAL.name) then all[#all + 1] = GENERATIONAL end
@@ -55,7 +56,7 @@ function stage.finish()
   if core.is_busy() then error("a connection or a timer is left over", 0) end
 end
 
--- In a describe: for each of its tests a fed connection f, told to set(f, f.conn); set(nil, nil) when it is over.
+-- In a describe: makes a fed connection f for each test, and calls set(f, f.conn); set(nil, nil) when it is over.
 function stage.around(set, options, m)
   local busted = require "busted"
   busted.before_each(function()
@@ -69,7 +70,7 @@ function stage.around(set, options, m)
   end)
 end
 
--- The same under each of the manners; groups: { what it is about, a function that has the tests }...
+-- The same under each of the manners; groups: { title, a function that defines the tests }...
 function stage.under_manners(name, set, groups)
   local busted = require "busted"
   for _, m in ipairs(stage.manners()) do
@@ -80,20 +81,20 @@ function stage.under_manners(name, set, groups)
   end
 end
 
--- A fed connection (see fed.lua) that stage.finish will end.
+-- A fed connection that stage.finish will end.
 function stage.open(options)
   local f = fed.open(options or { jid = stage.ME })
   opened[#opened + 1] = f
   return f
 end
 
--- Has the server end it, if it did not yet.
+-- Lets the server end the stream, if it hasn't yet.
 function stage.close(f)
-  if f.conn:state() ~= "closed" then f.conn:on("failed", function() end) end -- what a test leaves unsent is no error
+  if f.conn:state() ~= "closed" then f.conn:on("failed", function() end) end -- stanzas left unsent are no error
   if f.conn:state() ~= "closed" then f:feed "</stream:stream>" end
 end
 
--- The ear.
+-- The record of calls.
 
 -- A callback that notes its name with the stanza's attribute n, and then does what `act` does.
 function stage.hears(name, act)
@@ -111,7 +112,7 @@ function stage.note(text)
   heard[#heard + 1] = text
 end
 
--- What was noted since the last time.
+-- What has been noted since the last call.
 function stage.heard()
   local text = table.concat(heard, " ")
   heard = {}
@@ -130,14 +131,14 @@ function stage.notes(conn, name)
   end
 end
 
--- The errors given to on_error since the last time, each {text, object, whose}.
+-- The errors given to on_error since the last call, each {text, object, whose}.
 function stage.take_errors()
   local taken = errors
   errors = {}
   return taken
 end
 
--- g's error is at the line where it begins, and says `text`.
+-- Checks that g raises an error whose position is the line where g begins, and which contains `text`.
 function stage.refuses(text, g)
   local ok, message = pcall(g)
   local info = debug.getinfo(g, "S")
@@ -149,19 +150,19 @@ end
 
 -- Stanzas and bytes.
 
--- A request to `to` (nil: to nobody) with an id, or without.
+-- A request to `to` (nil: without `to`), with or without an id.
 function stage.request(id, to)
   return { "iq", { type = "get", id = id, to = to }, { "q", { xmlns = "urn:q" } } }
 end
 
--- A stanza's bytes; a false attribute is absent.
+-- A stanza as XML; an attribute that is false is left out.
 function stage.stanza(name, attributes)
   local x = { name, {} }
   for key, value in pairs(attributes) do x[2][key] = value and tostring(value) or nil end
   return xexpr.to_xml(x)
 end
 
--- Messages with these attributes n arrive, in one piece.
+-- Feeds messages with these attributes n, in one piece.
 function stage.come(f, ...)
   local bytes = {}
   for i, n in ipairs { ... } do
@@ -170,7 +171,7 @@ function stage.come(f, ...)
   f:feed(table.concat(bytes))
 end
 
--- What was sent since the last time, as elements.
+-- What has been sent since the last call, as elements.
 function stage.sent(f)
   local bytes = f:sent()
   local all = assert(xexpr.from_xml("<all>" .. bytes:gsub("</stream:stream>$", "") .. "</all>"))
@@ -179,18 +180,18 @@ end
 
 -- Waiting.
 
--- In a callback: waits until the test calls stage.go. Who has waited longest goes on first.
+-- In a callback: waits until the test calls stage.go. The callback that has waited longest goes on first.
 function stage.wait()
   gate = gate or stage.open { jid = "gate@xmpp.test/gate" }
   assert(gate.conn:receive_blocking(60))
 end
 
--- `n` (1) of those who wait go on.
+-- Lets `n` (1) of the callbacks that wait go on.
 function stage.go(n)
   gate:feed(("<message/>"):rep(n or 1))
 end
 
--- Until `what` is true, for `seconds` (20) at most: for what takes time.
+-- Runs the loop until `what` is true, for at most `seconds` (20): for what takes real time.
 function stage.turn_until(what, seconds)
   seconds = seconds or 20
   local limit = os.time() + seconds

@@ -1,5 +1,5 @@
--- talk: what the specs of chat share: a test with chat in use and an ear for its events, messages, and what is
--- expected of receipts. On virtual time (xmpp.testing).
+-- talk: shared by the specs of xmpp.chat: a test that uses chat and records its events; messages; receipts. In virtual
+-- time (xmpp.testing).
 local assert = require "luassert"
 local chat = require "xmpp.chat"
 local testing = require "xmpp.testing"
@@ -21,7 +21,7 @@ function talk.bare_message(from, id, ...)
   return { "message", { from = from, to = talk.ME, type = "chat", id = id }, ... }
 end
 
--- What is told of, as lines.
+-- The text that is recorded for each event.
 talk.WORDS = {
   message = function(m) return ("%s %s%s"):format(m.peer, m.text, m.suspicious and " ?" .. m.suspicious or "") end,
   corrected = function(m) return ("%s %s -> %s"):format(m.peer, m.replaces, m.text) end,
@@ -33,7 +33,7 @@ talk.WORDS = {
   error = function(err, peer, id) return ("%s %s %s"):format(err.condition, tostring(peer), tostring(id)) end,
 }
 
--- A test with chat in use: f(t, c, heard); heard() gives the lines since the last time, heard.last the last event.
+-- A test with chat: f(t, c, heard); heard() returns the lines since the last call, heard.last is the last event.
 function talk.with(opts, f, of_test)
   return testing.around(function(t)
     local lines, ear = {}, {}
@@ -44,7 +44,7 @@ function talk.with(opts, f, of_test)
         ear.last = { ... }
       end)
     end
-    t:nothing() -- the session hook has run
+    t:nothing() -- now the listeners to "session" have run
     f(t, c, setmetatable(ear, { __call = function()
       local out = lines
       lines = {}
@@ -53,7 +53,7 @@ function talk.with(opts, f, of_test)
   end, of_test)
 end
 
--- The account announces that it gives ids.
+-- The account announces that it assigns stanza ids (XEP-0359).
 function talk.account_gives_ids(t)
   t:on({ "iq", { type = "get", to = talk.BARE }, { "query", { xmlns = "http://jabber.org/protocol/disco#info" } } },
     function()
@@ -62,7 +62,7 @@ function talk.account_gives_ids(t)
     end)
 end
 
--- We say it to Anna; its id.
+-- Sends the text to Anna; returns the message's id.
 function talk.say(t, c, text)
   local id = assert(c:send("anna@example.net", text or "hello"))
   t:expect { "message", { id = id } }

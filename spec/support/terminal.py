@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""terminal.py LIMIT STEP... -- CMD ARGS...: runs CMD on a terminal of its own, 80 columns wide, and prints what it shows.
+"""terminal.py LIMIT STEP... -- CMD ARGS...: runs CMD on a terminal of its own, 80 columns wide, and prints its output.
 
-Steps, one after the other:  wait TEXT: until that has been shown, behind what the last wait has seen;  type TEXT, with
-\\r, \\t, \\e, \\x03 and the like;  INT, TERM: that signal to CMD;  echo: fails unless the terminal shows what is typed;
-noecho: fails if it does. The exit status is CMD's, 128 and the signal's number, 124 after LIMIT seconds, 125 for an echo."""
+Steps, one after the other:  wait TEXT: until TEXT has been printed, behind what the last wait has found;  type TEXT,
+with \\r, \\t, \\e, \\x03 and the like;  INT, TERM: send that signal to CMD;  echo: fail unless the terminal echoes what
+is typed; noecho: fail if it does. The exit status is CMD's, 128 plus the signal's number, 124 after LIMIT seconds, 125
+if echo or noecho has failed."""
 import fcntl
 import os
 import pty

@@ -1,16 +1,16 @@
 #!/usr/bin/python3
 """tlspeer.py CERTIFICATES
 
-A server with many faces: for each certificate that CERTIFICATES (JSON: name to description, see pki.py) has, a loopback
-port where XMPP clients are served with it, under STARTTLS or under TLS from the first byte, whichever they begin, and
-logged in by whatever PLAIN or ANONYMOUS they say. A description may have more:
-  tls    "1.1", "1.2", "1.3": the only version ("1.1": and 1.0)
-  alpn   chosen when the client offers it; lie: chosen whether it was offered or not, "" a refusal by alert
+An XMPP server with many certificates: for each one in CERTIFICATES (JSON: name to description, see pki.py) it has a
+loopback port where clients are served with it, by STARTTLS or by TLS from the first byte, as the client chooses, and
+logged in with any PLAIN or ANONYMOUS. A description may also have:
+  tls    "1.1", "1.2", "1.3": the only version ("1.1": also 1.0)
+  alpn   chosen if the client offers it; lie: chosen whether it was offered or not, "": refused by an alert
 
 Prints KEY=VALUE lines and an empty line: HOST, DIR (where NAME.crt are), CA (the root's certificate), CA_DIR (a folder
 with that, for ca_dir), PIN_KIND for each kind of key, PORT_NAME for each certificate. Then one line of JSON for each
 connection when it has ended: name, mode ("starttls", "direct"), sni, alpn, tls (version), heard (bytes that the client
-said under TLS), error. It ends when its stdout is closed."""
+sent inside TLS), error. It ends when its stdout is closed."""
 import base64
 import ctypes
 import hashlib
@@ -38,15 +38,15 @@ SASL = b"xmlns='urn:ietf:params:xml:ns:xmpp-sasl'"
 BIND = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>%s</bind>"
 VERSIONS = {"": ("TLSv1_2", "TLSv1_3"), "1.1": ("TLSv1", "TLSv1_1"), "1.2": ("TLSv1_2", "TLSv1_2"),
             "1.3": ("TLSv1_3", "TLSv1_3")}
-PATIENCE = 5  # seconds for each word of the client's
+PATIENCE = 5  # seconds to wait for whatever the client must send next
 
 
 class Gone(Exception):
-    """The client has closed, or says nothing more."""
+    """The client has closed, or sends nothing more."""
 
 
 class Liar:
-    """TLS by the C library itself, since Python's ssl lets no server choose a protocol by ALPN that was not offered."""
+    """TLS by libssl itself, since Python's ssl doesn't let a server choose an ALPN protocol that was not offered."""
     lib = ctypes.CDLL("libssl.so.3")
     Choose = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p),
                               ctypes.POINTER(ctypes.c_ubyte), ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p)
@@ -68,7 +68,7 @@ class Liar:
         return self.OK if self.protocol.value else self.ALERT
 
     def heard(self, sock):
-        """The handshake on 'sock', and how much the client says after it (-1: it came to none)."""
+        """The handshake on 'sock'. Returns how many bytes the client sends after it (-1: the handshake failed)."""
         read = ctypes.create_string_buffer(4096)
         session = ctypes.c_void_p(self.lib.SSL_new(self.ctx))
         sock.setblocking(True)
@@ -80,9 +80,9 @@ class Liar:
 
 
 class Talk:
-    """The server's side of one connection. 'report' is what becomes known of it."""
+    """The server's side of one connection. 'report' is filled with what is known of it."""
     offer = b"<mechanism>PLAIN</mechanism><mechanism>ANONYMOUS</mechanism>"
-    resource = None  # that is bound, instead of what was asked for
+    resource = None  # the resource to bind instead of the requested one
 
     def __init__(self, sock):
         self.sock, self.unread, self.user = sock, b"", b"anonymous"
@@ -90,7 +90,7 @@ class Talk:
         sock.settimeout(PATIENCE)
 
     def expect(self, regex):
-        """Reads until what the client has said has 'regex' in it; that and what is before it are done with then."""
+        """Reads until 'regex' matches what the client has sent; drops everything up to the end of the match."""
         while not (found := re.search(regex, self.unread)):
             data = self.sock.recv(65536)
             if not data:
@@ -110,7 +110,7 @@ class Talk:
         return header[1]
 
     def secure(self, context):
-        """STARTTLS, if the client begins in the clear; TLS in any case."""
+        """STARTTLS, if the client begins without TLS; then TLS in any case."""
         if self.sock.recv(1, socket.MSG_PEEK) != b"\x16":
             self.report["mode"] = "starttls"
             self.stream(STARTTLS)
@@ -121,14 +121,14 @@ class Talk:
         self.report.update(tls=self.sock.version(), alpn=self.sock.selected_alpn_protocol())
 
     def login(self):
-        """Everybody is welcome. A class that knows better may say no by raising Gone."""
+        """Accepts every login. A derived class may refuse by raising Gone."""
         words = self.expect(rb"<auth [^>]*mechanism='([^']*)'>([^<]*)</auth>")
         if words[1] == b"PLAIN":
             self.user = base64.b64decode(words[2]).split(b"\0")[1]
         self.say(b"<success ", SASL, b"/>")
 
     def session(self):
-        """From the stream under TLS to its end."""
+        """From the stream inside TLS to its end."""
         self.stream(b"<mechanisms %s>%s</mechanisms>" % (SASL, self.offer))
         self.login()
         domain = self.stream(BIND % b"")
@@ -142,7 +142,7 @@ class Talk:
 def context_for(folder, name):
     c = folder.made[name]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_ciphers("ALL:@SECLEVEL=0")  # whatever is wrong with it, the client shall judge
+    context.set_ciphers("ALL:@SECLEVEL=0")  # whatever is wrong with it, the client has to find out
     context.load_cert_chain(folder.file(name, ".pem"), folder.key(name))
     lowest, highest = VERSIONS[c.get("tls", "")]
     context.minimum_version, context.maximum_version = ssl.TLSVersion[lowest], ssl.TLSVersion[highest]
@@ -193,7 +193,7 @@ def tell(folder, ports):
 
 
 def main():
-    warnings.simplefilter("ignore", DeprecationWarning)  # TLS 1.0 and 1.1 are meant
+    warnings.simplefilter("ignore", DeprecationWarning)  # TLS 1.0 and 1.1 are wanted here
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     threading.Thread(target=peer.watch, args=[300], daemon=True).start()
     path = tempfile.mkdtemp(prefix="xmpp-pki.")

@@ -1,4 +1,4 @@
--- A web server for specs (web.py, which tells what its paths do), and what it has seen.
+-- A web server for specs, and the requests that it has got. web.py says what its paths do.
 --
 --   local w = web.start()
 --   http.request { url = w:url "/hello", ca_file = w.ca, resolve = "127.0.0.1" } -- https://files.xmpp.test:PORT/hello

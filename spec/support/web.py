@@ -1,13 +1,13 @@
 #!/usr/bin/python3
-"""web.py: a web server for specs, which does to a client what a path asks for. On 127.0.0.1, with a port for each of:
-  rsa         a good certificate for xmpp.test, *.xmpp.test, localhost and 127.0.0.1, of a CA whom nobody else knows
+"""web.py: a web server for specs, which behaves as the request's path says. On 127.0.0.1, with a port for each of:
+  rsa         a good certificate for xmpp.test, *.xmpp.test, localhost and 127.0.0.1, of a CA made for the test
   wrongname, expired, selfsigned, wrongca      as in spec/support/certs
   nosan       for files.xmpp.test, by its common name only
   plain       no TLS
-  proxy       no web server but a proxy (CONNECT), which takes every host for 127.0.0.1
+  proxy       no web server but a proxy (CONNECT), which connects to 127.0.0.1 whatever the host
 Prints PORT_NAME of each, PORT (rsa's), CERTS (the folder), CA and PIN (of rsa) as KEY=VALUE lines and an empty line; then a
-line for each request that has ended (but for /silent and /drip, which take long to notice): method, path, bytes of its
-body, their SHA-256. It ends when its stdout is closed.
+line for each request that has ended (except /silent and /drip, whose end takes long to notice): method, path, bytes of
+its body, their SHA-256. It ends when its stdout is closed.
 
 Paths (a number N behind the question mark):
   /hello                text "hello"
@@ -16,9 +16,9 @@ Paths (a number N behind the question mark):
   /redirect?URL         302 to URL         /heads?N      N bytes of headers
   /silent               no answer          /drip         a byte a second
   /cut?N                the connection is reset when N bytes of the request's body (0: its head) have been read
-  /cut-answer?N         the connection ends behind N bytes of an answer of 1000
-  /early?N              status N before the body is read, which is never read
-  /slow?N               N bytes of the body a second are read, then 201
+  /cut-answer?N         the connection ends after N bytes of an answer of 1000
+  /early?N              status N at once; the body is never read
+  /slow?N               reads N bytes of the body per second, then 201
   anything else         PUT: 201 when the body is there; else 404
 """
 import base64

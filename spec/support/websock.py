@@ -1,5 +1,6 @@
-"""websock: a socket on which a server speaks as on a stream, while its client speaks XMPP over WebSocket (RFC 7395): what is sent is
-taken apart into messages, what comes is put together again. For servers that know nothing of it."""
+"""websock: a socket for servers that know nothing of WebSocket: the server reads and writes an XML stream, while the
+client speaks XMPP over WebSocket (RFC 7395). What is sent is split into messages, and received messages are joined into
+a stream."""
 import base64
 import hashlib
 import re
@@ -52,7 +53,7 @@ class WebSock:
             self.message(b"<close xmlns='" + FRAMING + b"'/>")
 
     def recv(self, _):
-        """What the next frame says; b"": it has ended."""
+        """The text of the next message; b"": the connection has ended."""
         while not (found := self.frame()):
             data = self.sock.recv(65536)
             if not data:
@@ -65,7 +66,7 @@ class WebSock:
         return b"</stream:stream>" if text.startswith(b"<close ") else text
 
     def frame(self):
-        """The first byte of a frame, and its payload; None: it isn't there."""
+        """The first byte of a frame, and its payload; None: it hasn't come completely."""
         if len(self.unread) < 2:
             return None
         size, at = self.unread[1] & 0x7F, 2

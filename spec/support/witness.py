@@ -1,15 +1,15 @@
 #!/usr/bin/python3
-"""witness: another library's client (slixmpp), who sits in rooms and asks a bot there numbered questions.
+"""witness: a client made with another library (slixmpp), which asks a bot in chat rooms numbered questions.
 
     witness.py HOST PORT CA JID PASSWORD NICK BOT ROOM...
 
-In each room it asks "!echo ROOM N" one after the other: the next one when the bot has answered "ROOM N", or after some
-seconds without an answer. It comes back when its own link is lost, or it is out of a room. Prints KEY=VALUE lines: READY
-when it is in all rooms, and, when it is told by a line on its standard input,
+In each room it asks "!echo ROOM N" for one N after the other: the next one when the bot has answered "ROOM N", or after
+some seconds without an answer. It reconnects when its own connection is lost, and rejoins when it is out of a room.
+Prints KEY=VALUE lines: READY when it is in all rooms. Lines on its standard input are commands:
 
-    stop      asks nothing any more
-    report    ASKED, ANSWERED (different numbers), TWICE (the numbers that were answered more than once), UNASKED,
-              PRESENT (rooms in which it sees the bot), and an empty line
+    stop      asks no more questions
+    report    prints ASKED, ANSWERED (different numbers), TWICE (the numbers that were answered more than once),
+              UNASKED, PRESENT (rooms in which it sees the bot), and an empty line
 
 Ends when its standard input does."""
 import asyncio
@@ -40,7 +40,7 @@ def tell(key, value=""):
 class Room:
     def __init__(self, jid):
         self.jid, self.asked, self.joined, self.answers = jid, 0, False, collections.Counter()
-        self.ids = set()  # of answers that have been counted: a history brings them again
+        self.ids = set()  # ids of answers that have been counted: the room's history sends them again
         self.asked_at, self.present = 0.0, set()
 
 
@@ -90,7 +90,7 @@ class Witness(ClientXMPP):
             tell("READY", self.boundjid.full)
 
     def unlock(self, room):
-        """Who comes first has created the room, and nobody else gets in before it is configured."""
+        """The first occupant has created the room, which nobody else can enter before it is configured."""
         iq = self.make_iq_set(ito=room.jid)
         query = ElementTree.Element("{http://jabber.org/protocol/muc#owner}query")
         ElementTree.SubElement(query, "{jabber:x:data}x", {"type": "submit"})
@@ -113,7 +113,7 @@ class Witness(ClientXMPP):
         key = (message["id"], words[1])
         delayed = message.xml.find("{%s}delay" % DELAY) is not None
         if key in room.ids and delayed:
-            return  # we had it, before our own link was lost
+            return  # counted already, before our own connection was lost
         room.ids.add(key)
         number = int(words[1])
         room.answers[number] += 1
@@ -133,7 +133,7 @@ class Witness(ClientXMPP):
                 self.send_message(mto=room.jid, mbody="!echo %s %d" % (room.jid, room.asked), mtype="groupchat")
 
     async def look_after(self):
-        """Back into the rooms that we are out of."""
+        """Rejoins the rooms that we are out of."""
         while True:
             await asyncio.sleep(2)
             for room in self.rooms.values():

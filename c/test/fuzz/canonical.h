@@ -1,5 +1,5 @@
-/* canonical: what a received stanza's table must be (api: x-expressions), and are two of them the same. Everything is
- * raw: no metamethod runs. */
+/* canonical: checks that a received stanza's table has the canonical form of an x-expression, and compares two of them.
+ * All accesses are raw: no metamethod is called. */
 #ifndef CANONICAL_H
 #define CANONICAL_H
 
@@ -13,7 +13,7 @@ enum { DEEPEST = 128 };
 
 int luaopen_xmpp_core(lua_State *L);
 
-/* A state with the library's core on its stack. */
+/* A Lua state with the module xmpp.core on its stack. */
 static lua_State *open_lua(void) {
   lua_State *L = luaL_newstate();
   MUST(L);
@@ -30,7 +30,8 @@ static const char *string_at(lua_State *L, int index, size_t *n) {
   return s;
 }
 
-/* Attributes at the top of the stack. The element's namespace, where its parent's is `ns`; it stays in the table. */
+/* Checks the attributes on top of the stack. Returns the element's namespace, where its parent's is `ns`; the string
+ * stays in the table. */
 static const char *check_attributes(lua_State *L, const char *ns) {
   const char *own = ns;
   size_t n;
@@ -53,7 +54,7 @@ static lua_Integer count_keys(lua_State *L, int index) {
 
 static void check_element(lua_State *L, const char *ns, int depth);
 
-/* The children of the element at `at`; how many there are. */
+/* Checks the children of the element at `at`. Returns how many there are. */
 static lua_Integer check_children(lua_State *L, int at, const char *ns, int depth) {
   lua_Integer i;
   bool after_text = false;
@@ -72,7 +73,7 @@ static lua_Integer check_children(lua_State *L, int at, const char *ns, int dept
   return i - 3;
 }
 
-/* The element at the top of the stack. */
+/* Checks the element on top of the stack. */
 static void check_element(lua_State *L, const char *ns, int depth) {
   int at = lua_gettop(L);
   lua_Integer n;
@@ -88,7 +89,7 @@ static void check_element(lua_State *L, const char *ns, int depth) {
   MUST(count_keys(L, at) == n + 2);
 }
 
-/* Plain data at the indexes `a` and `b`. */
+/* Are the values at the indexes `a` and `b` equal? They are plain data. */
 static bool is_equal(lua_State *L, int a, int b) {
   int top = lua_gettop(L);
   bool equal = true;

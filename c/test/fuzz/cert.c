@@ -1,7 +1,7 @@
 /* libFuzzer: any bytes as a certificate, as the content of its subjectAltName, as a list of names, or as a pattern and
- * a name. Whom a certificate is for is decided once more here, by RFC 6120 13.7.1 and RFC 9525 alone.
+ * a name. Who a certificate is valid for is decided here a second time, only by RFC 6120 13.7.1 and RFC 9525.
  *
- * Input: how to read it, then the domain or address that is asked for, up to a NUL, then the rest. */
+ * Input: a byte that says how to read it, then the domain or address that is asked for, up to a NUL, then the rest. */
 #include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -13,7 +13,7 @@
 #define OID_XMPP_ADDR "1.3.6.1.5.5.7.8.5"
 #define OID_SRV_NAME "1.3.6.1.5.5.7.8.7"
 
-/* What is asked for. */
+/* The domain or address that is asked for. */
 typedef struct question {
   char name[300];
   unsigned char ip[16];
@@ -29,7 +29,7 @@ static question read_question(input *in) {
   return q;
 }
 
-/* The rules, told otherwise. */
+/* The rules, implemented a second time */
 
 static bool is_domain(const char *s, size_t n, const char *name) {
   size_t m = strlen(name);
@@ -38,7 +38,7 @@ static bool is_domain(const char *s, size_t n, const char *name) {
   return n > 0 && n == m && !memchr(s, 0, n) && strncasecmp(s, name, n) == 0;
 }
 
-/* "*" stands for the first whole label, if there are two more. */
+/* "*" stands for the whole first label, if at least two more follow. */
 static bool covers(const char *pattern, size_t n, const char *name) {
   size_t label = strcspn(name, ".");
   if (!memchr(pattern, '*', n)) return is_domain(pattern, n, name);
@@ -94,7 +94,7 @@ static void check_cert(X509 *cert, const question *q) {
   (void)xm_cert_names_others(cert, q->name, strlen(q->name));
 }
 
-/* Ways to read the input. */
+/* Ways to read the input */
 
 static void check_der(const input *in, const question *q) {
   const unsigned char *at = in->at;
@@ -116,7 +116,7 @@ static void check_alt_names(const input *in, const question *q) {
   X509_free(cert);
 }
 
-/* A name of one of the kinds that count, or of another that looks like it. */
+/* A name of one of the kinds that are used, or of another that looks similar. */
 static GENERAL_NAME *make_name(uint8_t kind, const char *s, size_t n) {
   static const struct {
     int type;
@@ -163,7 +163,7 @@ static void check_names(input in, const question *q) {
 }
 
 static void check_pattern(const input *in, const question *q) {
-  char *pattern = malloc(in->n + 1); /* its own, so that a read beyond its end is seen */
+  char *pattern = malloc(in->n + 1); /* a copy, so that reading beyond its end is detected */
   MUST(pattern);
   memcpy(pattern, in->at, in->n);
   pattern[in->n] = 'x';

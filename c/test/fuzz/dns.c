@@ -1,10 +1,11 @@
-/* libFuzzer: any bytes as what name servers answer, to the whole of dns: SRV, CNAME, A and AAAA records through c-ares,
- * by UDP and by TCP. What comes of it is told once: a list within its bounds, in the order of the targets, or an error.
+/* libFuzzer: any bytes as the answers of name servers, for all of dns: SRV, CNAME, A and AAAA records through c-ares,
+ * by UDP and by TCP. The result must come once: a list within its bounds, in the order of the targets, or an error.
  *
- * Input: flags, the domain up to a NUL, then answers. Each is a byte of how, two of its length, and its bytes, which
- * follow the question that was asked: counts of records (two bytes), the records. Afterwards nobody knows any name.
+ * Input: flags, the domain up to a NUL, then answers. Each answer is a byte that says how it is made, two bytes of
+ * length, and its bytes, which follow the question: counts of records (two bytes), the records. When the input is used
+ * up, every name is unknown.
  *
- * There is no network: c-ares's sockets and libuv's watchers are replaced by what is below. */
+ * There is no network: c-ares's sockets and libuv's watchers are replaced by functions below. */
 #define CARES_NO_DEPRECATED /* as in dns.c */
 #include <ares.h>
 #include <errno.h>
@@ -38,15 +39,15 @@ static void keep_wires(ares_channel channel, const struct ares_socket_functions 
 enum { SOCKETS = 64, FIRST_FD = 1000, PACKET = 65535 };
 
 enum { SRV = 1, DIRECT = 2, ABANDON = 4 };                  /* flags */
-enum { RCODE = 15, TRUNCATED = 16, RAW = 32, SILENT = 64 }; /* how an answer is */
+enum { RCODE = 15, TRUNCATED = 16, RAW = 32, SILENT = 64 }; /* how an answer is made */
 
 typedef struct wire {
   int type; /* SOCK_DGRAM or SOCK_STREAM; 0: not open */
   uv_poll_t *poll;
   uv_poll_cb cb;
   int wants;
-  xm_buf asked;    /* questions, each with its length before it, as in TCP */
-  xm_buf answered; /* not read yet; UDP: one datagram */
+  xm_buf asked;    /* questions, each preceded by its length, as in TCP */
+  xm_buf answered; /* not read yet; for UDP one datagram */
 } wire;
 
 static struct net {
@@ -61,7 +62,7 @@ static void put(xm_buf *to, const void *bytes, size_t n) {
   MUST(xm_buf_put(to, bytes, n) == XM_OK);
 }
 
-/* libuv's watchers. */
+/* libuv's watchers */
 
 static int watch(uv_loop_t *l, uv_poll_t *poll, uv_os_sock_t fd) {
   (void)l;
@@ -78,7 +79,7 @@ static int start_watch(uv_poll_t *poll, int events, uv_poll_cb cb) {
   return 0;
 }
 
-/* As libuv does it: the handle is there until the turn is over. */
+/* Like libuv: the handle exists until the turn is over. */
 static void close_watch(uv_handle_t *h, uv_close_cb cb) {
   MUST(cb == free_watcher && net.n_closed < SOCKETS);
   net.wires[((uv_poll_t *)h)->io_watcher.fd - FIRST_FD].poll = NULL;
@@ -89,7 +90,7 @@ static void end_turn(void) {
   while (net.n_closed) free_watcher(net.closed[--net.n_closed]);
 }
 
-/* c-ares's sockets. */
+/* c-ares's sockets */
 
 static ares_socket_t open_socket(int family, int type, int protocol, void *arg) {
   int i = 0;
@@ -110,7 +111,7 @@ static int close_socket(ares_socket_t fd, void *arg) {
   return 0;
 }
 
-/* Nobody but the name server is called. */
+/* Connections are made only to the name server. */
 static int connect_socket(ares_socket_t fd, const struct sockaddr *sa, ares_socklen_t n, void *arg) {
   const struct sockaddr_in *v4 = (const struct sockaddr_in *)sa;
   (void)fd, (void)n, (void)arg;
@@ -158,9 +159,9 @@ static int type_of(int fd, int level, int name, void *value, socklen_t *size) {
   return 0;
 }
 
-/* Answers. */
+/* Answers */
 
-/* Question and answer, as one packet. */
+/* Writes question and answer as one packet. */
 static void put_packet(xm_buf *to, const char *asked, size_t n, uint8_t how, const char *bytes, size_t len) {
   uint8_t head[12] = {(uint8_t)asked[0], (uint8_t)asked[1], 0x81, 0x80, 0, 1};
   if (how & TRUNCATED) head[2] |= 2;
@@ -177,7 +178,7 @@ static void put_packet(xm_buf *to, const char *asked, size_t n, uint8_t how, con
   put(to, bytes, len);
 }
 
-/* The next answer of the script; false: there is none to this one. */
+/* Makes the script's next answer; false: there is none to this question. */
 static bool make_answer(xm_buf *to, const char *asked, size_t n) {
   uint8_t how = net.script.n ? take(&net.script) : 3;
   size_t len = (size_t)take(&net.script) << 8, got;
@@ -187,7 +188,7 @@ static bool make_answer(xm_buf *to, const char *asked, size_t n) {
   return true;
 }
 
-/* Answers the first question on the wire; false: there is no whole one. */
+/* Answers the first question on the wire; false: there is no complete one. */
 static bool answer(wire *w) {
   const uint8_t *s = (uint8_t *)xm_buf_at(&w->asked);
   size_t n = xm_buf_len(&w->asked) < 2 ? 0 : 2 + (size_t)(s[0] << 8 | s[1]);
@@ -203,7 +204,7 @@ static bool answer(wire *w) {
   return true;
 }
 
-/* One socket has news. false: none has. */
+/* Handles one socket that is ready. false: none is. */
 static bool turn(void) {
   int i;
   for (i = 0; i < SOCKETS; i++) {
@@ -219,7 +220,7 @@ static bool turn(void) {
   return true;
 }
 
-/* What comes of it. */
+/* The result */
 
 static void on_done(void *arg) {
   (void)arg;
@@ -232,7 +233,7 @@ static void check_list(const xm_dns_address *list, int n, const xm_dns_query *q)
   for (i = 0; i < n; i++) {
     const struct sockaddr *sa = (const struct sockaddr *)&list[i].sa;
     MUST(sa->sa_family == AF_INET || sa->sa_family == AF_INET6);
-    MUST(((const struct sockaddr_in *)sa)->sin_port != 0); /* at the same place in both */
+    MUST(((const struct sockaddr_in *)sa)->sin_port != 0); /* the port is at the same offset in both structs */
     MUST(list[i].target < XM_DNS_TARGETS && (i == 0 || list[i].target >= list[i - 1].target));
     MUST(list[i].direct_tls || !q->direct_tls);
   }

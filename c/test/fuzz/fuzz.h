@@ -1,6 +1,6 @@
-/* fuzz: what the targets share: conditions that must hold, an input that is taken piece by piece, and what holds of
- * every error and every text that goes out. A target aborts where a condition doesn't hold; everything else is the
- * sanitizers' to find. */
+/* fuzz: shared by the targets: conditions that must hold, an input that is used up piece by piece, and what must hold
+ * for every error and every text that is written. A target aborts if a condition doesn't hold; everything else is found
+ * by the sanitizers. */
 #ifndef FUZZ_H
 #define FUZZ_H
 
@@ -24,7 +24,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
-/* The input as it is used up. An end gives zeros. */
+/* The rest of the input. At its end zeros are taken. */
 typedef struct input {
   const uint8_t *at;
   size_t n;
@@ -36,7 +36,7 @@ static inline uint8_t take(input *in) {
   return *in->at++;
 }
 
-/* Up to `most` bytes, fewer when there are no more. */
+/* Takes up to `most` bytes; fewer if there are no more. */
 static inline const char *take_bytes(input *in, size_t most, size_t *n) {
   const char *s = (const char *)in->at;
   *n = most < in->n ? most : in->n;
@@ -45,7 +45,7 @@ static inline const char *take_bytes(input *in, size_t most, size_t *n) {
   return s;
 }
 
-/* A string of the length that the next byte says, as far as there is no NUL in it. `to` has room for 256. */
+/* Takes a string whose length is the next byte, up to the first NUL. `to` has room for 256 bytes. */
 static inline char *take_string(input *in, char *to) {
   size_t n;
   const char *s = take_bytes(in, take(in), &n);
@@ -54,7 +54,8 @@ static inline char *take_string(input *in, char *to) {
   return to;
 }
 
-/* Chance that the input decides on, without being spent. A loop that is no news to the fuzzer. */
+/* A seed for random choices that depends on the input without using it up. Its loop is excluded from coverage, which it
+ * would only clutter. */
 #ifdef __clang__
 __attribute__((no_sanitize("coverage")))
 #endif

@@ -1,5 +1,5 @@
-/* libFuzzer: any bytes as an address and as a password. What is taken stays as it is, and is the same to every
- * function. */
+/* libFuzzer: any bytes as an address and as a password. What is accepted isn't changed by another preparation, and all
+ * functions agree on it. */
 #include "jid.h"
 #include "fuzz.h"
 

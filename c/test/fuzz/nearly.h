@@ -1,6 +1,6 @@
-/* nearly: a stream of nearly ordinary stanzas, which a grammar makes as a script's bytes say: what servers send, and among it
- * each thing that XML or RFC 6120 has a rule for, kept or broken; and at last a byte or two altered anywhere. An empty script
- * makes the shortest of everything. */
+/* nearly: makes a stream of nearly ordinary stanzas by a grammar, controlled by a script's bytes: what servers send,
+ * and in between everything for which XML or RFC 6120 has a rule, kept or broken; and at the end a byte or two altered
+ * anywhere. An empty script makes the shortest form of everything. */
 #ifndef NEARLY_H
 #define NEARLY_H
 
@@ -14,7 +14,7 @@ enum { NEARLY_MOST = 48 * 1024, NEARLY_DEPTH = 140 };
 static struct {
   char s[NEARLY_MOST];
   size_t n;
-  bool has_long_run; /* one will do */
+  bool has_long_run; /* one is enough */
 } nearly;
 
 static void say_bytes(const char *s, size_t n) {
@@ -28,7 +28,7 @@ static void say(const char *s) { say_bytes(s, strlen(s)); }
 
 #define SAY_ONE_OF(list, which) say((list)[(which) % (sizeof(list) / sizeof *(list))])
 
-/* Words. What stands first is what a script that has ended says. */
+/* Words. The first of each list is used when the script has ended. */
 
 static const char *const headers[] = {
     "<stream:stream xmlns='" XM_NS_CLIENT "' xmlns:stream='" XM_NS_STREAM "'>",
@@ -64,14 +64,15 @@ static const char *const spaces[] = {
     "0123456789012345678901234567890123456789012345678901234567890123",
     "01234567890123456789012345678901234567890123456789012345678901234", "12345678901234567890", "123456789012345678901"};
 
-/* Ordinary in values and in text alike. */
+/* Ordinary in values and in text. */
 static const char *const words[] = {
     "", "x", "Hello", "juliet@capulet.example/balcony", " ", "0123456789abcdef", "chat", "&amp;", "&lt;", "&gt;", "&quot;", "&apos;",
     "The quick brown fox jumps over the lazy dog", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9D\x84\x9E", "\xE6\x97\xA5\xE6\x9C\xAC", "&#65;",
     "&#x41;", "&#xe9;", "&#8364;", "&#x1D11E;", ">", "=", "/", ";", "]", "]]", "#", "?", "-", "!", "\x7F",
     "012345678901234", "01234567890123456789012345678901", "\xEF\xBB\xBF"};
 
-/* Each class of what is not a character, or is the last one; what ends what; and what isn't ordinary at all. */
+/* Samples of what isn't an XML character, or only just is; of what ends something; and of what isn't ordinary at
+ * all. */
 static const char *const odd[] = {
     "]]>", "]]&gt;", "]] >", "\r\n", "\r", "\n", "\t", "\r\r\n", "\n\r", "'", "\"", "<", "&", "&;", "&#;", "&#x;", "&amp", "&am", "&#65",
     "&#X41;", "&#00000065;", "&#x00000000000000000041;", "&#0;", "&#9;", "&#xA;", "&#10;", "&#xD;", "&#13;&#10;", "&#x1F;", "&#32;",
@@ -94,7 +95,7 @@ static const char *const between[] = {"", " ", "\n", "\r\n", "\t \r", "\r", "  \
                                       "<![CDATA[ ]]>", "<![CDATA[x]]>", "\xC2\xA0", "\xEF\xBB\xBF", "]]>", ">", "'", "\x01",
                                       "<!-- -->", "<?a?>", "</stream:stream>", "<?xml version='1.0'?>"};
 
-/* The same again and again: for bounds, for what is long, and for blocks of 16 and 32 bytes. */
+/* Repeated many times: for bounds, for long values, and for blocks of 16 and 32 bytes. */
 static const char *const runs[] = {"x", " ", "\xC3\xA9", "\xE2\x82\xAC", "&amp;", ">", "]", "\n", "<a/>", "<a>", "t<a/>", "'", "</a>", "\r"};
 
 static void say_run(const char *what, size_t times) {
@@ -117,10 +118,10 @@ static void say_piece(input *in) {
   say_run(runs[how % (sizeof runs / sizeof *runs)], n);
 }
 
-/* Bytes of a script that are high make what is odd; what the others make is ordinary. */
+/* High bytes of a script make odd things, the others ordinary ones. */
 static bool is_odd(uint8_t how) { return how >= 0xE0; }
 
-/* Space in a tag. */
+/* White space in a tag. */
 static void say_gap(input *in, uint8_t how) {
   if (how >= 0xF0) SAY_ONE_OF(gaps, take(in));
   else if (how % 16 == 15) say(gaps[take(in) % 6]);
@@ -146,7 +147,7 @@ static void say_counted(unsigned number) {
   say(number < sizeof keys / sizeof *keys ? keys[number] : name);
 }
 
-/* The name of an element's attribute of that number. Does it declare a namespace? */
+/* Writes the name of an element's attribute of that number. Returns whether it declares a namespace. */
 static bool say_key(uint8_t which, unsigned number) {
   bool declares = (which >= 0x90 && which < 0xA0 && number == 0) || (which >= 0xD0 && which < 0xE8);
   if (declares) say(which < 0xD8 ? "xmlns" : declared[which % (sizeof declared / sizeof *declared)]);
@@ -206,7 +207,7 @@ static void say_element(input *in, int depth) {
   say_end(in, name, within);
 }
 
-/* Elements one in the other, and out again. */
+/* Nested elements. */
 static void say_deep(input *in) {
   unsigned n = take(in) % NEARLY_DEPTH, out = n;
   say("<message>");
@@ -227,7 +228,7 @@ static void say_stanza(input *in) {
   say_element(in, 1);
 }
 
-/* Bytes that are set, taken out, put in or told twice. */
+/* A byte that is set, removed or inserted; or the stream is cut off there. */
 typedef struct nearly_edit {
   uint32_t at;
   uint8_t how, byte;
@@ -251,11 +252,11 @@ static void do_edit(const nearly_edit *e) {
     case 0: nearly.s[at] = c; break;
     case 1: memmove(nearly.s + at, nearly.s + at + 1, left - 1), nearly.n--; break;
     case 2: memmove(nearly.s + at + 1, nearly.s + at, left), nearly.s[at] = c, nearly.n++; break;
-    default: nearly.n = at; break; /* it ends there */
+    default: nearly.n = at; break; /* the stream ends there */
   }
 }
 
-/* The stream that the script makes is in `nearly`; where its header ends. */
+/* Makes the stream in `nearly`. Returns where its header ends. */
 static size_t nearly_make(input *in) {
   uint8_t how = take(in);
   unsigned edits = how >= 0xE0 ? 2 : how >= 0xA0 ? 1 : 0, i;

@@ -1,12 +1,12 @@
-/* libFuzzer: a login step by step (RFC 6120), or a component's, by a script of what the server says (script.h). What must hold
- * is there, and here that nobody is believed who hasn't proved what he must. SASL2 is sasl2.c's.
+/* libFuzzer: a login by RFC 6120, or a component's, with a script of what the server sends (script.h). The conditions
+ * are there; here it is checked that no server is accepted that hasn't proved what it must. For SASL2 see sasl2.c.
  *
  * Input: three bytes of options, then the server's bytes. */
 #include "script.h"
 
-/* What must hold. */
+/* Conditions */
 
-/* Only for what was said ahead, and then everything has to be proved anew. */
+/* A second connection: only after something was sent ahead, and then everything has to be proved anew. */
 static void on_retry(void) {
   MUST(play.o.pipelining);
   play.retries = true;
@@ -31,7 +31,7 @@ static void check_bound(xm_conn *c, xm_conn_event ev) {
   if (strcmp(mechanism, "EXTERNAL") == 0) MUST(wire.secure && wire.certificate);
 }
 
-/* The play. */
+/* The run */
 
 static void set_options(const uint8_t o[3], const xm_jid *jid) {
   static char ctx;
@@ -79,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
   xm_known_clear();
   xm_keyring_forget();
   play_once(loop, in, o, &jid);
-  if (o[2] & 16) play_once(loop, in, o, &jid); /* as who has been here */
-  xm_loop_turn(loop, 0);                       /* what was closed there gives its descriptors back */
+  if (o[2] & 16) play_once(loop, in, o, &jid); /* as a client that has logged in here before */
+  xm_loop_turn(loop, 0);                       /* so that what was closed frees its descriptors */
   return 0;
 }

@@ -1,5 +1,5 @@
-/* pbkdf2: a PBKDF2 that costs nothing, since a fuzzer has no time for 4096 rounds: this one stands in the way of
- * OpenSSL's for the whole program. */
+/* pbkdf2: replaces OpenSSL's PBKDF2 in the whole program by one that costs nothing, since a fuzzer has no time for 4096
+ * rounds. */
 #ifndef PBKDF2_H
 #define PBKDF2_H
 

@@ -1,6 +1,6 @@
-/* libFuzzer: any table as a stanza: well made, odd, or no stanza at all. What is taken is written as XML that reads
- * back as the canonical form of the table, which is put together here from the table alone; what is refused leaves
- * nothing behind; contract.stanza says the same; no Lua error is raised and no metamethod runs. */
+/* libFuzzer: any table as a stanza: well made, odd, or not a stanza at all. If it is accepted, the XML that is written
+ * reads back as the table's canonical form, which is computed here from the table alone; if it is refused, nothing is
+ * left behind. check_stanza agrees; no Lua error is raised and no metamethod is called. */
 #include <math.h>
 
 #include "stanza.h"
@@ -13,11 +13,11 @@
 
 static struct {
   input in;
-  int tables; /* that may still be made */
-  int shared; /* tables that may still be put in a second place */
+  int tables; /* how many tables may still be made */
+  int shared; /* how many tables may still be put in a second place */
 } budget;
 
-/* Any table. */
+/* Any table */
 
 static void push_string(lua_State *L) {
   size_t n;
@@ -50,7 +50,7 @@ static void push_number(lua_State *L) {
   }
 }
 
-/* Mostly what may be text. */
+/* Mostly values that may be text. */
 static void push_scalar(lua_State *L) {
   switch (take(&budget.in) % 16) {
     case 0: lua_pushboolean(L, take(&budget.in) & 1); break;
@@ -114,7 +114,7 @@ static int l_never(lua_State *L) {
   abort();
 }
 
-/* On the table at the top: one that must not be asked. */
+/* Gives the table on top of the stack a metatable whose metamethods must not be called. */
 static void set_metatable(lua_State *L) {
   static const char *const names[] = {"__index", "__newindex", "__len", "__pairs", "__tostring", "__eq"};
   size_t i;
@@ -128,17 +128,17 @@ static void set_metatable(lua_State *L) {
 
 static void push_element(lua_State *L, bool is_stanza);
 
-/* `at`: the parent. */
+/* Pushes a child for the parent at `at`. */
 static void push_child(lua_State *L, int at) {
   uint8_t what = take(&budget.in) % 16;
   if (what < 7 && budget.tables > 0) return push_element(L, false);
   if (what == 7 && budget.shared-- > 0) return lua_pushvalue(L, at);                   /* a cycle */
-  if (what == 8 && budget.shared-- > 0 && lua_rawgeti(L, at, 3) == LUA_TTABLE) return; /* a sibling again */
+  if (what == 8 && budget.shared-- > 0 && lua_rawgeti(L, at, 3) == LUA_TTABLE) return; /* a sibling a second time */
   if (what == 9) return lua_pushnil(L);
   push_scalar(L);
 }
 
-/* Something that has no place in an element, or hides where its children lie. */
+/* Adds something that isn't allowed in an element, or that hides where its children are. */
 static void spoil(lua_State *L, int at, uint8_t how) {
   if (how & 32) set_metatable(L);
   if (how & 64) lua_pushboolean(L, 1), lua_rawseti(L, at, take(&budget.in));
@@ -172,7 +172,7 @@ static void push_element(lua_State *L, bool is_stanza) {
   lua_settop(L, at);
 }
 
-/* Elements one in the other. */
+/* Nested elements. */
 static void push_deep(lua_State *L, int depth) {
   MUST(lua_checkstack(L, 10));
   lua_pushliteral(L, "message");
@@ -189,9 +189,9 @@ static void push_deep(lua_State *L, int depth) {
   }
 }
 
-/* Its canonical form, for a table that was taken. */
+/* The canonical form of a table that was accepted */
 
-/* A number as api.md has it: digits that read back as the same number, and as the same kind of number. */
+/* A number as text: digits that read back as the same number, and as the same kind of number. */
 static void push_text_of(lua_State *L, int index) {
   char s[64];
   double x;
@@ -209,8 +209,8 @@ static void push_text_of(lua_State *L, int index) {
   lua_pushfstring(L, "%s%s", s, strpbrk(s, ".e") ? "" : ".0");
 }
 
-/* Copies what is in the attributes at `from` to those at `to`. The element's namespace, which stays in one of the two.
- */
+/* Copies the attributes at `from` to the table at `to`. Returns the element's namespace; the string stays in one of the
+ * two. */
 static const char *copy_attributes(lua_State *L, int from, int to, const char *ns) {
   const char *own = ns;
   for (lua_pushnil(L); lua_next(L, from); lua_pop(L, 1)) {
@@ -229,7 +229,7 @@ static const char *copy_attributes(lua_State *L, int from, int to, const char *n
 
 static void push_canonical(lua_State *L, int from, const char *ns);
 
-/* The text or element at the top becomes the last child of the one at `to`. */
+/* Makes the text or element on top of the stack the last child of the one at `to`. */
 static void append(lua_State *L, int to) {
   lua_Integer n = (lua_Integer)lua_rawlen(L, to);
   if (lua_type(L, -1) == LUA_TSTRING && lua_rawlen(L, -1) == 0) return lua_pop(L, 1);
@@ -271,7 +271,7 @@ static void push_canonical(lua_State *L, int from, const char *ns) {
   lua_settop(L, to);
 }
 
-/* Checks. */
+/* Checks */
 
 static void feed(xm_xml *x, const char *s, size_t n) {
   size_t room;
@@ -281,7 +281,7 @@ static void feed(xm_xml *x, const char *s, size_t n) {
   xm_xml_fill(x, n);
 }
 
-/* The stanza that the bytes are goes to the top of the stack. Some are read as before a login is over, and some as after it. */
+/* Parses the bytes and pushes the stanza. Some are parsed as before the end of a login, some as after it. */
 static void read_back(lua_State *L, const char *s, size_t n) {
   static const xm_bounds limits = {1 << 24, 1 << 24, DEEPEST, 10000, 1 << 24, 1 << 24};
   xm_xml *x = xm_xml_new(XM_NS_CLIENT, &limits);
@@ -312,7 +312,7 @@ static bool is_field(lua_State *L, int at, const char *key, const char *value) {
   return same;
 }
 
-/* 1: the core; the table is at 2. */
+/* The core is at index 1, the table at 2. */
 static void check_taken(lua_State *L, const xm_buf *out, const xb_address *a) {
   push_canonical(L, 2, XM_NS_CLIENT);
   if (is_field(L, 3, "id", NULL)) {

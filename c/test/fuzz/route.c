@@ -1,7 +1,9 @@
-/* libFuzzer: any sequence of requests, responses, filters and questions, to route and filters, and to a model of these that
- * only knows lists: whom a stanza answers, which filters want it, which questions are open must be the same.
+/* libFuzzer: any sequence of requests, responses, filters and questions, given to route and filters, and to a model
+ * of them that only uses lists. They must agree on which request a stanza answers, which filters match it, and which
+ * questions are open.
  *
- * Input: our own address, then operations with their operands; an address is one of a few, or a string of the input. */
+ * Input: our own address, then operations with their operands; an address is one of a few, or a string from the
+ * input. */
 #include "filters.h"
 #include "route.h"
 
@@ -15,9 +17,9 @@ typedef struct address {
   char s[ROOM];
 } address;
 
-/* What the model knows. */
+/* The model's data */
 typedef struct wait {
-  xm_pending *pending; /* NULL: none in this place */
+  xm_pending *pending; /* NULL: this place is free */
   char name[16], id[ROOM];
   address to, sent_from;
 } wait;
@@ -28,7 +30,7 @@ typedef struct filter {
 } filter;
 
 typedef struct question {
-  xm_question *q; /* NULL: none in this place */
+  xm_question *q; /* NULL: this place is free */
   unsigned held;
   address from;
   char id[ROOM];
@@ -43,10 +45,10 @@ static struct world {
   filter filters[MOST + 1]; /* by slot number */
   uint32_t last;
   question questions[MOST];
-  unsigned answered; /* questions still held that somebody has answered */
+  unsigned answered; /* questions that are still held, and have been answered */
 } w;
 
-/* Operands. */
+/* Operands */
 
 static address take_address(void) {
   static const char *const known[] = {"me@xmpp.example/here",
@@ -88,7 +90,7 @@ static const char *or_null(const address *a) {
   return a->there ? a->s : NULL;
 }
 
-/* Comparing, without any of the router's short cuts. */
+/* Comparison, without the short cuts of route */
 
 static char *prepare(const char *s, char *to) {
   const char *reason;
@@ -101,7 +103,7 @@ static bool is_same(const char *a, const char *b) {
   return strcmp(prepare(a, x), prepare(b, y)) == 0;
 }
 
-/* As a server of RFC 6122 writes it, where that differs. */
+/* The address as a server that follows RFC 6122 writes it, if that differs. */
 static char *write_out(const char *s, char *to) {
   char prepared[XM_JID_MAX + 1];
   xm_jid jid;
@@ -109,7 +111,7 @@ static char *write_out(const char *s, char *to) {
   return strcpy(to, xm_jid_written(&jid, prepared, strlen(prepared)) == XM_OK ? jid.str : prepared);
 }
 
-/* Could `arrived` be how `ours` was spelled? */
+/* Could `arrived` be the address `ours`, as some server writes it? */
 static bool is_spelled(const char *ours, const char *arrived) {
   char written[XM_JID_MAX + 1], prepared[XM_JID_MAX + 1];
   write_out(ours, written);
@@ -135,8 +137,8 @@ static bool is_domain(const char *s) {
   return is_self(s, (size_t)(xm_jid_domain(&w.self) - w.self.str), w.self.domain_len);
 }
 
-/* api.md: T absent or B: absent, B, F, or (T absent) D; T = F: absent or F; T = D: absent or D; any other: exactly T.
- */
+/* May `from` answer a request to T? With our bare address B, full address F and domain D: T absent or B: absent, B, F,
+ * or (T absent) D; T = F: absent or F; T = D: absent or D; any other T: exactly T. */
 static bool may_answer(const address *t, const address *from) {
   if (!t->there) return !from->there || is_bare(from->s) || is_full(from->s) || is_domain(from->s);
   if (is_bare(t->s)) return !from->there || is_bare(from->s) || is_full(from->s);
@@ -145,10 +147,10 @@ static bool may_answer(const address *t, const address *from) {
   return from->there && is_spelled(t->s, from->s);
 }
 
-/* A stanza. */
+/* A stanza */
 
 typedef struct stanza {
-  address name, ns, type, id, from, to, children[CHILDREN]; /* children: up to the first that isn't there */
+  address name, ns, type, id, from, to, children[CHILDREN]; /* children: up to the first absent one */
   xm_tape tape;
 } stanza;
 
@@ -181,9 +183,9 @@ static stanza take_stanza(void) {
   return s;
 }
 
-/* Responses. */
+/* Responses */
 
-/* An id waits once at an address of ours, however that is spelled. */
+/* At each address of ours an id can wait only once, however the address is written. */
 static wait *waiting_for(const char *id, const address *own) {
   char a[XM_JID_MAX + 1], b[XM_JID_MAX + 1];
   size_t i;
@@ -237,7 +239,7 @@ static void claim(stanza *s) {
   if (got) got->pending = NULL;
 }
 
-/* Filters. */
+/* Filters */
 
 static void add(void) {
   filter f = {.live = true, .filtered = take(&w.in) & 1};
@@ -285,7 +287,7 @@ static bool wants(const filter *f, const stanza *s) {
                                       is_from(&f->from, &s->from)));
 }
 
-/* By its words, as by its tape. */
+/* Matching by the stanza's words must give the same as by its tape. */
 static void match_like(const stanza *s, const uint64_t *want, size_t n) {
   const char *children[CHILDREN];
   xm_filter_stanza is = {or_null(&s->name), or_null(&s->type), or_null(&s->from), or_null(&s->id), children, 0};
@@ -307,7 +309,7 @@ static void dispatch(const stanza *s) {
   MUST(i == n && any == 0);
 }
 
-/* Questions. */
+/* Questions */
 
 static void ask(void) {
   question *q = &w.questions[take(&w.in) % MOST];
@@ -346,7 +348,8 @@ static bool is_asked_by(const question *q, const address *who, const char *id) {
   return q->q && strcmp(q->id, id) == 0 && q->from.there == who->there && (!who->there || is_spelled(who->s, q->from.s));
 }
 
-/* Of those that were asked from there with this id and are still open, if any, one isn't any more. */
+/* We send an answer: one of the open questions from that address with this id, if there are any, isn't open any
+ * more. */
 static void answer(void) {
   address to = take_address(), id = take_word();
   const xm_route_request a = {.id = id.s, .id_len = strlen(id.s), .to = or_null(&to), .to_len = strlen(to.s)};

@@ -1,8 +1,8 @@
-/* libFuzzer: a login by SASL2 (XEP-0388), with what rides inside of it: a resource bound (XEP-0386), a session resumed
- * (XEP-0198), tokens (XEP-0484); by a script of what the server says (script.h), on a whole connection. What must hold is there,
- * and here: a session stands only where the mechanism's proof was given on this stream; it is bound inside only if that was asked
- * for; a token is shown only in verified TLS, by a mechanism that is allowed, and one is taken only where one was asked for or
- * shown; a stream has one profile.
+/* libFuzzer: a login by SASL2 (XEP-0388), with what may go inside of it: binding a resource (XEP-0386), resuming a
+ * session (XEP-0198), tokens (XEP-0484); with a script of what the server sends (script.h), on a whole connection. The
+ * conditions are there, and here: a session begins only if the mechanism's proof was given on this stream; a resource
+ * is bound inside only if that was requested; a token is shown only in verified TLS, by a mechanism that is allowed,
+ * and accepted only if one was requested or shown; a stream uses one profile.
  *
  * Input: four bytes of options, then the server's bytes. */
 #include "script.h"
@@ -11,7 +11,8 @@
 
 static const char *const kinds[] = {"HT-SHA-256-EXPR", "HT-SHA-256-UNIQ", "HT-SHA-256-ENDP", "HT-SHA-256-NONE"};
 
-/* For what was said ahead, a token that was refused, a session that can't be resumed, and what may be either. */
+/* A second connection: after something was sent ahead, a refused token, a session that can't be resumed, or what may be
+ * either. */
 static void on_retry(void) {
   play.retries = true;
   begin_anew();
@@ -21,7 +22,7 @@ static bool is_ht(const char *mechanism) {
   return strncmp(mechanism, "HT-", 3) == 0;
 }
 
-/* What was asked for. (On a slow wire the server may answer what hasn't left yet.) */
+/* Checks what was requested. (On a slow wire the server may answer what hasn't been sent yet.) */
 static void check_asked(const xm_conn_info *info) {
   MUST(play.profile && info->sasl2 == (strcmp(play.profile, "<authenticate ") == 0));
   if (strcmp(info->mechanism, "PLAIN") == 0) MUST(holds(&wire.under_tls, PLAIN));
@@ -29,7 +30,7 @@ static void check_asked(const xm_conn_info *info) {
   if (info->resumed) MUST(holds(sent(), "<resume xmlns='urn:xmpp:sm:3'"));
 }
 
-/* Whatever has happened: of who is logged in. */
+/* Checks what must hold for any connection that is logged in. */
 static void check_login(const xm_conn *c) {
   const xm_conn_info info = xm_conn_info_of(c);
   const char *m = info.mechanism;
@@ -47,11 +48,11 @@ static void check_login(const xm_conn *c) {
   if (!wire.slow) check_asked(&info);
 }
 
-/* One that has come: by who may be asked, for a mechanism that may be used. */
+/* Checks a token that has come: it must have been requested, for a mechanism that may be used. */
 static void check_token(const xm_conn *c) {
   xm_token token;
   MUST(play.asked && play.o.agent && wire.secure && wire.verified && xm_conn_info_of(c).sasl2 && !play.o.invalidate);
-  if (!xm_conn_token(c, &token)) return; /* it is past its time */
+  if (!xm_conn_token(c, &token)) return; /* it has expired */
   MUST(token.n > 0 && token.n <= XM_TOKEN_MOST && memchr(token.mechanism, '\0', sizeof token.mechanism));
   MUST(is_ht(token.mechanism) && is_utf8(token.bytes, token.n) && !memchr(token.bytes, '\0', token.n));
   if (!play.o.mechanisms) MUST(strcmp(token.mechanism, kinds[2]) != 0 && strcmp(token.mechanism, kinds[3]) != 0);
@@ -131,8 +132,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
   xm_keyring_forget();
   memset(&given, 0, sizeof given);
   play_once(loop, in, o, &jid);
-  o[3] &= (uint8_t)~4u;                          /* the token is the one that has come, if there is one */
-  if (o[3] & 32) play_once(loop, in, o, &jid);   /* as who has been here */
-  xm_loop_turn(loop, 0);                         /* what was closed there gives its descriptors back */
+  o[3] &= (uint8_t)~4u;                          /* the next login uses the token that has come, if there is one */
+  if (o[3] & 32) play_once(loop, in, o, &jid);   /* as a client that has logged in here before */
+  xm_loop_turn(loop, 0);                         /* so that what was closed frees its descriptors */
   return 0;
 }

@@ -1,10 +1,10 @@
-/* libFuzzer: two readers of the same stream, one that leaves all of it to expat (XM_SCAN=0), and one that reads by itself what
- * is ordinary. expat is right: the events are the same, each with its tape, its bound, its error, and the same bytes behind it,
- * and each comes as early.
+/* libFuzzer: two readers of the same stream: one leaves everything to expat (XM_SCAN=0), the other parses ordinary
+ * stanzas itself (scan). expat is right: the events must be the same, each with its tape, bound or error, and the same
+ * number of bytes behind it, and none may come later.
  *
- * The input is a stream, if it begins as one; else it begins with options, and then is what follows the header of a stream, or
- * a script for a grammar (nearly.h). The stream is cut into pieces, after each of which the two must have told the same; each
- * reader may get a piece in smaller ones of its own. */
+ * The input is a stream, if it begins like one; otherwise it begins with options, followed by what comes after a
+ * stream's header, or by a script for a grammar (nearly.h). The stream is cut into pieces, after each of which both
+ * must have reported the same; each reader may get a piece in smaller ones of its own. */
 #include "fuzz.h"
 #include "nearly.h"
 #include "tapes.h"
@@ -12,7 +12,7 @@
 
 #define HEADER "<stream:stream xmlns='" XM_NS_CLIENT "' xmlns:stream='" XM_NS_STREAM "'>"
 
-/* What holds before the header has come, and what may hold behind it. */
+/* The bounds until the header has come, and those that may hold after it. */
 static const xm_bounds login = {64 * 1024, 64 * 1024, 128, 256, 50000, 1024};
 static const xm_bounds wide = XM_BOUNDS_DEFAULT, middle = {6000, 4500, 8, 16, 40, 1024}, small = {400, 160, 3, 6, 12, 20};
 
@@ -22,26 +22,26 @@ static struct options {
   const char *s; /* the stream */
   size_t n, header;
   bool same_cutting;
-  bool drained;     /* after each piece, or by chance */
-  bool header_apart; /* what follows the header comes in another piece */
-  bool rests, rebounds; /* between elements */
+  bool drained;     /* xm_xml_drained is called after each piece; otherwise at random */
+  bool header_apart; /* what follows the header is in another piece */
+  bool rests, rebounds; /* what is done between elements: see act_between */
   unsigned bounds;
-  size_t cut;   /* bytes of a piece at most */
-  bool even;    /* and at least */
-  size_t piece; /* as xm_xml_set_piece has it */
+  size_t cut;   /* the most bytes of a piece */
+  bool even;    /* all pieces have that length */
+  size_t piece; /* the argument of xm_xml_set_piece */
   uint32_t seed;
 } o;
 
 typedef struct reader {
   xm_xml *xml;
-  uint32_t own;    /* its own chance */
-  uint64_t fed, before, due; /* bytes so far, up to the piece at hand, and with the one that both are given */
-  uint64_t restarted; /* of these, the ones before the stream at hand */
+  uint32_t own;    /* its own random numbers */
+  uint64_t fed, before, due; /* bytes fed so far; before the current piece; and when both have the current piece */
+  uint64_t restarted; /* bytes before the current stream */
   unsigned events;
-  bool is_late;    /* not drained for certain: an event may come with the next piece */
+  bool is_late;    /* it may not have been drained: an event may come with the next piece */
   bool failed;
   xm_err why;
-  xm_buf heads, tapes; /* of its events */
+  xm_buf heads, tapes; /* its events */
 } reader;
 
 static reader by_expat, by_scan;
@@ -51,7 +51,7 @@ static bool is_same_refusal(const xm_err *a, const xm_err *b) {
          strcmp(a->text, b->text) == 0;
 }
 
-/* An event. `due`: by which byte it came; 0: it may have come later. */
+/* An event. `due`: the number of bytes after which it came; 0: it may have come later. */
 typedef struct head {
   int32_t event;
   xm_bound crossed;
@@ -78,7 +78,7 @@ static void note_refusal(reader *r, const xm_err *e) {
   MUST(xm_xml_next(r->xml, &again) == XM_EFAIL && is_same_refusal(e, &again));
 }
 
-/* By chance they are as tight as what comes is large. */
+/* Random bounds, some of which are as tight as the stanzas are large. */
 static xm_bounds bounds_of(unsigned which, uint32_t *seed) {
   if (which == 0) return wide;
   if (which == 1) return chance(seed, 2) ? middle : small;
@@ -86,7 +86,7 @@ static xm_bounds bounds_of(unsigned which, uint32_t *seed) {
                      .attributes = chance(seed, 8), .nodes = 1 + chance(seed, 12), .ns = 4 + chance(seed, 20)};
 }
 
-/* What a program does at an element: the same for both, and what comes next doesn't depend on the cutting. */
+/* What a program does between elements: the same for both readers, and independent of how the stream is cut. */
 static void act_between(reader *r, int event) {
   uint32_t seed = o.seed + 7919 * r->events++;
   xm_bounds bounds;
@@ -103,15 +103,15 @@ static void act_between(reader *r, int event) {
   else if (o.rests && chance(&seed, 2)) xm_xml_rest(r->xml);
 }
 
-/* How much goes into that room at once: with the same cutting, the same in both readers; but one may have less of it, when it
- * holds back a long tag. */
+/* How much is fed at once: the same in both readers, if they are to be cut alike; but one that holds back a long tag
+ * may have less room. */
 static size_t take_up(size_t room, size_t n) {
   if (n > o.piece) n = o.piece;
   if (room < n) o.same_cutting = false;
   return room < n ? room : n;
 }
 
-/* As conn does. false: the stream has ended, or was refused. */
+/* Feeds bytes as link does. false: the stream has ended, or was refused. */
 static bool feed(reader *r, const char *s, size_t n, bool drained) {
   int event = XM_XML_MORE;
   xm_err e;
@@ -140,7 +140,7 @@ static bool feed(reader *r, const char *s, size_t n, bool drained) {
   return true;
 }
 
-/* A piece, in as many as this reader is to have it. Behind the last one both are drained, or neither. */
+/* Feeds a piece, in this reader's own smaller pieces. After the last one both readers are drained, or neither. */
 static bool feed_in_own_pieces(reader *r, const char *s, size_t n, bool drained) {
   size_t most = n;
   r->due += n;
@@ -186,7 +186,7 @@ static void read_stream(reader *r) {
   }
 }
 
-/* What is said of a failure, for who has to find out. */
+/* What is printed about a failure */
 
 static void tell_bytes(const char *s, size_t n) {
   for (; n > 0; n--, s++) {
@@ -208,7 +208,7 @@ static void tell_reader(const char *name, const reader *r) {
   tell_bytes(xm_buf_at(&r->tapes), xm_buf_len(&r->tapes));
 }
 
-/* For MUST, as what is wrong is told first. */
+/* Prints what is wrong, and returns false, for MUST. */
 static bool tell(const char *what) {
   fprintf(stderr, "%s\nthe stream (header %zu of %zu bytes):\n", what, o.header, o.n);
   tell_bytes(o.s, o.n);
@@ -232,11 +232,11 @@ static void compare_events(void) {
   MUST(is_same(&by_expat.tapes, &by_scan.tapes) || tell("the tapes are not the same"));
 }
 
-/* Of a tag of more than 4 KiB nothing is looked at until its end has come, or a full buffer (of which expat may put off a look, too,
- * until there is twice as much): when a fault in it is seen depends on the cutting. This is the one thing that may differ. */
+/* A tag of more than 4 KiB isn't parsed until its end has come, or a full buffer (and expat may wait for twice as
+ * much), so when a fault in it is seen depends on how the stream is cut. This is the only thing that may differ. */
 
-/* Where a tag begins that has more than 4 KiB before byte `from` (or grew so long while expat put off a look), and has not ended
- * with byte `to`; UINT64_MAX: nowhere. */
+/* Where a tag begins that has more than 4 KiB before the byte `from` (or grew that long while expat waited), and
+ * doesn't end before the byte `to`; UINT64_MAX: there is none. */
 static uint64_t long_tag(uint64_t from, uint64_t to) {
   size_t i, k;
   for (i = 0; i < from && i + LONG_TAG < (o.drained && o.same_cutting ? from : to); i++) {
@@ -249,7 +249,7 @@ static uint64_t long_tag(uint64_t from, uint64_t to) {
   return UINT64_MAX;
 }
 
-/* Whatever follows: what one reader has refused the other one refuses as well. */
+/* Feeds more bytes: what one reader has refused the other must refuse as well, whatever follows. */
 static void bring_to_a_look(reader *late) {
   char any[1024];
   size_t k;
@@ -259,15 +259,17 @@ static void bring_to_a_look(reader *late) {
 }
 
 static void compare_refusals(reader *early, reader *late) {
-  uint64_t tag = long_tag(early->fed, o.drained ? early->due : o.n); /* so much was there and not looked at */
+  uint64_t tag = long_tag(early->fed, o.drained ? early->due : o.n); /* up to here bytes were fed, and perhaps not
+                                                                        parsed */
   if (late->failed && (late->due == early->due || !o.drained)) return;
   MUST(tag != UINT64_MAX || tell("one refuses it later"));
   if (!late->failed) bring_to_a_look(late);
   MUST(late->fed - tag <= 2 * (early->fed - tag) + MOST_READ || tell("one refuses it much later"));
 }
 
-/* Of two faults the cutting may decide which is seen first: a stream's first two bytes say that it isn't in UTF-8, if both are
- * there; a comment is long if there is so much of it; and text between stanzas is none if there is a ]]> at its end. */
+/* If there are two faults, the cutting may decide which one is seen first: a stream's first two bytes show that it
+ * isn't UTF-8, if both have come; a comment is long if that much of it has come; text between stanzas isn't reported as
+ * that if it ends with ]]>. */
 static bool depends_on_cutting(const reader *r) {
   if (o.same_cutting) return false;
   return r->fed == r->restarted + 1 || strstr(r->why.text, ": a long comment,") || strstr(r->why.text, ": text between stanzas");
@@ -282,14 +284,14 @@ static void compare(void) {
        tell("they refuse it for another reason"));
 }
 
-/* The input. */
+/* The input */
 
 static void set_options(const uint8_t how[3], uint32_t seed) {
   static const size_t pieces[] = {16 * 1024, 16 * 1024, 2048, 300, 64, 17, 1, 5000};
   o.seed = seed;
   o.same_cutting = how[0] & 2;
   o.drained = how[0] & 4;
-  o.header_apart = how[0] & 8 || seed % 4; /* what came with the header is expat's */
+  o.header_apart = how[0] & 8 || seed % 4; /* what comes in one piece with the header is parsed by expat */
   o.bounds = how[0] >> 4 & 3;
   o.rests = how[0] & 0x40;
   o.rebounds = how[0] & 0x80;
@@ -298,7 +300,7 @@ static void set_options(const uint8_t how[3], uint32_t seed) {
   o.piece = pieces[how[2] % 8];
 }
 
-/* A cut behind each byte of a long stream would take too long, and of each stream, too. */
+/* Cutting a long stream behind each byte would take too long, and so would it for every stream. */
 static void bound_pieces(void) {
   size_t least = o.n / (o.seed % 32 ? 24 : 500) + 1;
   if (o.cut < least) o.cut = least;

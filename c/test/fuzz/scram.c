@@ -1,9 +1,9 @@
-/* libFuzzer: any bytes as what a SCRAM server says. The client's proof is right for whoever knows the password, what it
- * took was within the rules, and it takes nobody for the server who has not signed with the password.
+/* libFuzzer: any bytes as what a SCRAM server sends. The client's proof must be right for whoever knows the password,
+ * what it accepted must be within the rules, and it must not accept a server that hasn't signed with the password.
  *
- * Input: hash, flags, then messages, each ended by LF; the first letter tells challenge (C) from success (S). A message
- * may hold what only a server can know: 1 is the client's nonce, 2 the right signature, 3 the right hash of the offer.
- */
+ * Input: hash, flags, then messages, each ended by LF; the first letter is C for a challenge, S for success. In a
+ * message these bytes stand for what only a server can know: 1 the client's nonce, 2 the right signature, 3 the right
+ * hash of the offer. */
 #include "scram.h"
 #include "pbkdf2.h"
 #include "scram_server.h"
@@ -18,7 +18,7 @@ typedef struct login {
   unsigned flags;
   char offer_hash[100]; /* base64 */
   xm_scram *scram;
-  bool is_final; /* the client's proof is out */
+  bool is_final; /* the client has sent its proof */
 } login;
 
 static void encode_offer(login *l) {
@@ -65,7 +65,7 @@ static bool begins(const char *s, size_t n, const char *with) {
   return n >= strlen(with) && memcmp(s, with, strlen(with)) == 0;
 }
 
-/* What the client has answered was a challenge within the rules. */
+/* Checks that the challenge that the client has answered was within the rules. */
 static void check_first(const login *l, const char *in, size_t n) {
   size_t nonce_len, salt_len, rounds_len, h_len, t_len, i;
   const char *s = value_of(in, n, ",s=", &salt_len), *rounds = value_of(in, n, ",i=", &rounds_len);
@@ -86,7 +86,7 @@ static void check_final(const login *l, const char *out, size_t n) {
   MUST(begins(out, n, l->flags & BOUND ? bound : bare));
 }
 
-/* Only who has signed is believed. */
+/* Checks that only a server that has signed is accepted. */
 static void check_signed(const login *l, const char *in, size_t n) {
   size_t len = strlen(l->server.signature);
   MUST(l->is_final && len && begins(in, n, "v=") && begins(in + 2, n - 2, l->server.signature));
@@ -121,7 +121,7 @@ static bool finish(login *l, const char *in, size_t n, bool proved) {
   return rc == XM_OK;
 }
 
-/* One message of the input, with what only a server knows put in. */
+/* Takes a message from the input, with what only a server knows filled in. */
 static xm_buf take_message(login *l, input *in) {
   xm_buf message = XM_BUF_INIT;
   while (in->n && *in->at != '\n') put_known(l, &message, (char)take(in));
@@ -129,7 +129,7 @@ static xm_buf take_message(login *l, input *in) {
   return message;
 }
 
-/* A refusal is for good. */
+/* Plays the exchange. After a refusal every further message must be refused. */
 static void converse(login *l, input *in) {
   bool proved = false, refused = false;
   while (in->n) {

@@ -1,4 +1,4 @@
-/* scram_server: what a server works out in SCRAM (RFC 5802 section 3), apart from scram.c. */
+/* scram_server: the server's computations in SCRAM (RFC 5802 section 3), independent of scram.c. */
 #ifndef SCRAM_SERVER_H
 #define SCRAM_SERVER_H
 
@@ -24,7 +24,7 @@ static void hmac(xm_scram_hash hash, const void *key, const void *data, size_t n
   MUST(HMAC(md_of(hash), key, (int)size_of(hash), data, n, to, NULL));
 }
 
-/* Is it the proof of who knows the password? And what the server proves in turn. */
+/* Is the proof right for the password? Also computes the server's signature. */
 static bool verify(xm_scram_hash hash, const unsigned char salted[DIGEST], const xm_buf *auth, const xm_buf *proof,
                    unsigned char signature[DIGEST]) {
   unsigned char client[DIGEST], stored[DIGEST], right[DIGEST], server[DIGEST];
@@ -38,15 +38,15 @@ static bool verify(xm_scram_hash hash, const unsigned char salted[DIGEST], const
   return xm_buf_len(proof) == n && memcmp(xm_buf_at(proof), right, n) == 0;
 }
 
-/* One exchange, as the server sees it. */
+/* The server's side of one exchange. */
 typedef struct scram_server {
   xm_scram_hash hash;
   const char *password;
-  xm_buf auth;         /* AuthMessage, as far as it was said */
-  char signature[100]; /* base64, when the client has proved that it knows the password; else empty */
+  xm_buf auth;         /* AuthMessage, as far as it has been exchanged */
+  char signature[100]; /* in base64, when the client has proved that it knows the password; otherwise empty */
 } scram_server;
 
-/* The value of an attribute of a message: from behind `key` (",s=") to the next comma. */
+/* The value of a message's attribute: from behind `key` (",s=") to the next comma. */
 static const char *value_of(const char *s, size_t n, const char *key, size_t *len) {
   const char *at = memmem(s, n, key, strlen(key)), *end;
   *len = 0;
@@ -63,14 +63,14 @@ static int number_of(const char *s, size_t n) {
   return number;
 }
 
-/* Behind the GS2 header of client-first-message, from n= on. */
+/* The client has sent client-first-message: `bare` is what follows the GS2 header, from n= on. */
 static void on_client_first(scram_server *s, const char *bare, size_t n) {
   xm_buf_free(&s->auth);
   *s->signature = '\0';
   MUST(xm_buf_put(&s->auth, bare, n) == XM_OK && xm_buf_putc(&s->auth, ',') == XM_OK);
 }
 
-/* The client has answered `first` with `final`. false: that is not the answer to `first` of who knows the password. */
+/* The client has answered `first` with `final`. false: that is not the right answer for the password. */
 static bool on_client_final(scram_server *s, const char *first, size_t first_len, const char *final, size_t n) {
   unsigned char salted[DIGEST] = {0}, signature[DIGEST];
   xm_buf salt = XM_BUF_INIT, proof = XM_BUF_INIT, text = XM_BUF_INIT;

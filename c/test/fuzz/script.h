@@ -1,10 +1,13 @@
-/* script: a script of what a server says, to a whole connection (conn, nego, login, ...) on a wire of our own, and what must hold
- * whatever it says: nothing secret is said before TLS, the password never but as the options allow, nothing secret is logged, the
- * address is ours, and every story has its one end. In the server's bytes these stand for what only a server can know:
+/* script: plays a script of what a server sends to a whole connection (conn, nego, login, ...) with a simulated network
+ * (wire.h), and checks what must hold whatever the server sends: nothing secret is sent before TLS, the password only
+ * as the options allow, no secret is logged, the address is ours, and each connection ends exactly once. In the
+ * server's bytes these stand for what only a server can know:
+ *
  *   1  SCRAM's first message     2  SCRAM's last, rightly signed     3  the id of the request to bind a resource
- *   6  what comes up to the next 6 in base64; in it 1 is the client's nonce, 2 the signature
- *   8  the right answer to a token's proof, in base64                9  the secret of a new token, where it has its place
- * and these for events: 4 the read ends here, 5 the connection is closed by its user, 7 time has passed. */
+ *   6  base64 of what follows up to the next 6; in that, 1 is the client's nonce, 2 the signature
+ *   8  the right answer to a token's proof, in base64                9  the secret of a new token, in its place
+ *
+ * These are events: 4 the read ends here, 5 the program closes the connection, 7 time passes. */
 #ifndef SCRIPT_H
 #define SCRIPT_H
 
@@ -20,7 +23,7 @@
 #define PASSWORD "pencil-7f3a"
 #define PLAIN "AG1hbGxvcnkAcGVuY2lsLTdmM2E=" /* base64 of NUL LOCAL NUL PASSWORD */
 
-#define TOKEN "tok3n-5e1b"       /* ours */
+#define TOKEN "tok3n-5e1b"       /* the client's token */
 #define FRESH_TOKEN "fre5h-90ac" /* the server's new one */
 #define BY_TOKEN "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='HT-SHA-256-"
 #define TOKEN_PLACE "<token xmlns='urn:xmpp:fast:0' token='"
@@ -29,23 +32,23 @@ static struct play {
   input script;
   xm_conn_options o;
   scram_server scram;
-  xm_buf payload; /* the last that was said in base64, before it was that */
-  char nonce[64]; /* the client's */
+  xm_buf payload; /* the last text that was sent in base64, decoded */
+  char nonce[64]; /* the client's nonce */
   char bind_id[64];
-  size_t read;  /* of what was sent, bytes that were looked at */
-  bool signed_; /* the right signature was told */
-  char answer[64]; /* to a token's proof, in base64; empty: none is due */
-  bool answered;   /* it was told */
-  const char *profile; /* the element that the login has begun with on this stream; NULL: none yet */
-  bool asked;      /* a token was asked for, or shown */
-  bool raw;        /* a token has come, or may come, where it is no secret */
-  bool retries; /* nothing may be said ahead any more */
+  size_t read;  /* how many of the sent bytes have been examined */
+  bool signed_; /* the right signature has been sent */
+  char answer[64]; /* the right answer to a token's proof, in base64; empty: none is due */
+  bool answered;   /* that answer has been sent */
+  const char *profile; /* the element by which the login has begun on this stream; NULL: none yet */
+  bool asked;      /* a token was requested, or shown */
+  bool raw;        /* a token's text has come, or may come, in a place where it isn't secret */
+  bool retries; /* nothing may be sent ahead any more */
 } play;
 
-/* The tokens that the client may have, of this story and the one before: the last ones. */
+/* The last tokens that the client may have, from this connection and the one before. */
 enum { GIVEN = 8 };
 static struct given {
-  unsigned n; /* so many there were */
+  unsigned n; /* how many there have been */
   xm_token at[GIVEN];
 } given;
 
@@ -53,7 +56,7 @@ static inline void note_given(const xm_token *token) {
   given.at[given.n++ % GIVEN] = *token;
 }
 
-/* What was sent. */
+/* What the client has sent */
 
 static xm_buf *sent(void) {
   return wire.handshakes ? &wire.under_tls : &wire.clear;
@@ -63,14 +66,14 @@ static bool holds(const xm_buf *b, const char *what) {
   return xm_buf_len(b) && memmem(xm_buf_at(b), xm_buf_len(b), what, strlen(what));
 }
 
-/* The content between the tag that begins with `tag` and the next '<', decoded. */
+/* Finds the content between the tag that begins with `tag` and the next '<', and decodes it. */
 static bool find_payload(const char *s, size_t n, const char *tag, xm_buf *to) {
   const char *at = memmem(s, n, tag, strlen(tag)), *open = at ? memchr(at, '>', (size_t)(s + n - at)) : NULL;
   const char *end = open ? memchr(open, '<', (size_t)(s + n - open)) : NULL;
   return end && xm_b64_decode(to, open + 1, (size_t)(end - open) - 1) == XM_OK;
 }
 
-/* HMAC of the word and the channel's binding (XEP-0484), as wire.h has that: 32 of the type's first letter. */
+/* HMAC of the word and the channel binding (XEP-0484), which in wire.h is 32 times the first letter of the type. */
 static void prove_token(const char *mechanism, const xm_token *token, const char *word, unsigned char mac[32]) {
   static const char *const types[] = {"EXPR", "ENDP", "UNIQ", "NONE"};
   unsigned char text[64];
@@ -88,13 +91,14 @@ static void prove_token(const char *mechanism, const xm_token *token, const char
 }
 
 static bool is_proof(const xm_buf *first, const char *mechanism, const xm_token *token) {
-  static const size_t n = sizeof LOCAL; /* with its NUL */
+  static const size_t n = sizeof LOCAL; /* including its NUL */
   unsigned char right[32];
   prove_token(mechanism, token, "Initiator", right);
   return xm_buf_len(first) == n + 32 && memcmp(xm_buf_at(first), LOCAL, n) == 0 && memcmp(xm_buf_at(first) + n, right, 32) == 0;
 }
 
-/* A login by a token: in verified TLS only, by a mechanism that is allowed, of a token that was given or has come. */
+/* Checks a login by a token: only in verified TLS, by a mechanism that is allowed, with a token that was an option or
+ * has come. */
 static void on_token(const char *mechanism, const xm_buf *first) {
   unsigned char mac[32];
   xm_buf text = XM_BUF_INIT;
@@ -118,7 +122,7 @@ static void on_auth(const char *s, size_t n) {
   play.scram.hash = memmem(s, n, "SCRAM-SHA-1", 11)     ? XM_SCRAM_SHA1
                     : memmem(s, n, "SCRAM-SHA-256", 13) ? XM_SCRAM_SHA256
                                                         : XM_SCRAM_SHA512;
-  MUST(!play.profile || strcmp(play.profile, profile) == 0); /* one for a stream */
+  MUST(!play.profile || strcmp(play.profile, profile) == 0); /* a stream has one profile */
   play.profile = profile;
   *play.answer = '\0';
   play.answered = play.signed_ = false;
@@ -153,7 +157,7 @@ static void on_request(const char *s, size_t n) {
   memcpy(play.bind_id, id + 5, (size_t)(end - id) - 5);
 }
 
-/* Looks at what was sent since, once it is whole. */
+/* Examines what has been sent since the last time, if it is complete. */
 static void read_sent(void) {
   size_t n = xm_buf_len(sent()) - play.read;
   const char *s = n ? xm_buf_at(sent()) + play.read : NULL;
@@ -164,7 +168,7 @@ static void read_sent(void) {
   play.read += n;
 }
 
-/* What the server says. */
+/* What the server sends */
 
 static void put(xm_buf *to, const char *s) {
   MUST(xm_buf_puts(to, s) == XM_OK);
@@ -184,7 +188,7 @@ static void say_answer(xm_buf *to) {
   if (*play.answer) play.answered = true;
 }
 
-/* It is a secret only where it has its place. */
+/* Writes the new token, which is a secret only in its own place. */
 static void say_token(xm_buf *to) {
   size_t n = strlen(TOKEN_PLACE), there = xm_buf_len(to);
   if (!play.raw && there >= n && memcmp(xm_buf_at(to) + there - n, TOKEN_PLACE, n) == 0) put(to, FRESH_TOKEN);
@@ -227,7 +231,7 @@ static bool has_token(const char *s, size_t n) {
   return memmem(s, n, TOKEN, strlen(TOKEN)) || memmem(s, n, FRESH_TOKEN, strlen(FRESH_TOKEN));
 }
 
-/* A fuzzer finds what it is compared with. */
+/* Notes tokens in other places: libFuzzer finds the strings that are compared with, and puts them into inputs. */
 static void note_raw_tokens(const xm_buf *said) {
   const char *s = xm_buf_len(said) ? xm_buf_at(said) : "", *end = s + xm_buf_len(said), *at = s;
   size_t n = strlen(TOKEN_PLACE);
@@ -249,7 +253,7 @@ static void say(xm_buf *to) {
   note_raw_tokens(to);
 }
 
-/* The next event of the script. */
+/* Does the next event of the script. */
 static void go_on(xm_conn *c, xm_loop *l) {
   uint8_t event = take(&play.script);
   if (event == 5) xm_conn_close(c, 0);
@@ -258,9 +262,9 @@ static void go_on(xm_conn *c, xm_loop *l) {
   xm_conn_flush(c);
 }
 
-/* What must hold. */
+/* Conditions */
 
-/* Before the login is safe, nobody hears who we are, let alone a proof. */
+/* Before TLS neither our address nor any proof may be sent. */
 static void check_clear(void) {
   static const char *const secret[] = {LOCAL, PLAIN, "<auth", "<response", "<handshake", "<iq", "[masked]"};
   size_t i;
@@ -268,7 +272,7 @@ static void check_clear(void) {
   for (i = 0; i < sizeof secret / sizeof *secret; i++) MUST(!holds(&wire.clear, secret[i]));
 }
 
-/* Nothing came behind <proceed/>. */
+/* Checks that TLS begins only if nothing came behind <proceed/>. */
 static void check_before_tls(void) {
   size_t n = xm_buf_len(&wire.told);
   const char *tag = n ? memrchr(xm_buf_at(&wire.told), '<', n) : NULL;
@@ -281,7 +285,7 @@ static void check_before_tls(void) {
   MUST(memmem(tag, n - (size_t)(tag - xm_buf_at(&wire.told)), "proceed", 7));
 }
 
-/* Everything has to be proved anew. */
+/* A new connection: everything has to be proved anew. */
 static void begin_anew(void) {
   play.signed_ = play.answered = false;
   play.profile = NULL;
@@ -295,7 +299,7 @@ static void check_plain(void) {
   MUST(!holds(&wire.clear, PASSWORD) && !holds(&wire.under_tls, PASSWORD));
 }
 
-/* What proves knowledge of the password is masked. */
+/* Checks that the log masks what proves knowledge of the password. */
 static void check_said(const char *s, size_t n) {
   static const char *const masked[] = {"<auth", "<response", "<handshake"};
   size_t i;
@@ -307,7 +311,7 @@ static void check_said(const char *s, size_t n) {
   MUST(!memmem(s, n, PASSWORD, strlen(PASSWORD)) && !memmem(s, n, PLAIN, strlen(PLAIN)));
 }
 
-/* Nobody's token is shown, whoever has said it. */
+/* Checks that the log shows no token, whoever has sent it. */
 static void check_tokens(const char *s, size_t n) {
   MUST(play.raw || !has_token(s, n));
 }
@@ -325,7 +329,7 @@ static void check_log(xm_conn *c) {
   }
 }
 
-/* The server's spelling of our address counts, but it is ours. */
+/* Checks that the bound address is ours, in the server's spelling. */
 static void check_address(const xm_jid *jid) {
   const char *reason;
   xm_jid prepared, ours;
@@ -346,10 +350,10 @@ static void check_stanza(const xm_conn *c) {
 static void check_end(xm_conn *c) {
   MUST(xm_conn_state_of(c) == XM_CONN_CLOSED && xm_conn_next(c) == XM_CONN_NOTHING);
   if (xm_err_is_set(xm_conn_why(c))) check_error(xm_conn_why(c));
-  MUST(strcmp(xm_conn_why(c)->condition, "ENOMEM") != 0); /* there is enough */
+  MUST(strcmp(xm_conn_why(c)->condition, "ENOMEM") != 0); /* there is enough memory */
 }
 
-/* The play. */
+/* The run */
 
 static void mark(void *arg) {
   (void)arg;
@@ -371,7 +375,7 @@ static void run(xm_conn *c, xm_loop *l, void (*look)(xm_conn *c, xm_conn_event e
   }
 }
 
-/* A new one; the options are to be set next. */
+/* Prepares a run; the options are to be set next. */
 static void begin_story(input script) {
   memset(&wire, 0, sizeof wire);
   memset(&play, 0, sizeof play);
@@ -382,7 +386,7 @@ static void begin_story(input script) {
   wire.before_tls = check_before_tls;
 }
 
-/* From the dial to the end. */
+/* Plays a connection from its beginning to its end. */
 static void play_story(xm_loop *loop, const xm_conn_session *session, void (*look)(xm_conn *c, xm_conn_event ev)) {
   xm_conn *c;
   play.o.wake = mark;

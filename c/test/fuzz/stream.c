@@ -1,6 +1,6 @@
-/* libFuzzer: any bytes as a stream, of which some are read as before a login is over, and some as after it. Whatever the
- * cutting, the same tapes come of it; each is well made, within the limits, and what is written from it reads back as the
- * same. */
+/* libFuzzer: any bytes as a stream, some of which are read as before the end of a login, and some as after it. However
+ * they are cut, the same tapes must come of them; each tape is well made and within the bounds, and what is written
+ * from it reads back as the same. */
 #include "fuzz.h"
 #include "ns.h"
 #include "out.h"
@@ -14,13 +14,13 @@ static const xm_bounds limits[] = {
     {1024, 256, 3, 5, 8, 64},
 };
 
-/* Checks. */
+/* Checks */
 
 static void check_string(const xm_tape *t, uint32_t at, uint32_t n) {
   MUST(at + (size_t)n < t->bytes.last && strlen(xm_tape_str(t, at)) == n && is_utf8(xm_tape_str(t, at), n));
 }
 
-/* No two attributes of an element have the same name: none can stand for another. At a stanza some don't count. */
+/* No two attributes of an element may have the same name. At a stanza some are left out. */
 static void check_attributes(const xm_tape *t, uint32_t i, bool is_stanza, unsigned most) {
   uint32_t end = i + 1 + t->recs[i].attrs, counted = 0, k;
   for (i++; i < end; i++) {
@@ -61,13 +61,13 @@ static void check_tape(const xm_tape *t, const xm_bounds *l) {
   MUST(depth == 0 && nodes <= l->nodes);
 }
 
-/* Events, written down byte for byte. */
+/* Events, written into a buffer */
 
 typedef struct reader {
   xm_xml *xml;
   const xm_bounds *limits;
-  bool skips;  /* what crosses a limit, behind the header */
-  bool writes; /* each stanza is written, too, and read back */
+  bool skips;  /* behind the header, what crosses a bound is skipped */
+  bool writes; /* each stanza is also written, and read back */
   xm_buf log;
 } reader;
 
@@ -79,7 +79,7 @@ static void fill(xm_xml *x, const char *s, size_t n) {
   xm_xml_fill(x, n);
 }
 
-/* What is written from a stanza's tape is the same stanza. */
+/* Checks that what is written from a stanza's tape is the same stanza. */
 static void check_writing(const xm_tape *t, bool skips) {
   xm_buf text = XM_BUF_INIT, before = XM_BUF_INIT, after = XM_BUF_INIT;
   xm_out o = xm_out_begin(&text);
@@ -99,7 +99,8 @@ static void check_writing(const xm_tape *t, bool skips) {
   xm_buf_free(&after);
 }
 
-/* A refusal is the same whatever it says: of two faults close together, the cutting decides which is seen first. */
+/* Refusals are compared without their text: if there are two faults close together, the cutting decides which is seen
+ * first. */
 static void log_event(reader *r, int event, const xm_err *e) {
   const xm_tape *t = xm_xml_tape(r->xml);
   put(&r->log, &event, sizeof event);
@@ -112,7 +113,7 @@ static void log_event(reader *r, int event, const xm_err *e) {
   }
 }
 
-/* As conn does. false: the stream has ended, or was refused. */
+/* Feeds bytes as link does. false: the stream has ended, or was refused. */
 static bool feed(reader *r, const char *s, size_t n, bool drained) {
   int event;
   fill(r->xml, s, n);
@@ -122,7 +123,8 @@ static bool feed(reader *r, const char *s, size_t n, bool drained) {
     if (event == XM_XML_MORE && drained) event = xm_xml_drained(r->xml, &e);
     if (event != XM_XML_MORE) log_event(r, event, &e);
     if (event < 0) MUST(xm_xml_next(r->xml, NULL) == event);
-    if (event == XM_XML_MORE && !r->skips) MUST(xm_xml_unread(r->xml) == 0); /* expat has it all: no input has a long tag */
+    if (event == XM_XML_MORE && !r->skips) MUST(xm_xml_unread(r->xml) == 0); /* expat has been given everything, as no
+                                                                                input has a long tag */
     if (event < 0 || event == XM_XML_CLOSE) return false;
     if (event == XM_XML_OPEN && r->skips) xm_xml_set_bounds(r->xml, r->limits, XM_XML_SKIP);
   } while (event != XM_XML_MORE);

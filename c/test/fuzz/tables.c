@@ -1,6 +1,6 @@
-/* libFuzzer: any bytes as what comes after the header of a bound stream, through a whole connection to Lua. The stanzas
- * are canonical x-expressions, the same whatever the cutting and however they are taken, and survive being written and
- * read; what the connection says is XML. */
+/* libFuzzer: any bytes as what follows the header of a bound stream, through a whole connection to Lua. The stanzas
+ * must be canonical x-expressions, the same however the bytes are cut and the stanzas are taken, and must survive being
+ * written and read; what the connection sends must be XML. */
 #include "canonical.h"
 #include "fuzz.h"
 #include "ns.h"
@@ -49,7 +49,7 @@ static int l_next_piece(lua_State *L) {
   return 1;
 }
 
-/* 1: the core, 2: run, 3: on_error's function */
+/* A Lua state with the core at index 1, run at 2, and on_error's function at 3. */
 static lua_State *open_once(void) {
   static lua_State *L;
   if (L) return L;
@@ -76,8 +76,8 @@ static void call(lua_State *L, const char *name) {
   if (lua_pcall(L, 1, 1, 0) != LUA_OK) fprintf(stderr, "%s\n", lua_tostring(L, -1)), abort();
 }
 
-/* Has the element at the top of the stack, or one inside, the namespace of "xml:"? Prefixes are not written, and no
- * other way leads there: such a one can come in but not go out (refusals_spec). */
+/* Does the element on top of the stack, or one inside of it, have the namespace of "xml:"? Prefixes aren't written, and
+ * the namespace can't be written in another way: such an element can be received, but not sent (refusals_spec). */
 static bool has_xml_ns(lua_State *L) {
   int at = lua_gettop(L);
   lua_Integer i;
@@ -90,7 +90,7 @@ static bool has_xml_ns(lua_State *L) {
   return has;
 }
 
-/* The stanza at the top of the stack, which is left there. */
+/* Checks that the stanza on top of the stack, which is left there, can be written. */
 static void check_writing(lua_State *L) {
   if (has_xml_ns(L)) return;
   lua_pushvalue(L, -1);
@@ -110,7 +110,8 @@ static void check_stanzas(lua_State *L, int list, const char *ns, bool writes) {
   lua_pop(L, 1);
 }
 
-/* Strings: what was sent. Of two faults close together, the cutting decides which is seen first, and is told. */
+/* Compares the strings that were sent. If there are two faults close together, the cutting decides which one the stream
+ * error names. */
 static bool is_same_talk(lua_State *L, int a, int b) {
   const char *s = lua_tostring(L, a), *t = lua_tostring(L, b);
   const char *s_end = strstr(s, "<stream:error>"), *t_end = strstr(t, "<stream:error>");
@@ -118,7 +119,7 @@ static bool is_same_talk(lua_State *L, int a, int b) {
   return s_end - s == t_end - t && memcmp(s, t, (size_t)(s_end - s)) == 0;
 }
 
-/* The seeds are whole streams: there, what comes after the header begins behind its tag. */
+/* The seeds are whole streams: skips their header. */
 static void skip_header(const uint8_t **bytes, size_t *n) {
   static const char ns[] = "'http://etherx.jabber.org/streams'";
   const uint8_t *at = *n && **bytes == '<' ? memmem(*bytes, *n, ns, sizeof ns - 1) : NULL, *end = *bytes + *n;

@@ -1,4 +1,5 @@
-/* tapes: a tape written down byte for byte, all of it but where its strings lie; and are two of these the same? */
+/* tapes: writes a tape's complete content, except for where its strings lie, into a buffer; and compares two of
+ * these. */
 #ifndef TAPES_H
 #define TAPES_H
 

@@ -1,7 +1,7 @@
-/* libFuzzer: any bytes as what a proxy says. Whatever the cutting, the same comes of it, to the byte; and no head of an HTTP
- * response has a field that can't be one.
+/* libFuzzer: any bytes as what a proxy sends. The result must not depend on how they are split, and no field of an HTTP
+ * response's head may have characters that aren't allowed.
  *
- * Input: which proxy, and how long the pieces are; then what it says. */
+ * Input: which proxy, and how long the pieces are; then what it sends. */
 #include "fuzz.h"
 #include "head.h"
 #include "tunnel.h"
@@ -44,7 +44,7 @@ static void compare(outcome *a, outcome *b) {
   xm_buf_free(&b->said);
 }
 
-/* What is read of a head is told without control characters, and is found again by its name. */
+/* What is read from a head has no control characters, and a field is found again by its name. */
 static void read_head(const char *s, size_t n) {
   xm_head *h = xm_head_new(XM_LAYER_PROXY, "the proxy");
   xm_err e = {0};

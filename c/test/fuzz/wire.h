@@ -1,6 +1,6 @@
-/* wire: the rooms below conn (dns, sock, tls) as an input plays them: nothing is looked up, every dial succeeds, and
- * there is one more where something was said ahead; TLS changes nothing. What conn sends is kept, in the clear apart
- * from under TLS; what it receives is the next piece of `say`. */
+/* wire: replaces the modules below conn (dns, sock, tls) by a simulation that an input controls: nothing is resolved,
+ * every connection succeeds, and there may be a second one if something was sent ahead; TLS doesn't change the bytes.
+ * What conn sends is kept, separately for plaintext and TLS; what it receives is the next piece that `say` makes. */
 #ifndef WIRE_H
 #define WIRE_H
 
@@ -24,17 +24,17 @@ struct xm_tls {
 };
 
 static struct wire {
-  unsigned dials, handshakes; /* so many were begun */
-  unsigned most;              /* dials that there may be; 0: two */
+  unsigned dials, handshakes; /* how many were begun */
+  unsigned most;              /* the most connections that may be made; 0: two */
   bool direct, exporter, end_point, tls12, verified, certificate, refuse, slow, sips;
-  bool secure;             /* a handshake was done */
-  bool over;               /* `say` has said all */
-  xm_buf clear, under_tls; /* what was sent */
-  xm_buf told;             /* what was received in the clear */
-  xm_buf heard;            /* what is to be received next */
-  void (*say)(xm_buf *to); /* appends the next piece, if there is one now */
+  bool secure;             /* TLS has been established */
+  bool over;               /* `say` has nothing more */
+  xm_buf clear, under_tls; /* what conn has sent */
+  xm_buf told;             /* what conn has received without TLS */
+  xm_buf heard;            /* what conn receives next */
+  void (*say)(xm_buf *to); /* appends the next piece to be received, if there is one now */
   void (*before_tls)(void);
-  void (*again)(void); /* a second dial */
+  void (*again)(void); /* called when a second connection is made */
 } wire;
 
 static void wire_free(void) {
@@ -44,7 +44,7 @@ static void wire_free(void) {
   xm_buf_free(&wire.heard);
 }
 
-/* dns. */
+/* dns */
 
 xm_dns *xm_dns_start(xm_loop *l, const xm_dns_query *q, void (*done)(void *arg), void *arg, xm_err *e) {
   xm_dns *d = calloc(1, sizeof *d);
@@ -62,7 +62,7 @@ int xm_dns_result(const xm_dns *d, const xm_dns_address **list, xm_err *e) {
   return 1;
 }
 
-/* There is no proxy. */
+/* Never called: there is no proxy. */
 int xm_dns_names(const xm_dns *d, xm_dns_name to[XM_DNS_TARGETS], xm_err *e) {
   (void)d, (void)to, (void)e;
   MUST(false);
@@ -73,7 +73,7 @@ void xm_dns_free(xm_dns *d) {
   free(d);
 }
 
-/* sock. */
+/* sock */
 
 static void dial_again(void) {
   wire.handshakes = 0;
@@ -132,7 +132,7 @@ ssize_t xm_sock_recv(xm_sock *s, void *to, size_t n) {
 }
 
 ssize_t xm_sock_send(xm_sock *s, const void *from, size_t n) {
-  MUST(s->up && !wire.handshakes); /* nothing in the clear any more */
+  MUST(s->up && !wire.handshakes); /* after TLS has begun nothing may be sent without it */
   return tell(&wire.clear, from, n);
 }
 
@@ -173,7 +173,7 @@ const char *xm_sock_errname(int errnum) {
   return errnum == ECONNRESET ? "ECONNRESET" : "EOTHER";
 }
 
-/* tls: the context is nothing but an address. */
+/* tls: the context is only an address */
 
 void xm_tls_ctx_hold(xm_tls_ctx *ctx) {
   (void)ctx;
@@ -212,7 +212,7 @@ bool xm_tls_is_verified(const xm_tls *t) {
   return t->done && wire.verified;
 }
 
-/* No session is kept here. */
+/* No TLS session is kept here. */
 bool xm_tls_is_choked(const xm_tls *t) {
   (void)t;
   return false;

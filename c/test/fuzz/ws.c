@@ -1,5 +1,6 @@
-/* libFuzzer: any bytes as WebSocket frames of a server's, as the answer to an upgrade, or as a stream that is to be framed. What comes
- * of frames is worked out once more here, by RFC 6455 5 alone; whatever the cutting, it must be the same.
+/* libFuzzer: any bytes as WebSocket frames from a server, as the answer to an upgrade, or as a stream to be framed.
+ * What comes of frames is computed here a second time, only by RFC 6455 5; however the bytes are cut, it must be the
+ * same.
  *
  * Input: how to read it, then the rest. */
 #include "buf.h"
@@ -9,7 +10,7 @@
 #include "url.h"
 #include "ws.h"
 
-/* What frames come to, as text: payload, and a letter for each event that isn't any. */
+/* The content of frames as text: payload, and a letter for each event that isn't payload. */
 
 static void end_story(xm_buf *story, const char *text) {
   MUST(xm_buf_puts(story, text) == XM_OK);
@@ -54,7 +55,7 @@ static void tell(xm_buf *story, const input *all, uint32_t *seed) {
   xm_ws_free(w);
 }
 
-/* The rules, told otherwise. A frame whose header is wrong is noticed with the first byte of its payload. */
+/* The rules, implemented a second time. A frame whose header is wrong is noticed at the first byte of its payload. */
 
 static bool may_be_said(unsigned code) {
   switch (code) {
@@ -65,7 +66,7 @@ static bool may_be_said(unsigned code) {
   }
 }
 
-/* A close frame's payload; 0: it is fine, else the code to be said. */
+/* Checks a close frame's payload; 0: it is valid, otherwise the code to be sent. */
 static unsigned wrong_close(const uint8_t *s, size_t n) {
   if (n == 0) return 0;
   return n == 1 || !may_be_said((unsigned)s[0] << 8 | s[1]) ? 1002 : 0;
@@ -94,7 +95,7 @@ static void close_reference(reference *r, const uint8_t *s, size_t n) {
   r->over = true;
 }
 
-/* Of a length that has all of its bytes: may it be written so? */
+/* Is this length, all of whose bytes are there, in its shortest form? */
 static bool is_minimal(size_t form, uint64_t length) {
   if (form == 2) return length > 125;
   return form == 0 || (length > 65535 && length <= INT64_MAX);
@@ -141,7 +142,7 @@ static void check_frames(const input *in, uint32_t *seed) {
   xm_buf_free(&wanted);
 }
 
-/* Nobody can foresee the key, so nothing but a failure may come of it, the same for every cutting. */
+/* The key can't be predicted, so an answer can only fail, in the same way however it is cut. */
 static int answer(const input *all, uint32_t *seed, xm_err *e) {
   xm_upgrade *u = xm_upgrade_new();
   xm_buf out = XM_BUF_INIT;
@@ -168,7 +169,7 @@ static void check_answer(const input *in, uint32_t *seed) {
   if (xm_err_is_set(&whole)) check_error(&whole);
 }
 
-/* Pieces: each is made of the bytes it says, and what is looked at once isn't looked at again. */
+/* Framing: each piece consists of the bytes that it claims, and no byte is examined twice. */
 static void check_framing(const input *in) {
   const char *s = (const char *)in->at;
   xm_framing f = {.seen = 0}, anew;

@@ -1,16 +1,16 @@
--- A chat in Neovim: a window with contacts and rooms, and for each a buffer whose last line is written and sent.
+-- A chat in Neovim: a window with contacts and rooms, and a buffer for each, whose last line is written and sent.
 --
 --   vim.g.xmpp = { jid = "me@example.net", password = "..." }    -- further fields are connect_client's options
 --   :Xmpp connect
 --   :Xmpp join tea@rooms.example.net
 --
--- In a room <Tab> completes nicks; who has been named by his nick is notified. Put this folder (examples/nvim) into
+-- In a room <Tab> completes nicks, and a message with your nick notifies you. Put this directory (examples/nvim) into
 -- 'runtimepath', and the library where LuaJIT looks (`make install LUA=luajit`). In a clone, after `make LUA=luajit`:
 --
 --   LUA_PATH="lua/?.lua;lua/?/init.lua;;" LUA_CPATH="build/luajit/?.so;;" nvim --cmd "set rtp+=examples/nvim"
 --
--- Without a password it is asked for. The library lives on Neovim's own loop (xmpp.loop.uv), so nothing here waits for
--- the network but coroutines, and a callback may call any function of Neovim's.
+-- If no password is set you are asked for it. The library runs on Neovim's own loop (xmpp.loop.uv): only coroutines
+-- wait for the network, never Neovim itself, and a callback may call any function of Neovim's.
 
 local xmpp = require "xmpp"
 local caps = require "xmpp.caps"
@@ -24,10 +24,10 @@ local windows = require "xmpp_nvim.windows"
 
 local M = {}
 
-local HISTORY = 20 -- messages of a room that are shown when it is entered
+local HISTORY = 20 -- how many old messages of a room are shown on entering it
 
 local conn -- nil: not connected
-local chats, contacts -- its extensions chat and roster
+local chats, contacts -- the connection's extensions chat and roster
 
 local function notify(text, level)
   vim.notify("Xmpp: " .. text, vim.log.levels[level or "INFO"])
@@ -40,7 +40,7 @@ end
 
 -- People
 
--- Of the resources that somebody has, the one that he would be written to.
+-- What a contact shows, at the resource with the highest priority.
 local function show_of(jid)
   local best
   for _, p in pairs(conn and conn:state() ~= "closed" and presence.of(conn, jid) or {}) do
@@ -106,7 +106,7 @@ end
 
 -- Rooms
 
--- What is said comes back from the room, and is shown then.
+-- A message to the room is shown when the room sends it back.
 local function say_in_room(talk, text)
   if not talk.room then return notify("not in " .. talk.jid, "ERROR") end
   local id, err = talk.room:say(text)
@@ -155,7 +155,7 @@ local function watch(talk, room)
   room:on("error", function(err) notify(("in %s: %s"):format(talk.jid, tostring(err)), "ERROR") end)
 end
 
--- In a coroutine: it waits.
+-- Enters a room. Must run in a coroutine, as it waits.
 local function enter(talk)
   local room, err = muc.join(conn, talk.jid, talk.nick, { history = HISTORY, create = "default" })
   if not room then
@@ -181,12 +181,12 @@ function M.join(jid, nick)
   if not jid then return notify("join which room? Give its address", "ERROR") end
   local talk = room_talk(jid)
   windows.show(talk)
-  if talk.nick then return end -- we are in it, or about to be
+  if talk.nick then return end -- we are in it already, or about to enter
   talk.nick = nick or conn:jid().localpart
   xmpp.spawn(enter, talk)
 end
 
---- Of the room whose buffer this is, or that one.
+--- Leaves the room `jid`, or else the one whose buffer is the current one.
 function M.leave(jid)
   local here = vim.api.nvim_get_current_buf()
   for _, talk in pairs(windows.talks) do
@@ -201,7 +201,7 @@ end
 
 -- Connecting
 
--- What there is to be done when the connection is over.
+-- An extension that cleans up when the connection has ended.
 local Closing = { name = "nvim" }
 function Closing.stop(_, c)
   if conn == c then conn = nil end
@@ -219,7 +219,7 @@ local function use_all(c)
   ext.use(c, Closing)
 end
 
--- In a coroutine: it waits.
+-- Connects. Must run in a coroutine, as it waits.
 local function log_in(account)
   local opts = vim.deepcopy(account)
   opts.jid, opts.password = nil, nil
@@ -230,12 +230,12 @@ local function log_in(account)
     windows.draw()
     if why then notify(("%s (%s)"):format(state, tostring(why)), "WARN") end
   end)
-  c:set_handler() -- whatever nobody here answers is refused
+  c:set_handler() -- any request that nobody here answers is refused
   use_all(c)
   if not ext.ready(c) or not presence.set(c, {}) then return end
   notify("connected as " .. tostring(c:jid()))
   for _, talk in pairs(windows.talks) do
-    if talk.nick then xmpp.spawn(enter, talk) end -- of an earlier connection
+    if talk.nick then xmpp.spawn(enter, talk) end -- entered with an earlier connection
   end
 end
 
@@ -247,7 +247,7 @@ function M.connect(jid)
   xmpp.spawn(log_in, account)
 end
 
--- Ends the stream in order. Outside of a coroutine that turns the library's loop, for `seconds` at most.
+-- Ends the stream properly. Outside a coroutine this runs the library's loop meanwhile, for `seconds` at most.
 local function stop(seconds)
   local c = conn
   conn = nil

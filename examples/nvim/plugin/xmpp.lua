@@ -1,4 +1,4 @@
--- :Xmpp connect [JID], roster, chat JID, join ROOM [NICK], leave [ROOM], accept JID, disconnect. What they do is in
+-- :Xmpp connect [JID], roster, chat JID, join ROOM [NICK], leave [ROOM], accept JID, disconnect. These are functions in
 -- lua/xmpp_nvim.lua.
 
 local commands = { "connect", "roster", "chat", "join", "leave", "accept", "disconnect" }

@@ -1,16 +1,16 @@
--- ask: one question to an archive (XEP-0313 4), and the results that belong to its answer. Used by xmpp.archive and by
--- the rooms of xmpp.muc; an extension of its own, since both need the tap.
+-- ask: one query to an archive (XEP-0313 4), and the results that belong to it. Used by xmpp.archive and by the rooms
+-- of xmpp.muc; it is a separate extension because both need the tap.
 --
 --   local page = ask.page(conn, { set = { max = 50, before = "" }, read = function(x, id, stanza) return ... end })
 --   page = ask.page(conn, { at = "tea@rooms.example.net", fields = { start = ... }, set = { max = 50 }, read = f })
 --
--- Whom it trusts: the archive that was asked, for what it answers as long as the question lasts. A result counts if it
--- comes from that archive (our own account's: without an address, or from our bare one; another's: from its bare
--- address), with the id of the question, which nobody else knows, and before the answer that ends it. What a result
--- holds is for read(x, id, stanza), which gives a message, or nil; a result that isn't read counts all the same.
+-- Who is trusted: the archive that was asked, for its results while the query is in progress. A result counts if it
+-- comes from that archive (our own account's: without a `from`, or from our bare address; another's: from its bare
+-- address), with the id of the query, which nobody else knows, and before the answer that ends it. read(x, id, stanza)
+-- parses a result and returns a message, or nil; a result that isn't read is counted all the same.
 --
--- A page that was under way when the session was lost is asked for once more in the new one, from its beginning: what
--- had come of it until then is forgotten.
+-- If the session is lost during a query for a page, the page is requested again in the new session, from its
+-- beginning, and the results received until then are discarded.
 
 local core = require "xmpp.load"
 local data_form = require "xmpp.form"
@@ -25,17 +25,17 @@ local M = { name = "archive.ask", events = {} }
 M.MAM = "urn:xmpp:mam:2"
 
 local LONGEST_ID = 1024
-local MOST_TRIES = 5 -- sessions in which one page is asked for
+local MOST_TRIES = 5 -- sessions in which one page is requested
 
--- Hearing
+-- Receiving
 
 local function is_from(query, stanza, conn)
   if not query.at then return xexpr.from_account(stanza, conn) end
   local from = core.jid(xexpr.attr(stanza, "from") or "")
-  return from ~= nil and spelling.is(query.at, from) -- a bare one
+  return from ~= nil and spelling.is(query.at, from) -- only from the bare address
 end
 
---- The id of a result; nil: it has none that could be asked for again.
+--- The id of a result; nil if it has none that could be used in a query.
 local function id_of(x)
   local id = xexpr.attr(x, "id")
   return id and id ~= "" and #id <= LONGEST_ID and id or nil
@@ -49,7 +49,7 @@ local function take(query, x, stanza)
   query.page[#query.page + 1] = query.read(x, id, stanza)
 end
 
--- true: it is dealt with, and nobody else's to see.
+-- Returns true if the message has been dealt with and must not reach anybody else.
 local function on_message(st, stanza, conn)
   local x = xexpr.child(stanza, "result", M.MAM)
   local query = x and st.queries[xexpr.attr(x, "queryid") or ""]
@@ -63,7 +63,7 @@ M.taps = { { { name = "message", has = M.MAM }, on_message } }
 function M.start(st) st.queries = {} end
 function M.stop(st) st.queries = {} end
 
--- Asking
+-- Queries
 
 local function submit(fields)
   if not fields or next(fields) == nil then return nil end
@@ -77,7 +77,7 @@ local function query_element(id, q)
   return query
 end
 
--- What ends the page (XEP-0313 4.3).
+-- Reads the `<fin/>` that ends the page (XEP-0313 4.3).
 local function read_fin(query, fin, stanza)
   if fin == true or fin[1] ~= "fin" or xexpr.attr(fin, "xmlns") ~= M.MAM then
     return iq.bad_format("fin: missing", stanza)
@@ -88,20 +88,20 @@ local function read_fin(query, fin, stanza)
   set = set or {}
   page.complete = complete == "true" or complete == "1"
   page.first, page.last, page.count, page.index = set.first or query.first, set.last or query.last, set.count, set.index
-  if query.over then -- more than was asked for: where it was cut, there is more
+  if query.over then -- more results than requested: the page was cut, so there is more
     page.complete = false
     if not query.backwards then page.last = query.last end
   end
   return page, query.n
 end
 
--- Nobody has heard the results: that isn't an archive without any.
+-- If the tap was removed, no results were received, which doesn't mean that there are none.
 local function dropped()
   return nil, core.error { layer = "closed", condition = "closed", retry = false,
-    text = "the archive is used no more, by ext.drop" }
+    text = "the archive extension was removed by ext.drop" }
 end
 
--- One try, in one session.
+-- One attempt, in one session.
 local function try(st, conn, q)
   local id = core.id()
   local query = { at = q.at, max = q.set.max, backwards = q.set.before ~= nil, read = q.read, page = {}, n = 0 }
@@ -114,13 +114,13 @@ local function try(st, conn, q)
   return read_fin(query, fin, stanza)
 end
 
---- A page. q: `at`, whose archive (prepared bare address; nil: our own account's); `fields` of the form; `set` = { max,
---- after, before }; `read`; `timeout` of each try; `as`, a component's address that asks; `wait`, called before the
---- page is asked for in another session.
+--- Fetches a page. q: `at`, whose archive (prepared bare address; nil: our own account's); `fields` of the query form;
+--- `set` = { max, after, before }; `read`; `timeout` of each attempt; `as`, the address of a component that sends the
+--- query; `wait`, called before the page is requested again in another session.
 ---@param conn xmpp.Conn
 ---@param q table
----@return table? page of what `read` gave, in the archive's order, with first, last, complete, count, index
----@return integer|xmpp.Error n how many results there were
+---@return table? page what `read` returned, in the archive's order, with first, last, complete, count, index
+---@return integer|xmpp.Error n number of results
 function M.page(conn, q)
   local st, closed = ext.use(conn, M)
   if not st then return nil, closed end

@@ -1,5 +1,5 @@
--- prefs: what an account's archive keeps (XEP-0441), as an element and as a table: { default = "always"|"never"|
--- "roster", always = { addresses }, never = { addresses } }.
+-- prefs: archiving preferences of an account (XEP-0441), as an element and as a table: { default =
+-- "always"|"never"|"roster", always = { addresses }, never = { addresses } }.
 
 local core = require "xmpp.load"
 local iq = require "xmpp.iq"
@@ -9,7 +9,7 @@ local M = {}
 
 local MAM = "urn:xmpp:mam:2"
 local DEFAULTS = { always = true, never = true, roster = true }
-local MOST = 10000 -- addresses that are read of a list
+local MOST = 10000 -- addresses that are read from a list
 
 local function list_element(name, list, fname, level)
   local x = { name }
@@ -28,7 +28,7 @@ local function list_element(name, list, fname, level)
   return x
 end
 
---- What asks for them; with `prefs`, what sets them.
+--- The request for the preferences; with `prefs`, the request that sets them.
 function M.element(prefs, fname, level)
   local x = { "prefs", { xmlns = MAM } }
   if not prefs then return x end
@@ -49,14 +49,14 @@ end
 local function read_list(x, name)
   local out = {}
   for child in xexpr.children(xexpr.child(x, name, MAM), "jid") do
-    local its = xexpr.attr(child, "xmlns") -- absent: its parent's
+    local its = xexpr.attr(child, "xmlns") -- absent: the parent's
     local jid = (its == nil or its == MAM) and core.jid(xexpr.text(child))
     if jid and #out < MOST then out[#out + 1] = tostring(jid) end
   end
   return out
 end
 
---- What an answer says.
+--- Reads the preferences in an answer.
 function M.read(x, stanza)
   local default = type(x) == "table" and x[1] == "prefs" and xexpr.attr(x, "xmlns") == MAM and xexpr.attr(x, "default")
   if not DEFAULTS[default] then return iq.bad_format("prefs.default: always, never or roster expected", stanza) end

@@ -1,8 +1,8 @@
--- read: what a result of an archive holds, as chat reads messages (XEP-0313 5). Asks nothing; who has sent the result
--- was looked at before (ask.lua).
+-- read: parses a result of an archive like xmpp.chat parses messages (XEP-0313 5). Sends nothing; the sender of the
+-- result has been checked before (ask.lua).
 --
--- The archive's id of a message is the one that it gave it when it came (XEP-0313 5.1.1), so m.by and m.stanza_id are
--- it. A stanza-id inside was put in by whoever wrote the message, and isn't read.
+-- The archive's id of a message is the one that it assigned when the message arrived (XEP-0313 5.1.1), so that becomes
+-- m.stanza_id, with m.by. A stanza-id inside the forwarded message was set by its author, and is ignored.
 
 local core = require "xmpp.load"
 local message = require "xmpp.chat.message"
@@ -14,7 +14,7 @@ local M = {}
 
 local FORWARD, DELAY = "urn:xmpp:forward:0", "urn:xmpp:delay"
 
---- The message in a result, and when the archive got it.
+--- The message in a result, and when the archive received it.
 ---@param x xmpp.Element
 ---@return xmpp.Stanza? inner
 ---@return number? stamp
@@ -24,7 +24,7 @@ function M.inner(x)
   return xexpr.child(forwarded, "message", "jabber:client"), delay and time.parse(xexpr.attr(delay, "stamp"))
 end
 
--- What it says of other messages, if it does.
+-- What it says about other messages, if anything.
 local function claims_of(says)
   if not (says.replaces or says.retracts or says.reaction) then return nil end
   return { replaces = says.replaces, retracts = says.retracts, reaction = says.reaction }
@@ -40,8 +40,9 @@ local function finish(m, says, id, stamp, inner, o)
   return m
 end
 
---- A message of an account's archive. o: `me`, whose; `by`, the archive's address; `lang`; `all`, see archive.query.
----@return xmpp.ArchivedMessage? m nil: there is nothing in it for a person
+--- A message of an account's archive. o: `me`, our address; `by`, the archive's address; `lang`; `all`, see
+--- archive.query.
+---@return xmpp.ArchivedMessage? m nil: it has nothing for a person to read
 function M.personal(x, id, o)
   local inner, stamp = M.inner(x)
   if not inner or xexpr.attr(inner, "type") == "error" then return nil end
@@ -51,7 +52,7 @@ function M.personal(x, id, o)
   return m and finish(m, says, id, stamp, inner, o)
 end
 
---- A message of a room's archive: an occupant's, to all; what else is in it was not said there.
+--- A message of a room's archive: only groupchat messages of occupants; anything else was not said in the room.
 ---@return xmpp.ArchivedMessage?
 function M.room(x, id, o)
   local inner, stamp = M.inner(x)

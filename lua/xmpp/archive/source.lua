@@ -1,9 +1,9 @@
--- source: whose archive is asked, and who reads what comes of it: our own account's, a room's that we are in (muc knows
--- its occupants), or that of a room that we aren't in.
+-- source: which archive is queried, and how its results are parsed: our own account's, that of a room that we are in
+-- (muc knows its occupants), or that of another room.
 --
 -- A source: { at = prepared bare address (nil: our own account's), by = the archive's address, read = f(x, id), wait =
--- f() (called when a question is asked for in another session), told = f(m) (has the program been told of it, live or
--- from the archive? It is from now on) }.
+-- f() (called before a query is repeated in another session), told = f(m) (was this message reported to the program
+-- already, live or from the archive? From now on it counts as reported) }.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -12,15 +12,15 @@ local recent = require "xmpp.chat.recent"
 
 local M = {}
 
-local DEDUP = 1000 -- messages that are remembered where chat isn't there to do so
+local DEDUP = 1000 -- messages that are remembered if chat doesn't do it
 
 local function kept(conn) return guard.of(conn, "archive") end
 
---- Says which rooms are known, and by whom: f(bare) gives { read = f(x, id, o), wait = f(), told = f(m) }, or nil. For
+--- Sets the function that knows rooms: f(bare) returns { read = f(x, id, o), wait = f(), told = f(m) }, or nil. For
 --- muc.
 function M.rooms(conn, f) kept(conn).room = f end
 
--- Messages are told of once, live or from the archive: chat knows of the former, where it is used.
+-- Each message is reported once, live or from the archive: chat knows which came live, if it is in use.
 local function is_told(conn, m)
   local of_chat = guard.of(conn, "chat").archived
   if of_chat then return of_chat(m) end
@@ -50,7 +50,7 @@ local function of_room(conn, at, o)
     end }
 end
 
---- The source of what is asked for: opts.of, all, lang.
+--- The source for a query: opts.of, all, lang.
 ---@return table? source
 ---@return xmpp.Error?
 function M.of(conn, opts, fname, level)

@@ -1,4 +1,4 @@
--- image: what a picture's first bytes say of it.
+-- image: the format of a picture, from its first bytes.
 
 local M = {}
 
@@ -9,7 +9,7 @@ local function number(bytes, at)
   return d and ((a * 256 + b) * 256 + c) * 256 + d
 end
 
--- Width and height stand in the first chunk (PNG 11.2.2).
+-- Width and height are in the first chunk (PNG 11.2.2).
 local function read_png(bytes)
   if bytes:sub(1, 8) ~= PNG or bytes:sub(13, 16) ~= "IHDR" then return nil end
   local width, height = number(bytes, 17), number(bytes, 21)
@@ -17,7 +17,7 @@ local function read_png(bytes)
   return { type = "image/png", width = width, height = height }
 end
 
---- What it is: { type =, width =?, height =? }; nil: no picture that is known here.
+--- The format: { type =, width =?, height =? }; nil: none that is known here.
 ---@param bytes string
 ---@return { type: string, width: integer?, height: integer? }?
 function M.read(bytes)

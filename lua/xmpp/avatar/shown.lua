@@ -1,4 +1,4 @@
--- shown: hashes of pictures in presences (XEP-0153): ours, and those of others for who watches them. For xmpp.avatar.
+-- shown: hashes of pictures in presences (XEP-0153): in ours, and in those of others for `watch`. For xmpp.avatar.
 
 local core = require "xmpp.load"
 local bounded = require "xmpp.chat.bounded"
@@ -10,9 +10,9 @@ local xexpr = require "xmpp.xexpr"
 local M = {}
 
 local UPDATE, USER = "vcard-temp:x:update", "http://jabber.org/protocol/muc#user"
-local MOST = 1000 -- addresses whose last hash is known
+local MOST = 1000 -- addresses whose last hash is remembered
 
--- Ours. What says nothing of a picture is another thing than what says that there is none (XEP-0153 3.1).
+-- Our own hash. A presence without `<photo/>` differs from one that says that there is no picture (XEP-0153 3.1).
 M.adds = { { { name = "presence" }, function(st, stanza)
   if not st.active or (stanza[2] or {}).to and not st.rooms then return nil end
   local x = { "x", { xmlns = UPDATE } }
@@ -20,7 +20,7 @@ M.adds = { { { name = "presence" }, function(st, stanza)
   return x
 end } }
 
--- Others'
+-- Hashes of others
 
 -- The hash in a presence; false: it says that there is no picture; nil: it says nothing.
 local function read(stanza)
@@ -31,7 +31,7 @@ local function read(stanza)
   return hash.read(text)
 end
 
--- Whose picture it is, as far as we want to know: a contact's, or an occupant's of a room.
+-- The owner of the picture, if we are interested: a contact, or an occupant of a room.
 local function whose(st, stanza, conn)
   local jid = core.jid(xexpr.attr(stanza, "from") or "")
   if not jid then return nil end
@@ -55,7 +55,7 @@ end } }
 
 function Seen.start(st) st.last, st.rooms, st.n = bounded.new(MOST), false, 0 end
 
---- Has f(jid, meta) called.
+--- Calls f(jid, meta) for new hashes.
 ---@return fun() off
 function M.watch(conn, f, rooms)
   local roster = require "xmpp.roster"

@@ -1,8 +1,8 @@
--- known: whom the server keeps away, as it is known here: a list that is fetched, and changed by pushes. For blocking.
+-- known: the block list as it is known here: fetched, and changed by pushes. For blocking.
 --
--- st.blocked[jid] = true, st.n of them; st.skipped; st.beyond: how many there are that aren't kept; st.session: the
--- session (info().rebound) whose list it is; st.asking: the question under way; st.late: changes while a list is on its
--- way, { is_block, addresses or nil for all }.
+-- st.blocked[jid] = true, st.n of them; st.skipped; st.beyond: number of addresses that aren't kept; st.session: the
+-- session (info().rebound) whose list it is; st.asking: the request in progress; st.late: changes that arrived during
+-- the request, { is_block, addresses or nil for all }.
 
 local core = require "xmpp.load"
 local iq = require "xmpp.iq"
@@ -13,12 +13,13 @@ local M = { BLOCKING = "urn:xmpp:blocking" }
 
 local BLOCKING = M.BLOCKING
 local MOST = 10000 -- addresses that are kept
-local MOST_LATE = 1000 -- changes that come while a list is on its way
-local PATIENCE = 20 -- seconds for the server to answer what goes before our presence
+local MOST_LATE = 1000 -- changes that may arrive during the request
+local PATIENCE = 20 -- seconds for the server to answer the requests that precede our presence
 
 -- Reading
 
--- The addresses of items. What our preparation refuses is left out, and counted: it can't come to us either.
+-- The addresses of items. One that isn't valid by RFC 7622 is left out, and counted: no stanza from it can reach us
+-- either.
 local function addresses(x)
   local out, skipped, n = {}, 0, 0
   for item in xexpr.children(x, "item", BLOCKING) do
@@ -59,7 +60,7 @@ local function tell(st, events)
   for _, e in ipairs(events) do st:emit(e[1], e[2]) end
 end
 
---- The keys, in order.
+--- The keys, sorted.
 function M.sorted(set)
   local out = {}
   for jid in pairs(set) do out[#out + 1] = jid end
@@ -67,7 +68,7 @@ function M.sorted(set)
   return out
 end
 
---- These are blocked, or aren't any more; list nil: all.
+--- Marks these addresses as blocked or unblocked; list nil: all.
 function M.apply(st, is_block, list)
   local events = {}
   if st.late and #st.late < MOST_LATE then st.late[#st.late + 1] = { is_block, list } end
@@ -78,9 +79,10 @@ function M.apply(st, is_block, list)
   tell(st, events)
 end
 
--- The whole list is this, with what has changed since it was asked for: that may be in it or not.
+-- Replaces the whole list, and applies the changes that have arrived since it was requested, which may be in it or
+-- not.
 local function replace(st, list, skipped)
-  local now, events = {}, st.known and {} or nil -- the first list isn't told one by one
+  local now, events = {}, st.known and {} or nil -- the first list causes no events
   for _, jid in ipairs(list) do now[jid] = true end
   for _, change in ipairs(st.late or {}) do
     if not change[2] then now = {} end
@@ -110,7 +112,7 @@ local function fetch(st, conn)
   return true
 end
 
---- Waits until this session's list is here; it is asked for once, whoever wants it first.
+--- Waits until this session's list has arrived; it is requested once, by the first caller.
 ---@return boolean? true
 ---@return xmpp.Error?
 function M.fetched(st, conn)
@@ -122,24 +124,24 @@ function M.fetched(st, conn)
     st.asking = asking
   end
   local ok, err = asking.promise:wait()
-  if not ok and st.asking == asking then st.asking = nil end -- to be asked again
+  if not ok and st.asking == asking then st.asking = nil end -- so that it is requested again
   return ok, err
 end
 
 -- Pushes
 
---- Answers a push (XEP-0191 3.3, 3.4): of our own account's, and of nobody else's.
+--- Answers a push (XEP-0191 3.3, 3.4), which must come from our own account.
 function M.push(st, x, stanza, conn)
   if not xexpr.from_account(stanza, conn) then return nil, "cancel", "service-unavailable" end
   local list, _, n = addresses(x)
   if not list or x[1] ~= "block" and x[1] ~= "unblock" or x[1] == "block" and n == 0 then
     return nil, "modify", "bad-request"
   end
-  M.apply(st, x[1] == "block", n > 0 and list or nil) -- an empty unblock is of all (XEP-0191 3.5)
+  M.apply(st, x[1] == "block", n > 0 and list or nil) -- an empty unblock means all (XEP-0191 3.5)
   return true
 end
 
---- Nothing is known.
+--- Begins with an empty list.
 function M.start(st) st.blocked, st.n, st.skipped, st.beyond = {}, 0, 0, 0 end
 
 return M

@@ -1,4 +1,4 @@
--- bookmark/item: a bookmark as a table and as XML: an item of XEP-0402, and a conference of XEP-0048.
+-- bookmark/item: a bookmark as a table and as XML: an item of XEP-0402, and a conference element of XEP-0048.
 
 local core = require "xmpp.load"
 local xexpr = require "xmpp.xexpr"
@@ -13,7 +13,7 @@ local TRUE = { ["true"] = true, ["1"] = true }
 
 local function bounded(text) return text and #text <= LONGEST and text or nil end
 
---- A room's address, prepared: bare, with a localpart; nil: it is none.
+--- A room's address, prepared: bare, with a localpart; nil if it isn't one.
 ---@return string?
 function M.room(text)
   local jid = text and core.jid(text)
@@ -30,7 +30,7 @@ local function text_of(x, name)
   end
 end
 
--- What isn't ours to know, and stays as it is.
+-- Children that we don't know, which are preserved.
 local function rest_of(x)
   local rest = {}
   for child in xexpr.children(x) do
@@ -40,7 +40,7 @@ local function rest_of(x)
   return rest
 end
 
---- A bookmark out of a conference element; and what else is in that.
+--- A bookmark from a conference element, and the other children of that.
 ---@param jid string
 ---@param x xmpp.Element
 ---@return xmpp.Bookmark
@@ -50,7 +50,7 @@ function M.read(jid, x)
     password = text_of(x, "password"), autojoin = TRUE[xexpr.attr(x, "autojoin")] == true }, rest_of(x)
 end
 
--- What is written: nothing that isn't there.
+-- The conference element; absent fields are not written.
 local function write(entry, xmlns, jid, rest)
   local x = { "conference", { xmlns = xmlns, jid = jid, name = entry.name,
     autojoin = entry.autojoin and "true" or nil } }
@@ -63,10 +63,10 @@ end
 --- The payload of XEP-0402.
 function M.payload(entry, rest) return write(entry, M.BOOKMARKS, nil, rest) end
 
---- A conference of XEP-0048.
+--- The conference element of XEP-0048.
 function M.conference(entry, rest) return write(entry, nil, entry.jid, rest) end
 
---- Do both say the same?
+--- Are both bookmarks equal?
 function M.same(a, b)
   for _, key in ipairs { "name", "nick", "password", "autojoin" } do
     if a[key] ~= b[key] then return false end

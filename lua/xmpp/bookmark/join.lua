@@ -1,4 +1,4 @@
--- bookmark/join: the rooms that are joined and left as bookmarks say, two joins at a time. For xmpp.bookmark.
+-- bookmark/join: joins and leaves rooms according to the bookmarks, two joins at a time. For xmpp.bookmark.
 
 local ext = require "xmpp.ext"
 local muc = require "xmpp.muc"
@@ -10,17 +10,17 @@ local M = {}
 
 local AT_ONCE = 2
 
--- The room's handle, if we are in it or on our way back to it.
+-- The room's handle, if we are in it or rejoining it.
 local function find(conn, jid)
   local m = ext.of(conn, muc)
   if not m then return nil end
   return m.rooms[jid] or m.spelled[spelling.key(jid)]
 end
 
---- Rooms will be joined: what we are is to be known before presence leaves.
+--- Prepares for joining rooms: our features have to be complete before presence is sent.
 function M.use(conn) ext.use(conn, muc) end
 
--- own.wanted: address -> what it is to be joined with, until that is done; own.queue: these, in their order.
+-- own.wanted: address -> the bookmark with which it is to be joined, until that is done; own.queue: these, in order.
 
 local function join(st, conn, own, entry)
   local room, err = find(conn, entry.jid), nil
@@ -32,7 +32,7 @@ local function join(st, conn, own, entry)
   if not room then
     st:emit("error", err, entry)
   elseif not still and not own.autojoins(entry.jid) then
-    room:leave() -- it is no longer to be joined
+    room:leave() -- the bookmark has changed in the meantime
   elseif own.on_room then
     guard.go("bookmark, on_room", own.on_room, room, entry)
   end
@@ -46,7 +46,7 @@ local function work(st, conn, own)
   own.workers = own.workers - 1
 end
 
---- The room is to be joined, if it isn't.
+--- Joins the room, unless we are in it.
 function M.join(st, conn, own, entry)
   if own.wanted[entry.jid] then return end
   own.wanted[entry.jid] = entry
@@ -56,7 +56,7 @@ function M.join(st, conn, own, entry)
   xmpp.spawn(function() work(st, conn, own) return true end)
 end
 
---- It is to be left, if it isn't.
+--- Leaves the room, if we are in it.
 function M.leave(conn, own, jid)
   own.wanted[jid] = nil
   local room = find(conn, jid)

@@ -1,7 +1,7 @@
--- bookmark/kept: bookmarks as they are kept here and at the server: fetched, changed by events, stored. For
+-- bookmark/kept: the bookmarks as they are stored here and at the server: fetched, changed by events, published. For
 -- xmpp.bookmark.
 --
--- Who is trusted: our own account; whose events these are has been looked at before they come here.
+-- Who is trusted: our own account; the sender of events has been checked before.
 
 local items = require "xmpp.bookmark.item"
 local joining = require "xmpp.bookmark.join"
@@ -16,11 +16,11 @@ local NODE = items.BOOKMARKS
 local COMPAT = { NODE .. "#compat", NODE .. "#compat-pep" }
 local ACCESS, RETRACTS = "pubsub#access_model", "pubsub#notify_retract"
 
---- What goes with a handle and isn't for its readers. link: where the connection is, as long as it is; ids: address ->
---- the item's id, as it is at the server; rest: address -> what a bookmark has besides; n: how many there are, max at
---- most; modern: XEP-0402 can be had; mirror: XEP-0048 is to be kept as well; is_right: how the node is set has been
---- looked at in this session; waiting: events that have come while all is being fetched; synced: this session's are
---- here; gone: why it is over; for join.lua: autojoin, on_room, nick, wanted, queue, workers.
+--- The private state of a handle. link: a weak reference to the connection; ids: address -> the item's id at the
+--- server; rest: address -> unknown children of a bookmark; n: number of bookmarks, at most max; modern: the server
+--- supports XEP-0402; mirror: XEP-0048 has to be updated as well; is_right: the node's configuration has been checked
+--- in this session; waiting: events that arrived during fetching; synced: this session's bookmarks have arrived; gone:
+--- the error that ended it; for join.lua: autojoin, on_room, nick, wanted, queue, workers.
 ---@return table
 function M.of(st) return getmetatable(st).own end
 
@@ -38,7 +38,7 @@ local function follow(st, conn, entry, old)
   end
 end
 
---- It is kept: under this id, with what else is in it.
+--- Stores a bookmark under this id, with its unknown children.
 function M.put(st, conn, entry, id, rest)
   local own, old = own_of(st), st.list[entry.jid]
   if not old and own.n >= own.max then return end
@@ -49,7 +49,7 @@ function M.put(st, conn, entry, id, rest)
   if st.list[entry.jid] == entry then follow(st, conn, entry, old) end
 end
 
---- It isn't, any more.
+--- Removes a bookmark.
 function M.remove(st, conn, jid)
   local own, old = own_of(st), st.list[jid]
   if not old then return end
@@ -58,7 +58,7 @@ function M.remove(st, conn, jid)
   if not st.list[jid] then follow(st, conn, nil, old) end
 end
 
--- All is this: what isn't in it any more is removed; and what is to be joined is, if it was there before or not.
+-- Replaces the whole list: removes what is no longer in it, and joins all that have autojoin, new or not.
 local function replace(st, conn, found)
   local gone = {}
   for jid in pairs(st.list) do
@@ -75,7 +75,7 @@ local function replace(st, conn, found)
   end
 end
 
---- An event of our account's own node. While all is being fetched it waits: what is on its way may be older.
+--- Handles an event of our account's own node. During fetching it waits, since the answer on its way may be older.
 function M.hear(st, conn, event)
   local waiting = own_of(st).waiting
   if waiting then
@@ -101,8 +101,8 @@ end
 
 local function is_missing(err) return err.layer == "stanza" and err.condition == "item-not-found" end
 
--- Sees to it that the node is for ourselves alone, and that our other clients are told of what is taken out of it,
--- which ejabberd doesn't do by itself.
+-- Makes sure that only we can read the node, and that our other clients are notified of retracted items, which
+-- ejabberd doesn't do by default.
 local function set_right(conn, own)
   local form, err = pubsub.configure(conn, nil, NODE)
   if not form then return nil, err end
@@ -143,7 +143,7 @@ local function fetch_legacy(conn, found, alone)
   return true
 end
 
--- What can be had of this server.
+-- Finds out what the server supports.
 local function look(conn, own)
   local can, err = pubsub.supports(conn, nil, "publish-options")
   if can == nil and err.layer ~= "stanza" then return nil, err end
@@ -155,7 +155,7 @@ local function look(conn, own)
   return true
 end
 
---- Fetches all; nil alone: this is over, another is being done.
+--- Fetches all bookmarks; nil without an error: another call has replaced this one.
 ---@return true?
 ---@return xmpp.Error?
 function M.fetch(st, conn, own)
@@ -164,15 +164,15 @@ function M.fetch(st, conn, own)
   local ok, err = look(conn, own)
   if ok and own.modern then ok, err = fetch_modern(st, conn, own, found) end
   if ok and own.mirror then ok, err = fetch_legacy(conn, found, not own.modern) end
-  if own.waiting ~= waiting or own.gone then return nil end -- of a session that is over
+  if own.waiting ~= waiting or own.gone then return nil end -- the session is over
   own.waiting = nil
   if ok then replace(st, conn, found) end
   for _, event in ipairs(waiting) do M.hear(st, conn, event) end
   return ok, err
 end
 
---- What is kept in the old way has changed, by an event of our account's own node. (ejabberd before 24 tells of what is
---- taken out in no other way.)
+--- The legacy bookmarks have changed, according to an event of our account's own node. (ejabberd before 24 reports
+--- removed bookmarks in no other way.)
 function M.hear_legacy(st, conn)
   local own = own_of(st)
   if not own.mirror or not own.synced then return end
@@ -187,13 +187,13 @@ function M.hear_legacy(st, conn)
   own.fetching = nil
 end
 
---- Has it kept at the server, entry nil: no longer.
+--- Stores a bookmark at the server; entry nil: removes it.
 function M.store(conn, own, jid, entry)
   local ok, err = true, nil
   if own.modern and entry then
     ok, err = pep.publish(conn, NODE, items.payload(entry, own.rest[jid]), { id = own.ids[jid] or jid,
       access = "whitelist", persist = true, max = "max", send_last = "never", fix = true })
-    if ok and not own.is_right then set_right(conn, own) end -- it has been made by that
+    if ok and not own.is_right then set_right(conn, own) end -- publishing has created the node
   elseif own.modern then
     ok, err = pep.retract(conn, NODE, own.ids[jid] or jid)
     if not ok and own.mirror and is_missing(err) then ok = true end

@@ -1,5 +1,5 @@
--- bookmark/legacy: bookmarks as they were kept before XEP-0402: all in one element (XEP-0048), in private XML storage
--- (XEP-0049), for the other clients of an account whose server doesn't carry them over by itself.
+-- bookmark/legacy: bookmarks as they were stored before XEP-0402: all in one element (XEP-0048), in private XML
+-- storage (XEP-0049), for the account's other clients if the server doesn't convert them itself.
 
 local iq = require "xmpp.iq"
 local items = require "xmpp.bookmark.item"
@@ -18,7 +18,7 @@ local function ask(conn, timeout)
   return storage
 end
 
---- All of them: address -> bookmark.
+--- All bookmarks: address -> bookmark.
 ---@return table<string, xmpp.Bookmark>?
 ---@return xmpp.Error?
 function M.get(conn, timeout)
@@ -32,7 +32,7 @@ function M.get(conn, timeout)
   return out
 end
 
---- Puts one into its place, entry nil: takes it away. All the rest stays as it is.
+--- Stores a bookmark; entry nil: removes it. Everything else is preserved.
 ---@return true?
 ---@return xmpp.Error?
 function M.set(conn, jid, entry, timeout)

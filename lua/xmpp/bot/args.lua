@@ -1,11 +1,11 @@
--- args: what stands behind a command's name, by its declaration. For xmpp.bot.
+-- args: the arguments of a bot's command, parsed by its declaration. For xmpp.bot.
 --
 --   local list = args.parse "<sides:int=6> [times:int] <why:text=for fun>"
 --   local values, reason = args.read(list, '20 2 "to be sure"')     -- { sides = 20, times = 2, why = "to be sure" }
 --
--- <name:kind=default>: it must be there, unless it has a default; [name:kind]: it may. Kinds: word (also without a
--- kind; one of several words stands in "quotes"), int, number, bool (yes, no, true, false, on, off, 1, 0), jid
--- (prepared), and text, all that is left, which is the last.
+-- <name:kind=default> is required, unless it has a default; [name:kind] is optional. Kinds: word (the default; several
+-- words in "quotes" count as one), int, number, bool (yes, no, true, false, on, off, 1, 0), jid (prepared), and text,
+-- all the rest, which must be the last.
 
 local core = require "xmpp.load"
 
@@ -67,7 +67,7 @@ end
 
 local function may_be_left_out(entry) return entry.optional or entry.default ~= nil end
 
---- What is declared: a list of { name, kind, optional, default }; nil and a reason.
+--- Parses a declaration: a list of { name, kind, optional, default }; nil and a reason.
 ---@param declared string
 ---@return table[]?
 ---@return string?
@@ -78,10 +78,10 @@ function M.parse(declared)
     local token, behind = declared:match("^([<%[][^>%]]*[>%]])%s*()", at)
     local before, entry, why = list[#list], nil, "<name:kind=default> or [name:kind] expected"
     if token then entry, why = read_one(token) end
-    if entry and seen[entry.name] then why = "the name is there twice" end
-    if entry and before and before.kind == "text" then why = "nothing can stand behind a text" end
+    if entry and seen[entry.name] then why = "the name is used twice" end
+    if entry and before and before.kind == "text" then why = "nothing can follow a text" end
     if entry and before and may_be_left_out(before) and not may_be_left_out(entry) then
-      why = "what must be there can't stand behind what may be left out"
+      why = "a required argument can't follow an optional one"
     end
     if why then return nil, ("%s: %s"):format(token or declared:sub(at), why) end
     list[#list + 1], seen[entry.name], at = entry, true, behind
@@ -91,7 +91,7 @@ end
 
 -- Reading
 
--- The next word from a place, and where the text goes on; nil: there is none.
+-- The next word from a position, and where the text continues; nil: there is none.
 local function next_word(text, at)
   at = text:match("^%s*()", at)
   if at > #text then return nil, at end
@@ -115,8 +115,8 @@ local function split(text)
   return words
 end
 
---- The values by their names; nil and a reason, for who has written that. Without a declaration: the words, and all of
---- it as `text`.
+--- The values by name; nil and a reason for the person who gave the command. Without a declaration: the words, and all
+--- of it as `text`.
 ---@param list table[]? from parse
 ---@param text string
 ---@return table<string, any>?
@@ -137,7 +137,7 @@ function M.read(list, text)
     if v == nil and not entry.optional then return nil, entry.name .. ": missing" end
     values[entry.name] = v
   end
-  if next_word(text, at) then return nil, "that is more than I can take" end
+  if next_word(text, at) then return nil, "there are too many arguments" end
   return values
 end
 
@@ -146,7 +146,7 @@ end
 local FORM_KINDS = { bool = "boolean", jid = "jid-single", text = "text-multi" }
 local DATATYPES = { int = "xs:integer", number = "xs:decimal" }
 
---- The fields of a form that asks for them.
+--- The fields of a form that asks for the arguments.
 ---@param list table[]?
 ---@return table[]
 function M.fields(list)
@@ -161,7 +161,7 @@ function M.fields(list)
   return out
 end
 
---- The values of such a form, as `read` would give them.
+--- The values from such a form, as `read` would return them.
 ---@param list table[]?
 ---@param values table<string, any>
 ---@return table<string, any>?

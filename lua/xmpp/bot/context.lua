@@ -1,4 +1,4 @@
--- context: what a bot's command has of who has given it, and how that is answered. For xmpp.bot.
+-- context: who has given a command to a bot and where, and how to answer it. For xmpp.bot.
 --
 --   b:command("whoami", {}, function(ctx) ctx:reply(ctx.who or "somebody called " .. ctx.nick) end)
 
@@ -7,23 +7,24 @@ local guard = require "xmpp.guard"
 
 local M = {}
 
---- Where a command was given, and by whom. `who` is a bare address, prepared, as the server stamps it on what people
---- send, or as the room has put it into somebody's presence; nil in a room that doesn't show it. A nick proves nothing.
+--- Where a command was given, and by whom. `who` is a prepared bare address: the `from` that the server has verified,
+--- or the real address that the room has put into the occupant's presence; nil in a room that doesn't show it. A nick
+--- proves nothing.
 ---@class xmpp.BotContext
----@field kind "room"|"private"|"chat"|"adhoc" private: to us alone, by an occupant of a room
+---@field kind "room"|"private"|"chat"|"adhoc" private: a private message of an occupant of a room
 ---@field who string?
 ---@field nick string? in a room
 ---@field room xmpp.Room?
 ---@field message xmpp.Message? nil for an ad-hoc command
----@field command string its name
+---@field command string the command's name
 ---@field admin boolean is `who` one of the bot's admins?
 local C = {}
 
 --- Answers where the command was given: in the room, in private, or in the conversation; as a reply to the message
 --- (XEP-0461), if that has an id.
----@param what string|table as for chat's `send`
+---@param what string|table as for the `send` of xmpp.chat
 ---@return string|true|nil id of the message
----@return xmpp.Error? err condition "item-not-found" if the person has left the room, as the nick may be somebody
+---@return xmpp.Error? err condition "item-not-found" if the person has left the room, as the nick may now be somebody
 --- else's
 function C.reply(ctx, what)
   if type(what) ~= "string" then guard.check_type(what, "table", 1, "reply", 2) end
@@ -46,7 +47,8 @@ local function bare(jid)
   return address and tostring(address:bare())
 end
 
---- Of a message to all in a room. A reply names it by the room's id for it (XEP-0461 3.1), or not at all.
+--- The context of a groupchat message. A reply refers to it by the id that the room has assigned (XEP-0461 3.1), or
+--- not at all.
 function M.in_room(room, m)
   return new({ kind = "room", who = bare(m.occupant and m.occupant.jid), nick = m.nick, room = room, message = m },
     function(what)
@@ -55,13 +57,13 @@ function M.in_room(room, m)
     end)
 end
 
--- The occupant's nick of now: the one that he had may be another one's.
+-- The occupant's present nick: somebody else may have taken the earlier one.
 local function nick_of(room, occupant)
   local o = occupant and room.occupants[occupant.nick]
   if o and o == occupant then return o.nick end
 end
 
---- Of a message that an occupant has sent to us alone.
+--- The context of a private message of an occupant.
 function M.private(room, m)
   return new({ kind = "private", who = bare(m.occupant and m.occupant.jid), nick = m.nick, room = room, message = m },
     function(what)
@@ -72,12 +74,12 @@ function M.private(room, m)
     end)
 end
 
---- Of a message between two people.
+--- The context of a one-to-one message.
 function M.chat(c, m)
   return new({ kind = "chat", who = m.peer, message = m }, function(what) return c:send(m.from, as_reply(what, m)) end)
 end
 
---- Of an ad-hoc command: what is replied is in its answer.
+--- The context of an ad-hoc command: replies become part of its result.
 ---@param lines string[]
 function M.adhoc(from, lines)
   return new({ kind = "adhoc", who = bare(from) }, function(what)

@@ -1,14 +1,14 @@
--- entry: the commands of a bot: declared, listed, let or refused. For xmpp.bot.
+-- entry: the commands of a bot: definition, list, permissions. For xmpp.bot.
 --
--- An entry: name, f, allow, help, args (as bot/args.lua has parsed it, nil: any words), declared (its text), rooms,
--- private, off (of the ad-hoc command), made (by the bot itself). st.commands has them by name, st.names is in order.
+-- An entry: name, f, allow, help, args (as parsed by bot/args.lua, nil: any words), declared (their text), rooms,
+-- private, off (of the ad-hoc command), made (by the bot itself). st.commands has them by name, st.names is sorted.
 
 local args = require "xmpp.bot.args"
 local guard = require "xmpp.guard"
 
 local M = {}
 
---- May who has given it have it done?
+--- May this person use the command?
 function M.may(st, entry, ctx)
   local allow = entry.allow
   if allow == "all" then return true end
@@ -20,7 +20,7 @@ end
 
 -- Help
 
---- How it is written.
+--- How the command is written.
 function M.usage(st, entry)
   local declared = entry.declared
   return st.prefix .. entry.name .. (declared and declared ~= "" and " " .. declared or "")
@@ -28,7 +28,7 @@ end
 
 local function line(st, entry) return M.usage(st, entry) .. (entry.help and ": " .. entry.help or "") end
 
---- Is it heard there?
+--- Is the command available there?
 function M.is_heard(entry, kind)
   if kind == "room" then return entry.rooms end
   return kind == "adhoc" or entry.private
@@ -38,7 +38,7 @@ local function without_prefix(st, name)
   return name:sub(1, #st.prefix) == st.prefix and name:sub(#st.prefix + 1) or name
 end
 
---- What there is for who asks; of one command, if that is named.
+--- The commands available to this person; only one, if it is named.
 function M.help(st, ctx, name_wanted)
   local wanted, lines = name_wanted and without_prefix(st, name_wanted), {}
   for _, name in ipairs(st.names) do
@@ -51,11 +51,11 @@ function M.help(st, ctx, name_wanted)
   return "Commands:\n" .. table.concat(lines, "\n")
 end
 
--- Declaring
+-- Defining commands
 
 local COMMAND = { args = "string", help = "string", rooms = "boolean", private = "boolean", adhoc = "boolean" }
 
---- Looks at what b:command was given, raising at its caller: allow, and the other options.
+--- Checks the arguments of b:command, raising errors at its caller. Returns allow, and the other options.
 function M.check(st, name, opts, f)
   guard.check_type(name, "string", 1, "command", 3)
   if not name:find "^[%w_-]+$" then
@@ -83,7 +83,7 @@ local function order(st)
   table.sort(st.names)
 end
 
---- Puts a command in its place.
+--- Adds a command.
 function M.put(st, name, allow, opts, f)
   local entry = { name = name, f = f, allow = allow, help = opts.help, declared = opts.args,
     rooms = opts.rooms ~= false, private = opts.private ~= false }
@@ -97,8 +97,8 @@ function M.put(st, name, allow, opts, f)
   return entry
 end
 
---- Takes it away.
----@return boolean was it there
+--- Removes a command.
+---@return boolean whether it was there
 function M.take_away(st, entry)
   if st.commands[entry.name] ~= entry then return false end
   st.commands[entry.name] = nil

@@ -1,4 +1,4 @@
--- guests: who gives commands to a bot: how often they may, and whether they are bots themselves. For xmpp.bot.
+-- guests: the people who give commands to a bot: their rate, and whether they are bots themselves. For xmpp.bot.
 
 local bounded = require "xmpp.chat.bounded"
 local caps = require "xmpp.caps"
@@ -6,21 +6,21 @@ local core = require "xmpp.load"
 
 local M = {}
 
-local MOST, WINDOW = 1000, 60 -- askers that are counted; seconds
-local PATIENCE = 5 -- seconds for somebody to say what he is
+local MOST, WINDOW = 1000, 60 -- number of people that are counted; seconds
+local PATIENCE = 5 -- seconds to wait for somebody's capabilities
 
 --- rate: commands a minute.
 function M.new(rate) return { rate = rate, counts = bounded.new(MOST) } end
 
--- Who is counted: an address; in a room that shows none the occupant-id, which the room has put in; else all in the
--- room whose address isn't known together, since a nick is changed quickly.
+-- Who is counted: an address; in a room that doesn't show it the occupant-id, which the room assigns; else all in the
+-- room whose address is unknown together, since a nick is changed quickly.
 local function key_of(ctx)
   if ctx.who then return ctx.who end
   local id = ctx.message and ctx.message.occupant_id
   return ctx.room.jid .. "/" .. (id or "")
 end
 
---- Counts one more. true: it may be; nil: the first one that is too many; false: one more of these.
+--- Counts a command. true: it is allowed; nil: it is the first one beyond the rate; false: a further one.
 function M.count(guests, ctx)
   local key, now = key_of(ctx), core.now()
   local had = bounded.get(guests.counts, key)
@@ -32,7 +32,7 @@ function M.count(guests, ctx)
   return false
 end
 
---- Is that a bot, as far as its presence says what it is (XEP-0115)? It is asked once what its hash means.
+--- Is that a bot, according to the capabilities in its presence (XEP-0115)? Each hash is looked up once.
 function M.is_bot(conn, from)
   local info = caps.of(conn, from, { timeout = PATIENCE })
   for _, identity in ipairs(info and info.identities or {}) do

@@ -1,17 +1,17 @@
--- bounded: a map that forgets. It has `most` entries at most, and those that were used last stay: what others make us
--- remember has an end. Used by what chat remembers of others.
+-- bounded: a map with at most `most` entries, which drops the least recently used ones: limits how much others can
+-- make us remember. Used by chat.
 --
 --   local map = bounded.new(1000)
 --   bounded.set(map, "bob@example.net", {})
 --   print(bounded.get(map, "bob@example.net"))
 --
--- Two generations: what is set or got is in the young one; when that is half as large as the whole may be, the old one
--- is forgotten and the young one is old. So each operation costs the same, however many entries there are, and one that
--- is among the last `most` / 2 that were used is always there.
+-- Two generations: what is set or got is in the young one. When that has half of the allowed entries, the old one is
+-- dropped and the young one becomes the old one. So each operation takes constant time, and an entry that is among the
+-- `most` / 2 most recently used ones is always present.
 
 local M = {}
 
----@param most integer how many (0: none are kept)
+---@param most integer how many entries (0: none are kept)
 ---@return table map
 function M.new(most)
   return { most = math.floor(most / 2 + 0.5), n = 0, young = {}, old = {} }
@@ -31,7 +31,7 @@ end
 
 ---@param map table
 ---@param key string
----@return any value nil: it isn't there, or not any more
+---@return any value nil: it isn't there, or was dropped
 function M.get(map, key)
   local value = map.young[key]
   if value ~= nil then return value end
@@ -43,7 +43,7 @@ function M.get(map, key)
   return value
 end
 
---- Without making anything young: f(key, value) for each, the old ones first.
+--- Calls f(key, value) for each entry, the old ones first, without changing their age.
 ---@param map table
 ---@param f fun(key: string, value: any)
 function M.each(map, f)

@@ -1,30 +1,31 @@
--- hear: who may acknowledge, correct, take back, react to and mark which message. Decides what a message that was read
--- (message.lua) is, from who has sent it and what is known of the messages that it speaks of; sends and tells nothing.
+-- hear: who may acknowledge, correct, retract, react to and mark which message. Decides what kind of event a parsed
+-- message (message.lua) is, from its sender and from what is known of the messages that it refers to; sends nothing
+-- and emits no events.
 --
 --   local event = hear.event(m, says, stanza, who) -- "message", "corrected"...
 --
 -- `who` answers for one sender in one conversation: `who.wrote(id)`, has this sender written that message here?
--- `who.known(id)`, has anybody? Both give the message's first id, or nil. For one-to-one messages the sender is his
--- bare address (XEP-0308 3, XEP-0424 5, XEP-0444 4.2); what an occupant of a room is, muc decides.
+-- `who.known(id)`, has anybody? Both return the message's first id, or nil. For one-to-one messages the sender is
+-- identified by the bare address (XEP-0308 3, XEP-0424 5, XEP-0444 4.2); for occupants of a room muc decides.
 
 local guard = require "xmpp.guard"
 local message = require "xmpp.chat.message"
 
 local M = {}
 
--- An ordinary message, if there is something in it for a person.
+-- An ordinary message, if it has something for a person to read.
 local function plain(m, stanza, what, lang)
   if what then message.make_plain(m, stanza, what, lang) end
   return message.has_content(m) and "message" or nil
 end
 
---- What the message is. Where its claim holds, m.retracts, m.reaction or m.replaces is set, with the first id of the
---- message that is meant; where it doesn't, the message is an ordinary one with m.suspicious.
+--- Decides what the message is. If its claim is valid, m.retracts, m.reaction or m.replaces is set, to the first id of
+--- that message; otherwise it is an ordinary message with m.suspicious.
 ---@param m xmpp.Message
 ---@param says xmpp.MessageClaims
 ---@param stanza xmpp.Stanza
 ---@param who { wrote: fun(id: string): string?, known: fun(id: string): string? }
----@param lang? string the language that is wanted
+---@param lang? string the preferred language
 ---@return "message"|"corrected"|"retracted"|"reacted"|nil event nil: nothing for a person
 function M.event(m, says, stanza, who, lang)
   if says.retracts then
@@ -44,9 +45,8 @@ end
 
 local ANSWERED = { chat = true, normal = true }
 
---- Is it a message whose receipt its sender can be given (XEP-0184 5.3 to 5.5)? Not a copy of what another client got,
---- nothing of our own account's, nothing that is only about other messages: two who acknowledged receipts would never
---- come to an end.
+--- May a receipt be sent for this message (XEP-0184 5.3 to 5.5)? Not for a carbon, for a message from our own account,
+--- or for one that is only about other messages: two clients that acknowledge receipts would never stop.
 ---@param m xmpp.Message
 ---@param says xmpp.MessageClaims
 ---@param own string our own bare address
@@ -58,8 +58,8 @@ function M.wants_receipt(m, says, own)
   return message.has_content(m) or says.retracts ~= nil or says.reaction ~= nil
 end
 
---- May that contact learn from a receipt that we are there (XEP-0184 8)? `rule` is the option: true, those whom
---- `default` lets; "all"; a function of the address.
+--- May this contact learn from a receipt that we are available (XEP-0184 8)? `rule` is the option: true, those for
+--- whom `default` returns true; "all"; a function of the address.
 ---@param rule boolean|"all"|fun(jid: string): boolean
 ---@param jid string
 ---@param default fun(): boolean

@@ -1,12 +1,12 @@
--- message: what a message says, read into a plain table. Used by chat for one-to-one messages and by muc for rooms;
--- asks nothing and sends nothing.
+-- message: parses a message into a plain table. Used by chat for one-to-one messages and by muc for rooms; sends
+-- nothing.
 --
 --   local m, says = message.read(stanza, { me = conn:jid(), by = "me@example.net" })
---   print(m.from, m.text)             -- the text that is for a person, in the language that is wanted
---   if says.replaces then ... end     -- it claims to correct that message: is it from who may? See hear.lua
+--   print(m.from, m.text)             -- the text for a person, in the preferred language
+--   if says.replaces then ... end     -- it claims to correct that message: may its sender do that? See hear.lua
 --
--- `m` has what is the message's own. `says` has what it claims of other messages, and asks for: nothing in it is true
--- before its sender has been compared (hear.lua). `m` takes such a claim over from there when it holds.
+-- `m` has the message's own contents. `says` has what it claims about other messages and what it requests: nothing in
+-- it counts before its sender has been compared (hear.lua). If a claim is valid it is copied to `m`.
 
 local core = require "xmpp.load"
 local time = require "xmpp.time"
@@ -22,15 +22,15 @@ M.SID, M.FALLBACK, M.HINTS, M.OOB, M.EME, M.SPOILER = "urn:xmpp:sid:0", "urn:xmp
   "jabber:x:oob", "urn:xmpp:eme:0", "urn:xmpp:spoiler:0"
 M.CARBONS, M.MUC_USER = "urn:xmpp:carbons:2", "http://jabber.org/protocol/muc#user"
 
-local MOST_RANGES = 32              -- of a text that are fallback
+local MOST_RANGES = 32 -- fallback ranges of a text
 local MOST_REACTIONS, LONGEST_REACTION = 32, 64
-local LONGEST_ID = 256              -- of a message that is spoken of; a longer one is no id to us
+local LONGEST_ID = 256 -- of the id of another message; a longer one is ignored
 
 local STATES = { active = true, composing = true, paused = true, inactive = true, gone = true }
 
 local TYPES = { chat = true, groupchat = true, headline = true } -- any other is "normal" (RFC 6121 5.2.2)
 
--- What encrypted messages have inside, and what EME calls it (XEP-0380).
+-- Namespaces of encrypted payloads, and their names (compare XEP-0380).
 local ENCRYPTIONS = {
   ["eu.siacs.conversations.axolotl"] = "omemo", ["urn:xmpp:omemo:1"] = "omemo", ["urn:xmpp:omemo:2"] = "omemo",
   ["urn:xmpp:openpgp:0"] = "openpgp", ["jabber:x:encrypted"] = "pgp", ["urn:xmpp:otr:0"] = "otr",
@@ -38,14 +38,14 @@ local ENCRYPTIONS = {
 
 -- Texts
 
--- A place in a text, counted in code points (XEP-0426); nil: none is given; false: it is none.
+-- A position in a text, counted in code points (XEP-0426); nil: absent; false: invalid.
 local function place(x, key)
   local text = xexpr.attr(x, key)
   if text == nil then return nil end
   return #text < 10 and text:find "^%d+$" and tonumber(text) or false
 end
 
--- The ranges of <body/> or <subject/> that are fallback for one of `understood`, namespaces; true: all of it.
+-- The ranges of <body/> or <subject/> that are fallback for one of the namespaces in `understood`; true: all of it.
 local function ranges_of(stanza, name, understood)
   local out = {}
   for fallback in xexpr.children(stanza, "fallback", M.FALLBACK) do
@@ -60,7 +60,7 @@ local function ranges_of(stanza, name, understood)
   return out
 end
 
--- Where in a text these code points begin, and where it ends; and how many it has.
+-- The byte positions at which these code points begin, and of the text's end; and the number of code points.
 local function positions(text, wanted)
   local n, at = 0, {}
   for position in text:gmatch "()[^\128-\191]" do
@@ -71,7 +71,7 @@ local function positions(text, wanted)
   return at, n
 end
 
--- The text without the ranges. One that does not lie in it is left out of account.
+-- The text without the ranges. A range outside the text is ignored.
 local function cut(text, ranges)
   if ranges[1] == nil then return text end
   local wanted = {}
@@ -93,7 +93,7 @@ local function cut(text, ranges)
   return table.concat(out)
 end
 
--- The text of that child for a person, and its language; nil: there is none, or it was all fallback.
+-- The text of that child for a person, and its language; nil: there is none, or all of it was fallback.
 local function text_of(stanza, name, lang, understood)
   local x = xexpr.pick(stanza, name, nil, lang)
   if not x then return nil end
@@ -104,7 +104,7 @@ end
 
 -- Claims
 
--- The attribute of a child that names a message.
+-- The attribute of a child that refers to a message.
 local function id_in(x, key)
   local id = xexpr.attr(x, key or "id")
   if id and id ~= "" and #id <= LONGEST_ID then return id end
@@ -143,10 +143,9 @@ local function read_says(stanza)
     reaction = read_reaction(stanza) }
 end
 
--- What is its own
+-- The message's own contents
 
--- The id that `by` gave it (XEP-0359), an address that takes away what others wrote in its name; nil: there is not
--- exactly one.
+-- The id that `by` assigned (XEP-0359), an entity that removes forged ones; nil unless there is exactly one.
 local function read_stanza_id(stanza, by)
   local found
   for x in xexpr.children(by and stanza or nil, "stanza-id", M.SID) do
@@ -186,15 +185,15 @@ local function read_spoiler(stanza, lang)
   return x and xexpr.text(x)
 end
 
--- The link that the text is (XEP-0066): one that nobody sees beside the text is none, or programs would fetch what no
--- person was shown.
+-- The URL that the text consists of (XEP-0066). A URL that differs from the text is ignored, or programs would fetch
+-- what no person was shown.
 local function read_url(stanza, text)
   for x in xexpr.children(text and text ~= "" and stanza or nil, "x", M.OOB) do
     if xexpr.text(x, "url", M.OOB) == text then return text end
   end
 end
 
--- What is understood, and so needs no text in its place (XEP-0428).
+-- The extensions that are understood, whose fallback text is not needed (XEP-0428).
 local function understood(m, says)
   return { [M.REPLY] = m.reply_to ~= nil, [M.REACTIONS] = says.reaction ~= nil, [M.RETRACT] = says.retracts ~= nil }
 end
@@ -211,8 +210,9 @@ local function prepared(address, absent)
   return jid and tostring(jid), jid
 end
 
--- Who it is between. A room's occupant who speaks to us alone is at his full address and nowhere else (XEP-0045 7.5):
--- known by ctx.room, or, of a room that is another client's of ours, by what the room has put in.
+-- The sender and the recipient. An occupant of a room who sends a private message is known only by the full address
+-- (XEP-0045 7.5): recognised by ctx.room, or, for a room that another client of ours has joined, by the element that
+-- the room has added.
 local function read_addresses(m, stanza, ctx)
   local me = core.jid(ctx.me)
   local from, from_jid = prepared(xexpr.attr(stanza, "from"), me:bare())
@@ -227,18 +227,18 @@ local function read_addresses(m, stanza, ctx)
   return true
 end
 
--- Was it held back on its way (XEP-0203, or XEP-0091), and when was it said, by whoever has put the stamp there?
+-- Was it delayed (XEP-0203, or XEP-0091), and when was it sent, according to whoever added the stamp?
 local function read_delay(stanza)
   local x = xexpr.child(stanza, "delay", "urn:xmpp:delay") or xexpr.child(stanza, "x", "jabber:x:delay")
   if not x then return nil end
   return true, time.parse(xexpr.attr(x, "stamp"))
 end
 
---- Reads what a message says. Messages of type error are not for this function.
+--- Parses a message. Messages of type error are not for this function.
 ---@param stanza xmpp.Stanza a message, as received
 ---@param ctx xmpp.MessageContext how to read it
 ---@return xmpp.Message? m nil if one of its addresses is not valid
----@return xmpp.MessageClaims? says what it claims about other messages, and what it asks for
+---@return xmpp.MessageClaims? says what it claims about other messages, and what it requests
 function M.read(stanza, ctx)
   local kind = xexpr.attr(stanza, "type")
   local m = { id = id_in(stanza), type = TYPES[kind] and kind or "normal", direction = ctx.direction or "in",
@@ -256,7 +256,7 @@ function M.read(stanza, ctx)
   return m, says
 end
 
---- Turns a message with a claim that does not hold into an ordinary one: its text is the full text, as clients see it
+--- Turns a message with an invalid claim into an ordinary one: its text is the full text, as it is shown by clients
 --- that do not understand the claim, and m.suspicious names what it claimed to be.
 ---@param m xmpp.Message is changed
 ---@param stanza xmpp.Stanza

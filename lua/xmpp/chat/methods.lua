@@ -1,7 +1,7 @@
--- methods: what a program says by chat's handle. Called by chat alone.
+-- methods: the methods of chat's handle, which send messages. Called by chat alone.
 --
--- Each gives the id of the message that was sent, or nil, err; what becomes of it is told to opts.on, as conn:send
--- does. `to` is a bare address, or a full one: then only that client gets it.
+-- Each returns the id of the message that was sent, or nil, err; its fate is reported to opts.on, as by conn:send.
+-- `to` is a bare address, or a full one: then only that client gets it.
 
 local bounded = require "xmpp.chat.bounded"
 local core = require "xmpp.load"
@@ -19,19 +19,19 @@ local conns = setmetatable({}, { __mode = "kv" })
 
 function M.tie(st, conn) conns[st] = conn end
 
---- Its connection; nil, err: it is closed.
+--- The handle's connection; nil, err: it is closed.
 ---@return xmpp.Conn?
 ---@return xmpp.Error?
 function M.conn(st)
   local conn = conns[st]
   if conn and conn:state() ~= "closed" and not st.is_over then return conn end
   return nil, core.error { layer = "closed", condition = "closed", retry = false,
-    text = st.is_over and conn and "chat is used no more" or "the connection is closed" }
+    text = st.is_over and conn and "chat is no longer in use" or "the connection is closed" }
 end
 
-local function quiet() end -- what is sent by itself and doesn't arrive is nobody's loss
+local function quiet() end -- for automatic messages, whose loss doesn't matter
 
--- Sends it. Raises where it can't be a stanza; then the fault is in what the program gave.
+-- Sends a stanza. Raises an error if it isn't valid, which is a mistake in what the program gave.
 local function deliver(st, stanza, on, fname, level)
   local conn, closed = M.conn(st)
   if not conn then return nil, closed end
@@ -55,10 +55,10 @@ end
 
 local OPTIONS = { on = "function" }
 
--- What we have said, and to whom. A server of RFC 6122 writes some addresses otherwise than we have named them, so who
--- is "straße" to us answers as "strasse" (see spelling.lua).
+-- What we have sent, and to whom. A server of RFC 6122 writes some addresses differently, so an answer from "straße"
+-- comes from "strasse" (see spelling.lua).
 
---- We have said something, or another client of ours has: its ids, and the first id of what it corrects.
+--- Remembers a message that we, or another client of ours, have sent: its id, and the first id of the one it corrects.
 ---@param peer string prepared
 function M.note_said(st, peer, id, first)
   said.add(st.ours, peer, id, first)
@@ -66,28 +66,29 @@ function M.note_said(st, peer, id, first)
   if as_servers_write ~= peer then bounded.set(st.spelled, as_servers_write, peer) end
 end
 
---- What we have said in another process.
+--- Remembers what another process has sent.
 function M.load_said(st, saved)
   said.load(st.ours, saved, function(peer, id, first) M.note_said(st, peer, id, first) end)
 end
 
---- The first id of what we have said to that address, and the address as we have named it; nil: we haven't.
----@param peer string as it has come
+--- The first id of a message that we have sent to that address, and the address as we named it; nil: there is none.
+---@param peer string as it was received
 ---@return string? first
 ---@return string? named
 function M.said_to(st, peer, id)
   local first = said.first(st.ours, peer, id)
   if first then return first, peer end
-  local named = bounded.get(st.spelled, peer) -- one way: nobody else's spelling is that of a server of RFC 6122
+  -- in one direction only: nobody else can use the spelling of a server of RFC 6122
+  local named = bounded.get(st.spelled, peer)
   if named then return said.first(st.ours, named, id), named end
 end
 
--- What is known of a peer's states: does it know them (XEP-0085 5.1)? From which of its addresses it has written last.
+-- Remembers whether a peer supports chat states (XEP-0085 5.1), and from which of its addresses it has written last.
 function M.note_peer(st, m, says)
   bounded.set(st.peers, m.peer, { from = m.from, states = says.state ~= nil })
 end
 
--- Has the other side shown that it knows these: by a state of its own, or by the hash in its presence?
+-- Has the other side shown that it supports chat states: by sending one, or by the hash in its presence?
 local function knows_states(st, conn, jid)
   local peer = bounded.get(st.peers, tostring(jid:bare()))
   if peer then return peer.states end
@@ -95,7 +96,7 @@ local function knows_states(st, conn, jid)
   return info and info.features[message.STATES] == true or false
 end
 
--- A message of a program's, with what belongs to each: a receipt that is asked for, a marker, our state.
+-- Adds the requests that go with a message of the program: for a receipt, for a marker, and our chat state.
 local function add_requests(st, content, what, jid)
   local asks = st.receipts ~= false
   if type(what) == "table" and what.request ~= nil then asks = what.request end
@@ -115,7 +116,7 @@ local function say(st, jid, content, on, fname, level, first)
   return id
 end
 
---- Chat's handle, besides `on`: see chat.lua for its events.
+--- The handle of chat, in addition to `on`: see chat.lua for its events.
 ---@class xmpp.Chat
 local H = {}
 
@@ -123,7 +124,7 @@ local H = {}
 ---@param to string|xmpp.Jid
 ---@param what string|table a text, or a table with `text`, `subject`, `url`, `thread`, `lang`, `reply_to` (a message),
 --- `spoiler`, `hints`, and `request` = false to ask for no receipt
----@param opts? { on: fun(state: string, err: xmpp.Error?)? } on: told what becomes of it, as by conn:send
+---@param opts? { on: fun(state: string, err: xmpp.Error?)? } on: called with its fate, as by conn:send
 ---@return string? id
 ---@return xmpp.Error?
 function H.send(st, to, what, opts)
@@ -135,12 +136,12 @@ function H.send(st, to, what, opts)
   return id, err
 end
 
---- Sends a new text in place of an earlier message of ours (XEP-0308). A correction may be corrected: any id of the
---- message will do.
----@param to string|xmpp.Jid to whom the message was sent
+--- Sends a new text that replaces an earlier message of ours (XEP-0308). A correction may be corrected again: any id
+--- of the message is valid.
+---@param to string|xmpp.Jid the recipient of the original message
 ---@param id string
 ---@param what string|table
----@param opts? { on: fun(state: string, err: xmpp.Error?)? } on: told what becomes of it, as by conn:send
+---@param opts? { on: fun(state: string, err: xmpp.Error?)? } on: called with its fate, as by conn:send
 ---@return string? id of the correction
 ---@return xmpp.Error?
 function H.correct(st, to, id, what, opts)
@@ -155,10 +156,10 @@ function H.correct(st, to, id, what, opts)
   return own, err
 end
 
---- Takes back a message of ours (XEP-0424). Whoever has read it has read it.
+--- Retracts a message of ours (XEP-0424). People may have read it already.
 ---@param to string|xmpp.Jid
 ---@param id string
----@param opts? { on: fun(state: string, err: xmpp.Error?)? } on: told what becomes of it, as by conn:send
+---@param opts? { on: fun(state: string, err: xmpp.Error?)? } on: called with its fate, as by conn:send
 ---@return string? id of the retraction
 ---@return xmpp.Error?
 function H.retract(st, to, id, opts)
@@ -174,12 +175,12 @@ function H.retract(st, to, id, opts)
   return own, err
 end
 
---- Sends all reactions of ours to a message, in place of those that we have sent before (XEP-0444). An empty list takes
---- them back.
----@param to string|xmpp.Jid whose conversation it is
+--- Sends all our reactions to a message, which replace those that we have sent before (XEP-0444). An empty list
+--- removes them.
+---@param to string|xmpp.Jid the other side of the conversation
 ---@param id string m.origin_id or m.id of a message of either side
 ---@param list string[]
----@param opts? { on: fun(state: string, err: xmpp.Error?)? } on: told what becomes of it, as by conn:send
+---@param opts? { on: fun(state: string, err: xmpp.Error?)? } on: called with its fate, as by conn:send
 ---@return string? id
 ---@return xmpp.Error?
 function H.react(st, to, id, list, opts)
@@ -188,7 +189,7 @@ function H.react(st, to, id, list, opts)
   guard.check_type(list, "table", 3, "react", 2)
   opts = guard.check_opts(opts, OPTIONS, 4, "react", 2)
   local peer = jid and tostring(jid:bare())
-  local first = jid and (M.said_to(st, peer, id) or said.first(st.theirs, peer, id)) -- of a correction the original
+  local first = jid and (M.said_to(st, peer, id) or said.first(st.theirs, peer, id)) -- for a correction the original's
   local content = write.reactions(first or id, list, 2)
   if not jid then return nil, bad end
   local stanza = write.message(tostring(jid), "chat", core.id(), content, st.origin_id)
@@ -198,11 +199,11 @@ end
 
 local STATES = { active = true, composing = true, paused = true, inactive = true, gone = true }
 
---- Says what we are doing (XEP-0085), if the other side has sent a chat state itself, or has announced that it wants to
---- know. Otherwise nothing is sent.
+--- Sends a chat state (XEP-0085), if the other side has sent one itself, or has announced that it supports them.
+--- Otherwise nothing is sent.
 ---@param to string|xmpp.Jid
 ---@param state "active"|"composing"|"paused"|"inactive"|"gone"
----@return boolean? sent was it sent?
+---@return boolean? sent whether it was sent
 ---@return xmpp.Error?
 function H.state(st, to, state)
   local jid, bad = address(to, "state", 2)
@@ -219,9 +220,9 @@ function H.state(st, to, state)
   return true
 end
 
---- Says that a person has seen a message, and those before it (XEP-0333), if its sender has asked for that.
----@param m xmpp.Message a message, as it was told
----@return boolean? sent was it sent?
+--- Tells the sender that a person has seen a message and those before it (XEP-0333), if the sender has asked for that.
+---@param m xmpp.Message a message, as it was reported
+---@return boolean? sent whether it was sent
 ---@return xmpp.Error?
 function H.displayed(st, m)
   guard.check_type(m, "table", 1, "displayed", 2)
@@ -235,7 +236,7 @@ end
 
 M.of_handle = H
 
---- Tells the sender that we have the message (XEP-0184 5.4): to the address it came from, of its type.
+--- Sends a receipt (XEP-0184 5.4), to the address that the message came from, with the message's type.
 function M.acknowledge(st, m)
   local content = write.mark("received", message.RECEIPTS, m.id)
   deliver(st, write.message(m.from, m.type, core.id(), content), quiet, "receipt", 1)

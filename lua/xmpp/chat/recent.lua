@@ -1,16 +1,15 @@
--- recent: was this message told of already? The same message may come several times: as a copy of what another client
--- got, from the archive, or once more in a new session of its sender's (XEP-0198), where the server gives it another
--- id than the first time.
+-- recent: was this message reported already? The same message may arrive several times: as a carbon, from the archive,
+-- or again in a new session of its sender (XEP-0198), where the server assigns another id than the first time.
 --
 --   local recent = require "xmpp.chat.recent".new(1000)
 --   if not seen(recent, m) then tell(m) end
 --
--- Two messages are one if the same entity gave them the same id (m.by, m.stanza_id; only ids that can be believed are
--- in m, see message.lua), or the same sender did (m.origin_id). The latter is the sender's word: he can hide messages
--- of his own by it, and nobody else's.
+-- Two messages are the same if the same entity has assigned the same id to them (m.by, m.stanza_id; m contains only
+-- trusted ids, see message.lua), or the same sender has (m.origin_id). The latter is up to the sender, who can hide
+-- only their own messages by it.
 --
--- Those that the archive has told of (archived) are kept beside the others, so that catching up with thousands doesn't
--- make the few be forgotten that have come meanwhile.
+-- Messages from the archive (archived) are stored separately, so that catching up on thousands doesn't displace the
+-- few that have arrived live in the meantime.
 
 local bounded = require "xmpp.chat.bounded"
 local core = require "xmpp.load"
@@ -35,7 +34,7 @@ local function is_there(maps, service, own)
   return service and bounded.get(maps.by_service, service) or own and bounded.get(maps.by_sender, own)
 end
 
--- into: the maps in which it is from now on.
+-- into: the maps in which it is stored.
 local function seen(recent, into, m, sender)
   local service = key_of("", m.by, m.stanza_id)
   local own = key_of("", sender or m.from:match "^[^/]*", m.origin_id)
@@ -45,14 +44,14 @@ local function seen(recent, into, m, sender)
   return was == true
 end
 
---- Was it there before? It is from now on.
+--- Was the message there before? Adds it.
 ---@param recent table
 ---@param m xmpp.Message
----@param sender? string whose origin-id it is, if not the sender's bare address (an occupant)
+---@param sender? string the owner of the origin-id, if not the sender's bare address (an occupant)
 ---@return boolean
 function M.seen(recent, m, sender) return seen(recent, recent, m, sender) end
 
---- The same, of a message that an archive has told of.
+--- The same for a message from an archive.
 ---@param recent table
 ---@param m xmpp.Message
 ---@return boolean

@@ -1,26 +1,27 @@
--- said: which messages there were in a conversation, and whose they are: by ids alone, the last of each conversation,
--- no texts. So it is known whether somebody may acknowledge, correct or take back the message that he speaks of.
+-- said: which messages there were in a conversation, and who wrote them: only ids, the last ones of each conversation,
+-- no texts. With this it is known whether somebody may acknowledge, correct or retract the message that a stanza
+-- refers to.
 --
 --   local ours = said.new { places = 1000, window = 100 }
 --   said.add(ours, "bob@example.net", id)                   -- we have written that to Bob
---   if said.first(ours, "bob@example.net", id) then ... end -- Bob speaks of something that we have written to him
+--   if said.first(ours, "bob@example.net", id) then ... end -- Bob refers to something that we have written to him
 --
--- A place is a conversation: the other side's bare address, or a room's occupant. A message that corrects another has
--- an id of its own, and is the same message: its first id stands for both (XEP-0308 3: "the id of the original").
+-- A place is a conversation: the other side's bare address, or a room's occupant. A correction has an id of its own,
+-- but is the same message: the first id stands for both (XEP-0308 3: "the id of the original").
 
 local bounded = require "xmpp.chat.bounded"
 local core = require "xmpp.load"
 
 local M = {}
 
-local LONGEST = 64 -- of an id that is kept as it is; of a longer one the hash is
+local LONGEST = 64 -- longest id that is stored itself; of a longer one the hash is stored
 
 local function short(id)
   if #id <= LONGEST then return id end
   return "#" .. core.base64(core.hash("sha-256", id))
 end
 
----@param o { places: integer, window: integer } how many conversations, and of each how many ids
+---@param o { places: integer, window: integer } number of conversations, and of ids in each
 ---@return table said
 function M.new(o)
   return { places = bounded.new(o.places), window = o.window }
@@ -38,7 +39,7 @@ local function forget(place, key)
   place.first[key], place.got[key] = nil, nil
 end
 
---- There was a message with that id; `first`: it takes the place of that one.
+--- Adds a message with that id; `first`: the id of the message that it replaces.
 ---@param said table
 ---@param name string the place
 ---@param id string?
@@ -53,7 +54,7 @@ function M.add(said, name, id, first)
   place.first[key] = first or id
 end
 
---- The first id of the message that has this one; nil: there was none there, or it is too long ago.
+--- The first id of the message with this id; nil: there was none here, or it was too long ago.
 ---@param said table
 ---@param name string
 ---@param id string
@@ -63,7 +64,7 @@ function M.first(said, name, id)
   return place and place.first[short(id)]
 end
 
---- Is it told of for the first time that `what` has become of that message? false, too: there was none.
+--- Records `what` for that message; returns whether that is new. Also false if there was no such message.
 ---@param said table
 ---@param name string
 ---@param id string
@@ -78,7 +79,7 @@ function M.mark(said, name, id, what)
   return true
 end
 
---- That message is taken back: none of its ids is known any more.
+--- Removes a retracted message: none of its ids is known any more.
 ---@param said table
 ---@param name string
 ---@param first string
@@ -91,7 +92,7 @@ function M.remove(said, name, first)
   for _, key in ipairs(gone) do forget(place, key) end
 end
 
---- Plain data for `load`: for each place its name, then ids and first ids in turn, the oldest first.
+--- Plain data for `load`: for each place its name, then ids and first ids alternately, oldest first.
 ---@param said table
 ---@return table
 function M.save(said)
@@ -108,10 +109,10 @@ function M.save(said)
   return out
 end
 
---- What is no such data is left out.
+--- Ignores invalid data.
 ---@param said table
 ---@param saved any
----@param add? fun(name: string, id: string, first: string) what is done with each
+---@param add? fun(name: string, id: string, first: string) called for each, instead of M.add
 function M.load(said, saved, add)
   add = add or function(...) M.add(said, ...) end
   for _, row in ipairs(type(saved) == "table" and saved or {}) do

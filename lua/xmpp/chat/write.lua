@@ -1,5 +1,5 @@
--- write: messages as stanzas, from what a program gives: a text, or a table. Sends nothing. A caller's mistake raises
--- at `level`, as error() counts it for who calls a function of this file.
+-- write: builds message stanzas from what a program gives: a text, or a table. Sends nothing. A caller's mistake
+-- raises an error at `level`, as error() counts it for the caller of a function of this file.
 --
 --   local content = write.content({ text = "Hi", lang = "en", hints = { "no-store" } }, "send", 2)
 --   local stanza = write.message("bob@example.net", "chat", id, content)
@@ -9,10 +9,10 @@ local message = require "xmpp.chat.message"
 
 local M = {}
 
-local LONGEST_QUOTE, MOST_QUOTED_LINES = 300, 6 -- of what is replied to, in code points
+local LONGEST_QUOTE, MOST_QUOTED_LINES = 300, 6 -- of the quoted message, in code points
 local MOST_REACTIONS, LONGEST_REACTION = 32, 64
 
--- For clients that know no retraction (XEP-0424 3).
+-- For clients that don't support retraction (XEP-0424 3).
 local TAKEN_BACK = "/me has taken back an earlier message, which this client can't show."
 
 local HINTS = { store = true, ["no-store"] = true, ["no-copy"] = true, ["no-permanent-store"] = true }
@@ -37,7 +37,7 @@ end
 local function check(what, fname, level)
   check_fields(what, fname, level + 1)
   if what.url and what.text and what.url ~= what.text then
-    mistake(fname, level + 1, "a url is the whole text, or clients don't show it as a link")
+    mistake(fname, level + 1, "the text must be exactly the url, or clients don't show it as a link")
   end
   local reply = what.reply_to
   if reply and type(reply.from or reply.id) ~= "string" then
@@ -51,7 +51,7 @@ end
 
 local function hint(name) return { name, { xmlns = message.HINTS } } end
 
--- The beginning of a text, at most so many code points, and how many it has.
+-- The beginning of a text, at most `most` code points, and how many it has.
 local function shortened(text, most)
   local n = 0
   for position in text:gmatch "()[^\128-\191]" do
@@ -61,7 +61,8 @@ local function shortened(text, most)
   return text, n
 end
 
--- What clients that know no replies show above the text (XEP-0461 3.1), and its length in code points.
+-- The quotation that clients without support for replies show above the text (XEP-0461 3.1), and its length in code
+-- points.
 local function quote(text)
   local lines, length = {}, 0
   for line in (shortened(text, LONGEST_QUOTE) .. "\n"):gmatch "([^\n]*)\n" do
@@ -72,8 +73,8 @@ local function quote(text)
   return table.concat(lines), length
 end
 
--- To what it replies: what message.read gave, or { id =, jid =?, text =? }. A message that its sender gave no id can't
--- be named.
+-- The message that this one replies to: what message.read returned, or { id =, jid =?, text =? }. A message without an
+-- id can't be referred to.
 local function add_reply(out, body, reply)
   local to = reply.jid or reply.from
   if not (reply.origin_id or reply.id) then return body end
@@ -85,12 +86,13 @@ local function add_reply(out, body, reply)
   return quoted .. body
 end
 
---- The children of a message that a program has given: a text, or a table with any of `text`, `subject`, `url`
---- (XEP-0066: the text is that link), `thread`, `lang` (of the text), `reply_to` (a message as told of, or { id =,
---- jid =?, text =? }, XEP-0461), `spoiler` (true, or a hint to what is hidden, XEP-0382), `hints` ("store", "no-store",
---- "no-copy", "no-permanent-store", XEP-0334). `request`, whether a receipt is asked for, is for who calls this.
+--- The children of a message, from what a program has given: a text, or a table with any of `text`, `subject`, `url`
+--- (XEP-0066: the text is that link), `thread`, `lang` (of the text), `reply_to` (a message as reported, or { id =,
+--- jid =?, text =? }, XEP-0461), `spoiler` (true, or a hint at what is hidden, XEP-0382), `hints` ("store",
+--- "no-store", "no-copy", "no-permanent-store", XEP-0334). `request`, whether a receipt is requested, is left to the
+--- caller.
 ---@param what string|table
----@param fname string the function's name, for what is raised
+---@param fname string the function's name, for error texts
 ---@param level integer
 ---@return xmpp.Element[]
 function M.content(what, fname, level)
@@ -114,7 +116,7 @@ function M.content(what, fname, level)
   return out
 end
 
---- That a message is taken back (XEP-0424 3).
+--- The contents of a retraction (XEP-0424 3).
 ---@param id string
 ---@return xmpp.Element[]
 function M.retraction(id)
@@ -123,7 +125,7 @@ function M.retraction(id)
     hint "store" }
 end
 
---- All reactions of ours to a message (XEP-0444 3.2).
+--- The contents that set all our reactions to a message (XEP-0444 3.2).
 ---@param id string
 ---@param list string[]
 ---@param level integer
@@ -141,7 +143,7 @@ function M.reactions(id, list, level)
   return { x, hint "store" }
 end
 
---- That we have a message (XEP-0184 5.4), or that it was displayed (XEP-0333 4.1).
+--- A receipt (XEP-0184 5.4), or a displayed marker (XEP-0333 4.1).
 ---@param name "received"|"displayed"
 ---@param xmlns string
 ---@param id string
@@ -151,13 +153,13 @@ function M.mark(name, xmlns, id, thread)
   return { { name, { xmlns = xmlns, id = id } }, hint "store", thread and { "thread", {}, thread } or nil }
 end
 
---- What we are at (XEP-0085 5.2), which nobody needs to keep.
+--- A chat state (XEP-0085 5.2), which needn't be stored.
 ---@return xmpp.Element[]
 function M.state(state)
   return { { state, { xmlns = message.STATES } }, hint "no-store" }
 end
 
---- A message; an `origin_id` has the same id as its id (XEP-0359 2.2).
+--- A message; an `origin_id` is the same as its id (XEP-0359 2.2).
 ---@param to string
 ---@param kind string
 ---@param id string

@@ -1,5 +1,5 @@
--- account: what is in the configuration, seen and changed. A password is asked for, tried, and stored where only its
--- owner reads it: in the desktop's keyring (secret-tool), or in a file of mode 0600.
+-- account: shows and changes the accounts in the configuration. A password is asked for, tried, and stored where only
+-- its owner can read it: in the desktop's keyring (secret-tool), or in a file of mode 0600.
 
 local config = require "xmpp.cmd.config"
 local exit = require "xmpp.cmd.exit"
@@ -30,7 +30,7 @@ local function text_of(world)
   return text or ""
 end
 
--- The configuration's lines, changed by f(line, in_section) -> line, or nil: it goes.
+-- Changes the configuration's lines by f(line, in_section) -> line, or nil to remove it.
 local function change(world, name, f)
   local out, inside = {}, false
   for line in text_of(world):gmatch "([^\n]*)\n?" do
@@ -49,7 +49,7 @@ local function password_path(world, name) return folder_of(world) .. "/" .. name
 local function keyring(world) return world.env "DBUS_SESSION_BUS_ADDRESS"
   and require "xmpp.cmd.secret".is_there "secret-tool" end
 
--- By its standard input: nobody sees that.
+-- Stores a password. It goes through standard input, where nobody can see it.
 local function store_in_keyring(jid, password)
   local secret = require "xmpp.cmd.secret"
   local words = ("secret-tool store --label=%s service xmpp jid %s"):format(secret.quoted("XMPP " .. jid),
@@ -62,7 +62,7 @@ local function store_in_keyring(jid, password)
   return status == 0 and found == password
 end
 
--- -> the line for the configuration; nil: none is needed
+-- Returns the line for the configuration; nil: none is needed.
 local function store(ctx, name, jid, password)
   if keyring(ctx.world) and store_in_keyring(jid, password) then
     ctx:note(("the password of %s is in the keyring"):format(jid))
@@ -74,7 +74,7 @@ local function store(ctx, name, jid, password)
   return "password-file = " .. path
 end
 
--- What is typed, or given by --password-fd and the like; not what was stored.
+-- Asks for a new password at the terminal, by --password-fd and the like; ignores the stored one.
 local function ask(ctx, account)
   local bare = { jid = account.jid, path = account.path, line = account.line }
   local jid = require "xmpp.cmd.input".address(account.jid)
@@ -119,7 +119,7 @@ function words.check(ctx)
   return 0
 end
 
--- What the options said of where the server is belongs to the account.
+-- A new section of the configuration. Options that say where the server is are stored with the account.
 local function section(ctx, name, jid)
   local lines = { ("[%s]"):format(name), "jid = " .. jid }
   for _, option in ipairs { "host", "port", "url", "proxy", "tls", "ca-file" } do

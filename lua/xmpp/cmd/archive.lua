@@ -1,4 +1,4 @@
--- archive: what was said before, of the account's archive or a room's (XEP-0313), written page by page.
+-- archive: exports messages of the account's archive or a room's (XEP-0313), page by page.
 
 local escape = require "xmpp.cmd.escape"
 local exit = require "xmpp.cmd.exit"
@@ -9,7 +9,7 @@ local PAGE = 100
 local MOST_STATE = 4096 -- bytes
 local UNITS = { s = 1, m = 60, h = 3600, d = 86400 }
 
--- Seconds since 1970; raises for what is no time.
+-- Seconds since 1970; raises an error if the option isn't a valid time.
 local function time_of(ctx, name)
   local text = ctx.opts[name]
   if not text then return nil end
@@ -29,9 +29,9 @@ local function address(ctx, name)
   return tostring(jid)
 end
 
--- The state of --resume: what was asked for, and the id of the last message that was written of it, a line each.
+-- The state file of --resume: the scope of the query, and the id of the last exported message, one line each.
 
--- Of another query's last message nothing follows.
+-- The scope of a query: its state is useless for another one.
 local function scope_of(ctx, query)
   return ("%s %s"):format(query.of or ctx.bare, query.with or "")
 end
@@ -41,7 +41,7 @@ local function read_state(ctx, scope)
   local text = path and require "xmpp.cmd.config".read(ctx.world, path, MOST_STATE)
   if not text then return nil end
   local its, id = text:match "^(.-)\n(.+)\n$"
-  if not its then exit.raise("input", "malformed", ("%s is none of ours"):format(path)) end
+  if not its then exit.raise("input", "malformed", ("%s is not a state file of this command"):format(path)) end
   if its ~= scope then
     exit.raise("input", "another", ("%s is of another export (%s)"):format(path, escape.line(its)))
   end
@@ -54,7 +54,7 @@ local function write_state(ctx, scope, id)
   if not ok then exit.raise("output", "failed", ("%s can't be written: %s"):format(ctx.opts.resume, tostring(why))) end
 end
 
--- Writing
+-- Output
 
 local write = {}
 
@@ -79,11 +79,11 @@ function write.xml(_, m)
     { "delay", { xmlns = "urn:xmpp:delay", stamp = at } }, m.stanza } .. "\n"
 end
 
--- Doing
+-- The subcommand
 
 local words = {}
 
--- What an id that has expired means (XEP-0059 2.2).
+-- Explains the error for an id that has expired (XEP-0059 2.2).
 local function failed(ctx, err)
   if err.condition ~= "item-not-found" or not ctx.opts.resume then return nil, err end
   return nil, exit.error("partly", "item-not-found", ("the archive no longer has the message that %s names, so what "

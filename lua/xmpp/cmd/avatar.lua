@@ -52,7 +52,7 @@ end
 function M.run(ctx)
   local word = ctx.args[1]
   if word == "get" and not ctx.opts.output and not ctx.json and ctx.world.is_tty(1) then
-    exit.raise("usage", "binary", "a picture is nothing for a terminal: --output FILE, or > FILE")
+    exit.raise("usage", "binary", "a picture can't be shown on a terminal: use --output FILE, or > FILE")
   end
   if word == "get" and ctx.args[2] then input.address(ctx.args[2]) end
   if word == "set" then ctx.bytes = input.bytes(ctx, ctx.args[2], MOST) end

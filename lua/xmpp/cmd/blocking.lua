@@ -1,4 +1,4 @@
--- blocking: whom the account's server keeps away (XEP-0191), and why (XEP-0377).
+-- blocking: the account's block list (XEP-0191), and reports to the server (XEP-0377).
 
 local exit = require "xmpp.cmd.exit"
 
@@ -13,7 +13,7 @@ function words.list(ctx, conn)
   return 0
 end
 
--- The answer is the server's word that it is done.
+-- The exit status: the server has confirmed the change, or returned an error.
 local function done(ok, err)
   if not ok then return nil, err end
   return 0
@@ -31,7 +31,7 @@ function words.report(ctx, conn, jids)
     reason = ctx.opts.abuse and "abuse" or "spam" }))
 end
 
--- The arguments that are addresses.
+-- Parses the arguments that are addresses.
 local function read(ctx, word)
   local jids = {}
   for i = 2, word == "report" and math.min(2, #ctx.args) or #ctx.args do

@@ -1,4 +1,4 @@
--- bookmark: the rooms that an account keeps (XEP-0402).
+-- bookmark: the account's bookmarked rooms (XEP-0402).
 
 local escape = require "xmpp.cmd.escape"
 local exit = require "xmpp.cmd.exit"
@@ -34,7 +34,7 @@ end
 
 function words.remove(_, b, room) return b:remove(room) end
 
--- A room's address; none: wrong usage.
+-- A room's address; raises a usage error for anything else.
 local function room_of(ctx)
   local text = input.need(ctx, 2, "ROOM")
   local room = require "xmpp.bookmark.item".room(text)

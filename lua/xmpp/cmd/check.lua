@@ -1,5 +1,5 @@
--- check: is all well, for who watches: a line for Nagios and its kin, or metrics for Prometheus. A domain is looked at
--- without logging in.
+-- check: checks a server for monitoring: a line for Nagios and compatible systems, or metrics for Prometheus. A domain
+-- is checked without logging in.
 
 local exit = require "xmpp.cmd.exit"
 
@@ -9,7 +9,7 @@ local OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 local WORDS = { [0] = "OK", "WARNING", "CRITICAL", "UNKNOWN" }
 local DAY = 86400
 
--- A run: steps in order, each { name =, seconds =, status =, err = }; days that the certificate is good for.
+-- A run: steps in order, each { name =, seconds =, status =, err = }; days for which the certificate must be valid.
 local function new_run(ctx)
   local opts = ctx.opts
   return { steps = {}, only = opts.only, warning = opts.warning or 1, critical = opts.critical or 5,
@@ -23,7 +23,7 @@ local function worse(run, status, problem)
   run.problems[#run.problems + 1] = problem
 end
 
--- A step that failed counts even if it wasn't asked for: what was can't be done without it.
+-- Adds a step. One that failed counts even if it wasn't asked for, because the others need it.
 local function add(run, name, seconds, err)
   if not err and not wants(run, name) then return end
   run.steps[#run.steps + 1] = { name = name, seconds = seconds, ok = err == nil }
@@ -46,7 +46,7 @@ local function look_at_certificate(run, info)
   elseif seconds < run.cert_days * DAY then worse(run, WARNING, text) end
 end
 
--- Which steps came to an end, and which one failed, by the layer that an error is of.
+-- The steps of connecting, and the one that failed, by the layer of the error.
 local SETUP = { "dns", "tcp", "proxy", "tls", "login" }
 local LOGIN = 5
 local FAILED_AT = { dns = 1, tcp = 2, proxy = 3, tls = 4, stream = LOGIN, sasl = LOGIN, bind = LOGIN,
@@ -54,7 +54,7 @@ local FAILED_AT = { dns = 1, tcp = 2, proxy = 3, tls = 4, stream = LOGIN, sasl =
 
 local function failed_at(info, err)
   if FAILED_AT[err.layer] then return FAILED_AT[err.layer] end
-  if info.tls_version then return LOGIN end -- too late
+  if info.tls_version then return LOGIN end -- the timeout passed
   for i = LOGIN - 1, 2, -1 do
     if (info.took[SETUP[i]] or 0) > 0 then return i end
   end
@@ -71,8 +71,8 @@ local function add_setup(run, info, err)
   look_at_certificate(run, info)
 end
 
--- What is tried, see xmpp.health. A server need not have a service for files or for rooms: then that step is left out,
--- unless it was asked for.
+-- Tries a step, see xmpp.health. A server need not have an upload service or a room service: then the step is left
+-- out, unless it was asked for.
 local function try(run, ctx, conn, name)
   if not wants(run, name) then return end
   local room = name == "muc" and ctx.opts.room or nil
@@ -93,7 +93,7 @@ local function check_words(ctx, is_domain)
   end
 end
 
--- Without an account: as far as an encrypted stream, where the server says how it may be logged in.
+-- Without an account: connects as far as an encrypted stream, on which the server lists its login mechanisms.
 local function look(ctx, run, domain)
   local opts = ctx.opts
   local o = { mechanisms = { "ANONYMOUS" }, timeout = ctx.timeout, host = opts.host, port = opts.port, tls = opts.tls,
@@ -116,7 +116,7 @@ local function log_in(ctx, run)
   return true
 end
 
--- What is written
+-- Output
 
 local function nagios(run)
   local said, measured = {}, {}
@@ -168,7 +168,7 @@ local function write(ctx, run, whom)
   end
 end
 
---- What becomes of an error that is none of the server's: Nagios reads stdout.
+--- Handles an error that isn't the server's: Nagios reads stdout.
 function M.failed(ctx, err)
   local _, text = exit.explain(err)
   pcall(ctx.world.out, ("XMPP UNKNOWN - %s\n"):format(require "xmpp.cmd.escape".line(text or ""):gsub("|", "/")))

@@ -1,4 +1,4 @@
--- clock: what time it is, in seconds since 1970; in a test, what it says.
+-- clock: the current time in seconds since 1970; in a test the test's.
 
 local core = require "xmpp.load"
 

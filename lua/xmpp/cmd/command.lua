@@ -1,4 +1,4 @@
--- command: ad-hoc commands (XEP-0050): listed, and run with words VAR=VALUE, or asked for on a terminal.
+-- command: lists ad-hoc commands (XEP-0050) and runs them, with arguments VAR=VALUE or by asking at the terminal.
 
 local escape = require "xmpp.cmd.escape"
 local exit = require "xmpp.cmd.exit"
@@ -18,7 +18,7 @@ local function list(ctx, conn, jid)
   return 0
 end
 
--- The node that a word names.
+-- The node that an argument names.
 local function node_of(word)
   local short = word:match "^admin:(.*)$"
   if not short then return word end
@@ -28,7 +28,7 @@ local function node_of(word)
     escape.line(short), require "xmpp.nearest"(short:sub(1, 30), admin)))
 end
 
--- What was given: words, and where one of them is "-", the lines of standard input, in which secrets may be.
+-- Reads what was given: arguments, and, if one of them is "-", the lines of standard input, which may contain secrets.
 local function read_given(ctx)
   local given = { words = {}, lines = {}, asked = {} }
   for i = 3, #ctx.args do
@@ -78,7 +78,7 @@ local function prompt_of(field)
   return text .. ": "
 end
 
--- Asks a person; nil: what stands in it stays.
+-- Asks at the terminal; nil: the present value stays.
 local function ask(ctx, field)
   local prompt = prompt_of(field)
   local text
@@ -93,7 +93,7 @@ local function ask(ctx, field)
   return text
 end
 
--- The answers to a form, from what was given and from who sits there.
+-- The answers to a form, from what was given and by asking at the terminal.
 local function fill(ctx, given, form)
   local values, is_asked = {}, ctx.world.is_tty(0) and not given.has_read
   for _, field in ipairs(form.fields) do
@@ -147,7 +147,7 @@ local function show_result(ctx, given, result)
   return 0
 end
 
--- What can't be filled in is the input's fault.
+-- An error about missing or invalid values is an error of the input.
 local function explained(err)
   if err.layer ~= "stanza" or err.by or not (err.app == "missing" or err.app == "invalid") then return err end
   return exit.error("input", "bad-value", err.text)
@@ -161,7 +161,7 @@ local function run(ctx, conn, jid, node, given)
     if ctx.world.is_tty(0) and form.title then ctx:note(escape.line(form.title)) end
     local ok, values = pcall(fill, ctx, given, form)
     if ok then return values end
-    fault = values -- the session is given back before it is told
+    fault = values -- raised after the command has been cancelled
     return nil
   end, { timeout = ctx.timeout })
   if fault then error(fault, 0) end

@@ -1,5 +1,6 @@
--- complete: scripts for three shells, made from the table in spec.lua. What an option's value is says its kind: files,
--- the words of a choice, the accounts (`xmpp account list`), addresses (`xmpp contacts`, see contacts.lua).
+-- complete: completion scripts for three shells, made from the table in spec.lua. The kind of an option's value
+-- decides what is completed: files, the words of a choice, the accounts (`xmpp account list`), addresses (`xmpp
+-- contacts`, see contacts.lua).
 
 local M = {}
 
@@ -51,12 +52,12 @@ local function bash_values(options, out, indent)
   end
 end
 
--- bash takes the @ of an address for the end of a word (COMP_WORDBREAKS), and wants what follows it alone.
+-- bash takes the @ of an address for a word break (COMP_WORDBREAKS), and expects only what follows it.
 local BASH_JIDS = { "_xmpp_jids() {", "  local all=${COMP_LINE:0:COMP_POINT} before=", "  all=${all##*[[:space:]]}",
   "  [[ $COMP_WORDBREAKS == *@* ]] && before=${all%\"${all##*@}\"}",
   '  COMPREPLY=($(compgen -W "$1 $(' .. CONTACTS .. ')" -- "$all"))', '  COMPREPLY=("${COMPREPLY[@]#"$before"}")', "}" }
 
--- What is completed in the place of an argument.
+-- What an argument is completed with.
 local function bash_arguments(command, spec)
   if command.kinds and command.kinds[1] == "file" then return 'COMPREPLY=($(compgen -f -- "$cur"))' end
   if takes_jids(command) then return ('_xmpp_jids "%s"'):format(words_of(command, spec)) end

@@ -1,4 +1,4 @@
--- completion: what bash, zsh and fish complete, from spec.lua.
+-- completion: writes the completion script for bash, zsh or fish, from spec.lua.
 
 local M = {}
 

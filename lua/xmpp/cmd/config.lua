@@ -1,5 +1,5 @@
--- config: accounts, and rooms that want a password, from $XDG_CONFIG_HOME/xmpp/config.lua. It is no code, in spite of
--- its name, and never loaded as such: sections in brackets, and `key = value` in them.
+-- config: the accounts, and the rooms that require a password, from $XDG_CONFIG_HOME/xmpp/config.lua. In spite of its
+-- name the file isn't code and is never loaded as such: it has sections in brackets, and `key = value` in them.
 --
 --   [default]
 --   jid = bot@example.net/cron
@@ -28,13 +28,13 @@ function M.folder(world, variable, otherwise)
   return home and home .. otherwise .. "/xmpp"
 end
 
---- Where the configuration is.
+--- The path of the configuration.
 function M.path(world)
   local folder = M.folder(world, "XDG_CONFIG_HOME", "/.config")
   return folder and folder .. "/config.lua"
 end
 
---- "~/x" is in the user's home.
+--- Expands "~/x" to a path in the user's home.
 function M.expand(world, path)
   local rest = path:match "^~(/.*)$"
   return rest and (world.env "HOME" or "") .. rest or path
@@ -72,8 +72,7 @@ local function check(path, number, section, key, value)
   return value
 end
 
---- What stands in the brackets of a line that begins a section: an account's name, or "room ADDRESS"; nil: it begins
---- none.
+--- Parses the brackets of a line that begins a section: an account's name, or "room ADDRESS"; nil for any other line.
 ---@param line string
 ---@return string? name
 ---@return string? room
@@ -83,7 +82,7 @@ function M.head(line)
   return name or room and "room " .. room, room or nil
 end
 
--- A room's address as it is compared.
+-- A room's address, prepared.
 local function read_room(path, number, text)
   local jid, err = require "xmpp".jid(text)
   if not jid or not jid.localpart or jid.resourcepart then
@@ -104,10 +103,10 @@ local function begin_section(parsed, path, number, name, room)
   return section
 end
 
---- The accounts that a text has, in order: { name =, jid =, ..., line =, path = }, and its rooms by their addresses.
---- Raises with file and line.
+--- Parses the accounts of a text, in order: { name =, jid =, ..., line =, path = }, and its rooms, by address. Raises
+--- errors with file and line.
 ---@param text string
----@param path string for what it raises
+---@param path string for error texts
 ---@return table[] accounts
 ---@return table<string, table> rooms
 function M.parse(text, path)
@@ -120,7 +119,7 @@ function M.parse(text, path)
       if name then section = begin_section(parsed, path, number, name, room)
       elseif not key then fault(path, number, "'[section]', 'key = value' or '# comment' expected")
       elseif not section then
-        fault(path, number, ("'%s' stands in no section: begin with [default]"):format(key))
+        fault(path, number, ("'%s' is not in a section: begin with [default]"):format(key))
       else section[key] = check(path, number, section, key, value) end
     end
   end
@@ -143,7 +142,7 @@ local function has_password(accounts, rooms)
   end
 end
 
---- The text of a file; with its attributes, see sys.open.
+--- Reads a file; returns its text and its attributes, see sys.open.
 ---@return string? text nil: there is no such file
 ---@return table? attributes
 function M.read(world, path, most)
@@ -162,7 +161,7 @@ function M.read(world, path, most)
   return text, attributes
 end
 
---- Refuses a file with a secret that others may read, or that is another user's (root's will do).
+--- Refuses a file with a secret that others may read, or that belongs to another user (except root).
 function M.check_private(world, path, attributes)
   local own = attributes.uid == world.sys.uid() or attributes.uid == 0
   if not own then
@@ -175,7 +174,7 @@ function M.check_private(world, path, attributes)
   end
 end
 
---- All accounts and rooms that are configured.
+--- Loads all configured accounts and rooms.
 ---@return table[] accounts
 ---@return string? path
 ---@return table<string, table> rooms
@@ -195,7 +194,7 @@ local function names(sections)
   return set
 end
 
---- The account that is meant: a section's name, or an address; nil: [default], or the only one.
+--- The chosen account: by a section's name, or by an address; nil: [default], or the only one.
 ---@param world table
 ---@param name string?
 ---@return table account

@@ -1,17 +1,17 @@
--- console: a Lua prompt with a connection. A line that begins with < is sent as XML; what comes in is shown as it
--- comes, or, while a line is being written, behind it. See editor.lua for how lines are typed.
+-- console: a Lua prompt with a connection. A line that begins with < is sent as XML; received stanzas are shown at
+-- once, or, while a line is being typed, after it. See editor.lua for how lines are typed.
 
 local escape = require "xmpp.cmd.escape"
 local history = require "xmpp.cmd.history"
 
-local M = { own_loop = true } -- it waits for the terminal and for the connection at once
+local M = { own_loop = true } -- it waits for the terminal and for the connection at the same time
 
-local MOST_HELD = 1000 -- stanzas that wait behind a line
+local MOST_HELD = 1000 -- stanzas that may wait until a line has been typed
 local TOOLKIT = { "ext", "iq", "disco", "caps", "info", "presence", "roster", "chat", "muc", "form", "time", "color",
   "pubsub", "pep", "archive", "upload", "http", "command", "avatar", "vcard", "bookmark", "blocking", "csi", "register",
   "bot", "gateway", "health" }
 
--- What is shown
+-- Output
 
 local function is_element(v)
   return type(v) == "table" and type(v[1]) == "string" and (v[2] == nil or type(v[2]) == "table")
@@ -61,7 +61,7 @@ local function came(self, x)
   self.editor.aside(function() show_stanza(self, x) end)
 end
 
--- What is typed
+-- Input
 
 local function results(self, ok, ...)
   if not ok then return print_line(self, self.ctx:ink("31", escape.lines(tostring((...)), "  "))) end
@@ -81,7 +81,7 @@ end
 local function send_xml(self, text)
   local x, err = require "xmpp.xexpr".from_xml(text)
   if not x then
-    if err.text:find "no element found" then return true end -- more lines are to come
+    if err.text:find "no element found" then return true end -- more lines will follow
     return results(self, false, err)
   end
   x[2].xmlns = nil
@@ -91,7 +91,7 @@ local function send_xml(self, text)
   end))
 end
 
--- true: the line isn't complete
+-- Evaluates a line. true: it isn't complete.
 local function evaluate(self, text)
   if text:find "^%s*$" then return end
   if text:find "^%s*<" then return send_xml(self, text) end
@@ -103,7 +103,7 @@ local function evaluate(self, text)
   results(self, pcall(f))
 end
 
--- A line; nil: the end.
+-- Handles a line; nil: the end.
 local function take(self, line)
   if not line then
     self.over = 0
@@ -114,7 +114,7 @@ local function take(self, line)
   self.begun = evaluate(self, text) and text or nil
 end
 
--- Names for readline to complete: of fields, and of the functions of conn.
+-- Completions for readline: names of fields, and of the functions of conn.
 local function completions(self)
   return function(text, from, to)
     local word, found = text:sub(from, to), {}
@@ -167,7 +167,7 @@ local function watch(self)
   xmpp.on_signal("SIGTERM", function() self.over = 130 end)
 end
 
--- All that was typed, one line after the other: one that waits has what comes in meanwhile shown.
+-- Handles all typed lines, one after another; while one waits, received stanzas are shown.
 local function take_lines(self)
   while self.lines[1] ~= nil and not self.over do take(self, table.remove(self.lines, 1) or nil) end
   release(self)
@@ -178,7 +178,7 @@ local function turn(self)
   self.editor.show()
   local typed = sys.poll(xmpp.timeout(), 0, xmpp.fd())
   xmpp.step(0)
-  self.editor.show() -- a line that Ctrl-C has given up: what is typed behind that belongs to the next one
+  self.editor.show() -- after Ctrl-C: what is typed from now on belongs to the next line
   if typed then self.editor.read() end
   if self.lines[1] ~= nil then take_lines(self) end
 end

@@ -1,6 +1,6 @@
--- contacts: the addresses in the roster, kept for the completions of shells, of accounts that have `cache = true` in
--- the configuration and of no others. `xmpp roster list` and `xmpp listen` write them down, for their owner alone; the
--- completions read them by `xmpp contacts`, which help and manual don't name.
+-- contacts: caches the addresses in the roster for the completions of shells, only for accounts that have `cache =
+-- true` in the configuration. `xmpp roster list` and `xmpp listen` write the cache, which only its owner can read; the
+-- completions read it by `xmpp contacts`, which is in neither help nor manual.
 
 local config = require "xmpp.cmd.config"
 
@@ -8,7 +8,7 @@ local M = {}
 
 local MOST = 1048576 -- bytes
 
---- Where an account's are; nil: there is no home.
+--- The path of an account's cache; nil: there is no home.
 ---@param account table see config.account
 ---@return string? path
 ---@return string? folder
@@ -17,7 +17,7 @@ function M.path(world, account)
   return folder and ("%s/%s.contacts"):format(folder, account.name), folder
 end
 
---- Keeps those of a roster, if the account wants that. That it can't is no reason to end anything.
+--- Stores the addresses of a roster, if the account wants that. A failure is only noted.
 ---@param ctx table
 ---@param roster table see xmpp.roster
 function M.keep(ctx, roster)
@@ -35,8 +35,8 @@ function M.keep(ctx, roster)
   if not ok then ctx:note(("the contacts can't be kept in %s: %s"):format(path, tostring(why))) end
 end
 
--- Shells evaluate what they complete by, and a contact may be called as a command is written: so nothing with a meaning
--- to them is told.
+-- Shells evaluate completions, and a contact's address may look like a command: so only addresses without characters
+-- that are special to a shell are written.
 local function is_plain(jid)
   return jid:find "^[%w_\128-\255][%w._+=@\128-\255-]*$" ~= nil and require "xmpp.cmd.escape".line(jid) == jid
 end

@@ -1,5 +1,5 @@
--- context: what a subcommand is given: its arguments (ctx.args, ctx.opts, ctx.rest), the world, and functions to say
--- things by. Output goes through here, so that --json, -q, colours and the escaping of what strangers say are in one
+-- context: the argument of a subcommand: its own arguments (ctx.args, ctx.opts, ctx.rest), the world, and functions
+-- for output. All output goes through here, so that --json, -q, colours and the escaping of untrusted text are in one
 -- place.
 --
 --   function M.run(ctx)
@@ -22,8 +22,8 @@ local function wants_color(world, opts, fd)
   return world.is_tty(fd)
 end
 
---- One line on stdout, or the object when that is wanted: text, then what is in it by name, in order.
----@param text string its strangers' parts escaped already
+--- Writes one line to stdout, or the object with --json: a text, then its contents by name, in order.
+---@param text string with untrusted parts escaped already
 ---@param object? { [1]: string, [2]: any }[]
 function Context:say(text, object)
   if self.quiet then return end
@@ -35,14 +35,14 @@ function Context:say(text, object)
   self.world.out(text .. "\n")
 end
 
---- A line on stderr, unless -q.
+--- Writes a line to stderr, unless -q is given.
 function Context:note(text)
   if self.quiet then return end
   self:clear_progress()
   self.world.err("xmpp: " .. text .. "\n")
 end
 
---- An error of one of several, which isn't the end: "bob@example.net: ...".
+--- Reports an error about one of several recipients, after which the command continues: "bob@example.net: ...".
 function Context:complain(whom, err)
   local _, text, fields = require "xmpp.cmd.exit".explain(err)
   self:clear_progress()
@@ -59,21 +59,21 @@ function Context:name(text)
   return require "xmpp.cmd.output".colored(text)
 end
 
---- What somebody says, or does, if it begins with "/me " (XEP-0245); `who` as it is shown.
+--- A message as a line: "who: text", or "* who text" if it begins with "/me " (XEP-0245); `who` as it is shown.
 function Context.says(_, who, text)
   local action = text:match "^/me (.*)$"
   if action then return ("* %s %s"):format(who, escape.lines(action, (" "):rep(9))) end
   return ("%s: %s"):format(who, escape.lines(text, (" "):rep(9)))
 end
 
---- Emphasis: ink is a number of ANSI's ("1" bold, "2" faint, "31" red).
+--- Emphasises a text: ink is an ANSI number ("1" bold, "2" faint, "31" red).
 function Context:ink(ink, text)
   return self.color and ("\27[%sm%s\27[0m"):format(ink, text) or text
 end
 
---- How far a long work has come, on a terminal.
+--- Shows the progress of a long operation, on a terminal.
 ---@param done number
----@param of number? of how many; nil: nobody knows
+---@param of number? the total; nil: unknown
 function Context:progress(done, of, what)
   if not self.bars then return end
   self.drawn = require "xmpp.cmd.output".bar(self, done, of, what) or self.drawn
@@ -85,10 +85,10 @@ function Context:clear_progress()
   self.world.err "\r\27[K"
 end
 
---- A connection to the account that was chosen: see session.lua.
+--- Connects to the account that was chosen: see session.lua.
 function Context:connect(opts) return require "xmpp.cmd.session".connect(self, opts) end
 
---- The end: a connection that is still open says goodbye.
+--- Ends the command: closes the connection in order if it is still open.
 function Context:close()
   self:clear_progress()
   local conn = self.conn

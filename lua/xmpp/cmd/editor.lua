@@ -1,6 +1,6 @@
--- editor: how the console's lines are typed: by readline on a terminal, where there is lua-readline; else as the
--- terminal, or a file, gives them. An editor has the functions show (a line is asked for), aside (something is written
--- meanwhile), cancel (the line is given up), read (there is input), is_busy (something is typed), remember (a line),
+-- editor: how the console's lines are typed: with readline on a terminal, if lua-readline is installed; otherwise as
+-- the terminal, or a file, provides them. An editor has the functions show (ask for a line), aside (write something in
+-- between), cancel (give up the line), read (there is input), is_busy (something has been typed), remember (a line),
 -- and stop.
 
 local M = {}
@@ -8,7 +8,7 @@ local M = {}
 local MOST_LINE = 1048576 -- bytes
 
 -- lua-readline's handler_remove closes the stream that readline then writes to, unless readline is done with the line
--- already: so it is called in the line's handler alone, and what is written in between draws the prompt itself.
+-- already: so it is called only in the line's handler, and output in between draws the prompt itself.
 local function readline_editor(self, RL)
   local editor, typed, shown, world = {}, 0, false, self.ctx.world
   local before, prompt = world.sys.terminal(0), "> "
@@ -34,8 +34,8 @@ local function readline_editor(self, RL)
     write()
     if shown then world.out(prompt) end
   end
-  -- lua-readline calls back in the coroutine that has installed its handler, even when that is over and collected:
-  -- this is called in a signal's, so the next `show` begins, on the main thread.
+  -- lua-readline calls back in the coroutine that has installed its handler, even when that is dead and collected.
+  -- `cancel` runs in a signal's coroutine, so the next `show`, on the main thread, installs the handler.
   function editor.cancel()
     world.out "\n"
     shown = false
@@ -54,7 +54,7 @@ local function readline_editor(self, RL)
   return editor
 end
 
--- Lines as the terminal, or a file, gives them.
+-- Lines as the terminal, or a file, provides them.
 local function plain_editor(self)
   local editor, input = {}, self.ctx.world.input
   local prompts = self.ctx.world.is_tty(0)
@@ -89,9 +89,9 @@ local function plain_editor(self)
   return editor
 end
 
---- The editor that fits: readline's on a terminal, where lua-readline is installed.
----@param self table the console: ctx, history, begun (the lines of what isn't complete yet), lines (where what is typed
---- is put, false: the end), complete (readline's function that completes names)
+--- The right editor: readline's on a terminal, if lua-readline is installed.
+---@param self table the console: ctx, history, begun (the lines of an incomplete chunk), lines (to which typed lines
+--- are added, false: the end), complete (readline's function that completes names)
 ---@return table editor
 function M.new(self)
   local found, RL = false, nil

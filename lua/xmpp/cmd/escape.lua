@@ -1,5 +1,5 @@
--- escape: what strangers say, for a terminal. Control characters could move the cursor, change the title or the
--- keyboard; bidirectional overrides make a line read as another than it is (both are shown as what they are: \x1b,
+-- escape: makes untrusted text safe for a terminal. Control characters could move the cursor, or change the title or
+-- the keyboard; bidirectional overrides make a line look like another one (both are shown by their codes: \x1b,
 -- \u{202e}).
 
 local M = {}
@@ -20,7 +20,7 @@ local function hidden(text)
   return text
 end
 
---- On one line.
+--- For one line: line breaks are escaped as well.
 ---@param text string
 ---@return string
 function M.line(text)
@@ -30,7 +30,7 @@ function M.line(text)
   return hidden(text)
 end
 
---- Its lines stay lines; what follows the first is indented, so that none can be taken for one of ours.
+--- For several lines: those after the first are indented, so that none looks like a line of the command's own.
 ---@param text string
 ---@param indent string
 ---@return string

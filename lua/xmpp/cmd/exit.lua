@@ -1,5 +1,5 @@
--- exit: what an error means for who looks at the exit status, and the sentence for who reads. Each layer has a status
--- of its own, so that a script can tell what to do; `xmpp help` and the man page list them.
+-- exit: the exit status and the text for an error. Each layer has a status of its own, so that a script can tell what
+-- to do; `xmpp help` and the man page list them.
 
 local M = {
   DONE = 0, REFUSED = 1, USAGE = 2, CONFIG = 3, DNS = 4, TCP = 5, TLS = 6, LOGIN = 7, TIMEOUT = 8, INPUT = 9,
@@ -7,7 +7,7 @@ local M = {
   OUTPUT = 11, INTERNAL = 70, INTERRUPTED = 130, PIPE = 141,
 }
 
---- Status and meaning, for the man page.
+--- Statuses and their meanings, for the man page.
 M.LIST = {
   { 0, "Done; what was sent has been acknowledged by the server." },
   { 1, "Refused by the other side, with a stanza error." },
@@ -31,12 +31,12 @@ local LAYERS = { dns = M.DNS, tcp = M.TCP, proxy = M.TCP, websocket = M.TCP, tls
   usage = M.USAGE, config = M.CONFIG, input = M.INPUT, output = M.OUTPUT, partly = M.PARTLY,
   interrupted = M.INTERRUPTED, lost = M.TCP }
 
--- Of layer "http" the condition says which.
+-- For layer "http" the condition decides.
 local HTTP = { ["host-unknown"] = M.DNS, certificate = M.TLS, tls = M.TLS, ["ca-file"] = M.CONFIG, timeout = M.TIMEOUT,
   refused = M.REFUSED, ["bad-file"] = M.INPUT, ["short-body"] = M.INPUT, ["bad-body"] = M.INPUT,
   ["no-connection"] = M.TCP, cut = M.TCP, ["forbidden-address"] = M.REFUSED, cancelled = M.INTERRUPTED }
 
--- What to do, where the library's own text doesn't say.
+-- Advice where the library's own text has none.
 local ADVICE = {
   dns = "look at the name, or give --host",
   tcp = "is the server up, and the port open? --host and --port say where else to look",
@@ -45,7 +45,7 @@ local ADVICE = {
   sasl = "`xmpp account password` stores another password",
 }
 
---- An error of the command's own.
+--- An error of the command itself.
 ---@param layer "usage"|"config"|"input"|"output"|"partly"|"interrupted"|"timeout"|"lost"
 ---@param condition string
 ---@param text string
@@ -54,7 +54,7 @@ function M.error(layer, condition, text)
   return { layer = layer, condition = condition, text = text, retry = layer == "timeout", command = true }
 end
 
---- Raises one.
+--- Raises such an error.
 function M.raise(layer, condition, text) error(M.error(layer, condition, text), 0) end
 
 local function describe(err)
@@ -63,7 +63,7 @@ local function describe(err)
   return tostring(err) .. (advice and ("; " .. advice) or "")
 end
 
---- Status, sentence (nil: none is needed), and the fields for --json.
+--- Returns the status, a sentence (nil: none is needed), and the fields for --json.
 ---@return integer status
 ---@return string? text
 ---@return table? fields

@@ -1,14 +1,14 @@
--- fields: the fields of data forms (XEP-0004) as words of the shell, VAR=VALUE, for subcommands that show a form, or
--- fill one in.
+-- fields: the fields of data forms (XEP-0004) as arguments VAR=VALUE, for subcommands that show a form, or fill one
+-- in.
 
 local escape = require "xmpp.cmd.escape"
 local exit = require "xmpp.cmd.exit"
 
 local M = {}
 
-local HIDDEN = "***" -- what is shown of a secret
+local HIDDEN = "***" -- shown in place of a secret
 
---- What a word says: VAR and VALUE; raises where it says neither.
+--- Splits an argument into VAR and VALUE; raises an error if it has no "=".
 ---@param word string
 ---@return string var
 ---@return string text
@@ -18,7 +18,7 @@ function M.split(word)
   return var, text
 end
 
---- A value as the shell writes it, for a field of that kind (XEP-0004 3.3). Secrets are the caller's to ask for.
+--- Parses a value from the command line, for a field of that kind (XEP-0004 3.3). The caller has to ask for secrets.
 ---@param field table
 ---@param text string
 ---@return any
@@ -35,7 +35,7 @@ function M.read(field, text)
   return list
 end
 
---- A value as it would be written.
+--- A value as it is written on the command line.
 function M.text(v)
   if type(v) == "table" then
     local list = {}
@@ -45,7 +45,7 @@ function M.text(v)
   return v == nil and "" or tostring(v)
 end
 
---- One line, or the object of it. name: what it is called in the line (field.var).
+--- Shows a field as one line, or as an object. name: its name in the line (field.var).
 function M.show(ctx, field, value, name)
   if field.kind == "text-private" and value ~= nil and value ~= "" then value = HIDDEN end
   local label = field.label and "  " .. ctx:ink("2", "# " .. escape.line(field.label)) or ""
@@ -54,7 +54,7 @@ function M.show(ctx, field, value, name)
       { "label", field.label } })
 end
 
---- Is it one that people fill in?
+--- Can people fill in this field?
 function M.is_asked(field) return field.var ~= nil and field.kind ~= "hidden" and field.kind ~= "fixed" end
 
 return M

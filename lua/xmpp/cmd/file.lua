@@ -1,10 +1,10 @@
--- file: files of the user's that the command writes: whole or not at all, for nobody else to read.
+-- file: writes files of the user's: completely or not at all, and unreadable for others.
 --
 --   local ok, why = file.write(world, folder .. "/history", "one\ntwo\n")
 
 local M = {}
 
---- Makes a folder, and those above it that aren't there, each its owner's alone.
+--- Creates a folder, and the missing ones above it, each for its owner alone.
 ---@return boolean? ok
 ---@return string? why
 function M.make_folder(world, folder)
@@ -19,7 +19,7 @@ function M.make_folder(world, folder)
   return true
 end
 
---- Writes a file of mode 0600; until that is done, what was there stays.
+--- Writes a file of mode 0600; the old contents stay until that has succeeded.
 ---@param path string
 ---@param text string
 ---@return boolean? ok

@@ -9,7 +9,7 @@ local function left_of(option)
   return short .. long .. (option[3] and " " .. option[3] or "")
 end
 
--- Words in lines of at most `width` characters, all but the first behind `indent`.
+-- Wraps words in lines of at most `width` characters; all but the first begin with `indent`.
 local function fold(text, indent, width)
   local lines, line = {}, nil
   for word in text:gmatch "%S+" do
@@ -34,7 +34,7 @@ end
 
 local function width_of(world) return math.max(60, math.min(100, world.columns())) end
 
---- How a subcommand is used.
+--- The help text of a subcommand.
 ---@return string
 function M.of(command, world)
   local width, out = width_of(world), {}

@@ -1,5 +1,5 @@
--- history: the lines that were typed into the console, in a file of its owner's ($XDG_STATE_HOME/xmpp/history), but for
--- those that begin with a space.
+-- history: the lines that were typed into the console, in a file that only its owner can read
+-- ($XDG_STATE_HOME/xmpp/history), except those that begin with a space.
 
 local config = require "xmpp.cmd.config"
 
@@ -12,7 +12,7 @@ local function path_of(world)
   return folder and folder .. "/history", folder
 end
 
---- The lines of earlier runs, the oldest first.
+--- The lines of earlier runs, oldest first.
 ---@return string[]
 function M.load(world)
   local path, lines = path_of(world), {}
@@ -22,7 +22,7 @@ function M.load(world)
   return lines
 end
 
---- Keeps them for the next run, if that can be done.
+--- Saves them for the next run, if possible.
 ---@param lines string[]
 function M.save(world, lines)
   local path, folder = path_of(world)
@@ -32,7 +32,7 @@ function M.save(world, lines)
   if file.make_folder(world, folder) then file.write(world, path, text ~= "" and text .. "\n" or "") end
 end
 
---- Adds a line, unless it is not to be kept, or the same as the last one.
+--- Adds a line, unless it is not to be saved, or the same as the last one.
 ---@param lines string[]
 ---@param line string
 ---@return boolean added

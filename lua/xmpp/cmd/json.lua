@@ -1,5 +1,5 @@
--- json: objects as one line of JSON (RFC 8259), their keys in the order that is asked for. Only writing, and only
--- what the command says: so it needs no package.
+-- json: writes objects as one line of JSON (RFC 8259), with their keys in the given order. It only writes what the
+-- command needs, so it needs no package.
 
 local M = {}
 
@@ -42,10 +42,9 @@ end
 
 M.encode = encode
 
---- An object whose pairs are given in order: M.line { { "type", "message" }, { "id", nil } }; a pair without a value is
---- left out.
+--- An object from pairs in order: M.line { { "type", "message" }, { "id", nil } }; pairs without a value are left out.
 ---@param pairs_ { [1]: string, [2]: any }[]
----@return string line with its end
+---@return string including its line break
 function M.line(pairs_)
   local out = {}
   for _, pair in ipairs(pairs_) do

@@ -1,5 +1,5 @@
--- last: since when an address is idle (a client), away (an account) or up (a server): XEP-0012 has one word for the
--- three.
+-- last: since when an address has been idle (a client), offline (an account) or up (a server): XEP-0012 has one
+-- request for all three.
 
 local M = {}
 

@@ -1,4 +1,5 @@
--- listen: what comes in, a line each. Nobody sees that it listens, unless that is asked for; nothing is answered.
+-- listen: shows what is received, one line each. It is invisible to contacts unless an option says otherwise, and
+-- never answers.
 
 local escape = require "xmpp.cmd.escape"
 local exit = require "xmpp.cmd.exit"
@@ -9,7 +10,7 @@ local CARBONS = "urn:xmpp:carbons:2"
 
 local function stamp(seconds) return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds)) end
 
--- When it was sent: now, or what a delay says (XEP-0203).
+-- When a stanza was sent: now, or at the time of its delay (XEP-0203).
 local function time_of(x)
   local xexpr = require "xmpp.xexpr"
   local delay = xexpr.child(x, "delay", "urn:xmpp:delay")
@@ -61,7 +62,7 @@ local function heard(ctx, conn, x)
     and true or false)
 end
 
--- What belongs to a session, and is to be said in each.
+-- Sends what belongs to a session, in each of them.
 local function begin(ctx, conn)
   conn:send_callback({ "iq", { type = "set" }, { "enable", { xmlns = CARBONS } } }, function() end)
   local priority = ctx.opts.priority or ctx.opts.presence and -1
@@ -79,7 +80,7 @@ local function tell_state(ctx, state, err)
   end
 end
 
--- f, of which what it throws ends the command: a reader who has gone, a full disk.
+-- Wraps f: an error that it throws ends the command, for example if the output is closed or the disk is full.
 local function guarded(ended, f)
   return function(...)
     local ok, why = pcall(f, ...)
@@ -88,7 +89,7 @@ local function guarded(ended, f)
   end
 end
 
--- In a room, which is entered again when the link was lost, until it puts us out for good.
+-- Listens in a room, which is rejoined after a disconnection, until the room removes us for good.
 local function listen_in_room(ctx, conn, ended, count)
   local rooms = require "xmpp.cmd.room"
   local room, err = rooms.join(ctx, conn, ctx.opts.room)
@@ -107,7 +108,7 @@ local function listen_in_room(ctx, conn, ended, count)
   return room
 end
 
--- For the completions, see contacts.lua.
+-- Caches the contacts for the completions, see contacts.lua.
 local function keep_contacts(ctx, conn)
   if not ctx.account.cache then return end
   require "xmpp".spawn(function()
@@ -123,7 +124,7 @@ local function read_from(ctx)
   if not ctx.from then exit.raise("usage", "jid-malformed", "--from: " .. why.text) end
 end
 
--- What is sent to the account, in each session.
+-- Listens to what is sent to the account, in each session.
 local function listen_to_account(ctx, conn, ended, count)
   local heard_by = guarded(ended, heard)
   conn:on("session", function() begin(ctx, conn) end)

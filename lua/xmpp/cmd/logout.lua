@@ -1,4 +1,4 @@
--- logout: the server forgets the token that an account has kept (XEP-0484), and so does this machine.
+-- logout: revokes the token that was stored for an account (XEP-0484), and removes it from this machine.
 
 local config = require "xmpp.cmd.config"
 

@@ -1,6 +1,6 @@
--- main: the command `xmpp`, from its words to its exit status. A subcommand is a file of its own, xmpp/cmd/NAME.lua,
--- which is loaded when it is named and returns `run(ctx) -> status, or nil and an error`. What it is called, takes
--- and says of itself stands in spec.lua.
+-- main: the command `xmpp`, from its arguments to its exit status. Each subcommand is a file of its own,
+-- xmpp/cmd/NAME.lua, which is loaded when it is used and returns `run(ctx) -> status, or nil and an error`. Names,
+-- options and help texts are in spec.lua.
 --
 --   local status = require "xmpp.cmd.main".run({ "ping", "example.net" }, require "xmpp.cmd.world".real())
 
@@ -11,7 +11,7 @@ local M = {}
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
---- What went wrong, as one line on stderr, and the status that says so.
+--- Reports an error as one line on stderr, and returns the exit status for it.
 ---@param world table
 ---@param json boolean?
 ---@param err any
@@ -36,7 +36,7 @@ local function context(world, command, parsed)
   return require "xmpp.cmd.context".new(world, command, parsed)
 end
 
---- Runs the command whose words `argv` are.
+--- Runs the command with the arguments `argv`.
 ---@param argv string[]
 ---@param world table see world.lua
 ---@return integer status
@@ -66,12 +66,13 @@ function M.run(argv, world)
   return status
 end
 
---- The same for a process, with its own words and world.
+--- The same for a process, with its own arguments and world.
 ---@param argv string[]
 ---@return integer status
 function M.program(argv)
   local world = require "xmpp.cmd.world".real(argv)
-  local ok, status = xpcall(function() return M.run(argv, world) end, function(object) -- 5.1's gives it no arguments
+  -- Lua 5.1's xpcall passes no arguments
+  local ok, status = xpcall(function() return M.run(argv, world) end, function(object)
     return type(object) == "table" and object or (rawget(_G, "debug") and debug.traceback(object) or object)
   end)
   if ok then return status end

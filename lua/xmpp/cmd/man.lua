@@ -7,14 +7,14 @@ local spec = require "xmpp.cmd.spec"
 
 local M = {}
 
--- Text at a line's start, or as a macro's argument: nothing in it means anything.
+-- Escapes a text at the beginning of a line or as a macro's argument, so that mdoc finds no markup in it.
 local function plain(text)
   text = text:gsub("\\", "\\e"):gsub("%-", "\\-"):gsub('"', "\\(dq")
   if text:find "^[.']" then text = "\\&" .. text end
   return text
 end
 
--- The same, for a word among macros: mdoc would take "Nm" or "|" for its own.
+-- The same for a word among macros: mdoc would take "Nm" or "|" for its own.
 local function word(text)
   text = plain(text)
   if text:find "^%a%a?$" or text:find "^[%.,:;%(%)%[%]%?!|]$" then return "\\&" .. text end
@@ -23,7 +23,7 @@ end
 
 local WIDTH = 78
 
--- A paragraph; each sentence begins a line, as mdoc wants it, and none is long.
+-- A paragraph; each sentence begins a new line, as mdoc requires, and no line is too long.
 local function paragraph(out, text)
   for sentence in (text:gsub("([%.%?]) (%u)", "%1\n%2") .. "\n"):gmatch "([^\n]+)\n" do
     local line
@@ -40,7 +40,7 @@ local function paragraph(out, text)
   end
 end
 
--- Arguments as a macro's: what ends in a bracket or a dot must not be taken for punctuation.
+-- Arguments for a macro: a bracket or dot at the end must not be taken for punctuation.
 local function arguments(text)
   local words = {}
   for piece in text:gmatch "%S+" do words[#words + 1] = word(piece):gsub("[%]%.]$", "%0\\&") end
@@ -83,7 +83,7 @@ local ACCOUNTS = {
   "An account is a section of the configuration; without -a it is the section default, or the only one. The keys "
   .. "are jid, host, port, url, proxy, tls, ca-file, cert, key, pin, nick, cache, keep-token, bind2, and where the "
   .. "password comes from: password-command, password-file or password. An address that is given by -a needs no "
-  .. "configuration. A jid without a resource has one of its own each time, so that two runs do not push each other out.",
+  .. "configuration. A jid without a resource gets another one each time, so that two runs do not end each other.",
   "With proxy = URL the connection, and what is uploaded beside it, goes through a proxy: socks5://HOST:PORT, "
   .. "socks5h://HOST:PORT, which looks up all names (Tor: socks5h://ACCOUNT:x@127.0.0.1:9050 keeps accounts apart), "
   .. "or http://HOST:PORT; with USER:PASSWORD@ in front of the host where it wants a login, and %XX for a character "
@@ -233,7 +233,7 @@ local function statuses(out)
   for _, line in ipairs(OF_ITS_OWN) do out[#out + 1] = line end
 end
 
---- The page.
+--- The whole page.
 ---@return string
 function M.page()
   local out = {}

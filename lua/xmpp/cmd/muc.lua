@@ -1,4 +1,4 @@
--- muc: rooms (XEP-0045): said into, listened to, asked.
+-- muc: rooms (XEP-0045): sending, listening, requests.
 
 local escape = require "xmpp.cmd.escape"
 local exit = require "xmpp.cmd.exit"
@@ -49,7 +49,7 @@ function words.list(ctx)
   return 0
 end
 
--- f(room) while we are in it.
+-- Joins a room, calls f(room), and leaves it.
 local function inside(ctx, opts, f)
   need(ctx, 2, "ROOM")
   local conn, err = ctx.conn, nil
@@ -83,13 +83,14 @@ function words.who(ctx)
   end)
 end
 
--- Is there an archive (XEP-0313)? Asked before the room is entered: then it need not tell its history, too.
+-- Does the room have an archive (XEP-0313)? Asked before joining: then no history needs to be requested.
 local function has_archive(ctx, conn, jid)
   local info = require "xmpp.muc".info(conn, rooms.address(jid), { timeout = ctx.timeout })
   return info ~= nil and info.features[MAM] == true
 end
 
--- The last n of the archive, oldest first: page by page backwards, as a service gives no more at once than it likes.
+-- The last n messages of the archive, oldest first: read page by page backwards, as a service limits the size of
+-- pages.
 local function read_archive(ctx, room, n)
   local newest_first, before = {}, nil
   while #newest_first < n do
@@ -120,7 +121,7 @@ function words.history(ctx)
     room:on("message", function(m)
       if m.history then rooms.show(ctx, room, m) end
     end)
-    require "xmpp".sleep(0) -- what was kept for listeners is told in the next turn
+    require "xmpp".sleep(0) -- held back events are emitted in the next turn
     return 0
   end)
 end
@@ -136,7 +137,7 @@ function words.invite(ctx)
   return 0
 end
 
--- What everybody could read among a command's words isn't taken from there: VAR= asks for it.
+-- A secret is not taken from the command's arguments, which everybody on the machine can read: VAR= asks for it.
 local function read_private(ctx, field, text)
   if text ~= "" then
     exit.raise("usage", "secret", ("%s is a secret, and everybody on this machine can read the words of a command: "

@@ -13,7 +13,7 @@ end
 
 local painted = {}
 
---- Text in the colour that everybody's client gives it, for a terminal of 256 colours.
+--- A text in the colour that all clients show it in, for a terminal with 256 colours.
 ---@param text string
 ---@return string
 function M.colored(text)
@@ -27,7 +27,7 @@ end
 
 local WIDTH = 20
 
---- Draws a bar -> the text that is there
+--- Draws a progress bar, and returns its text.
 function M.bar(ctx, done, of, what)
   local text
   if of and of > 0 then

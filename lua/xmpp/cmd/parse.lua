@@ -1,9 +1,9 @@
--- parse: the words of a command line, by the table in spec.lua. A word is never guessed: what is unknown is refused,
--- and the nearest that there is is named.
+-- parse: parses the arguments of the command, by the table in spec.lua. Nothing is guessed: unknown words are refused,
+-- and the most similar known one is suggested.
 
 local M = {}
 
--- What begins with it is nearer than what is spelled alike.
+-- The most similar word: one that begins with it is preferred to one with a similar spelling.
 local function nearest(word, words)
   local longer
   for known in pairs(words) do
@@ -23,7 +23,7 @@ end
 
 local function shown(word) return require "xmpp.cmd.escape".line(word) end
 
--- What a value of that kind is; nil and why it isn't one.
+-- Parses a value of each kind; nil and a reason if it is invalid.
 
 local kinds = {}
 
@@ -55,7 +55,7 @@ kinds.fd = whole(0, 65535, "the number of a descriptor expected")
 kinds.port = whole(1, 65535, "a port from 1 to 65535 expected")
 kinds.priority = whole(-128, 127, "a whole number from -128 to 127 expected")
 
--- Everybody can read the words of a command.
+-- A proxy without user and password, since everybody can read the arguments of a command.
 function kinds.proxy(v)
   if v:find("@", 1, true) then
     return nil, "a proxy's user and password belong in the configuration, as the account's proxy", "..."
@@ -110,7 +110,7 @@ local function unknown(options, word)
   return nil, ("there is no option '%s'; did you mean '%s'?"):format(shown(word), nearest(word, words))
 end
 
--- Takes the long option at argv[i] -> the index of the last word of it
+-- Parses the long option at argv[i]; returns the index of its last argument.
 local function long_option(parsed, options, argv, i)
   local name, value = argv[i]:match "^%-%-([^=]+)=(.*)$"
   name = name or argv[i]:sub(3)
@@ -126,7 +126,7 @@ local function long_option(parsed, options, argv, i)
   return i
 end
 
--- The same for short ones, of which several may stand together, the last with its value: -qn4.
+-- The same for short options, several of which may stand together, the last one with its value: -qn4.
 local function short_options(parsed, options, argv, i)
   local word, at = argv[i], 2
   while at <= #word do
@@ -174,15 +174,15 @@ local function rest_of(argv, first)
   return rest
 end
 
--- `--version` and `--help` by themselves.
+-- `--version` and `--help` alone.
 local ALONE = { ["--version"] = "version", ["--help"] = "help", ["-h"] = "help" }
 
---- Takes the words apart.
+--- Parses the arguments.
 ---@param argv string[]
 ---@param spec table
 ---@return { command: table, args: string[], opts: table<string, any>, rest: string[]? }? parsed
 ---@return string? why what is wrong with them
----@return table? command that was named before that
+---@return table? the subcommand, if it was named before the error
 function M.words(argv, spec)
   local parsed = { args = {}, opts = {} }
   if ALONE[argv[1]] and not argv[2] then

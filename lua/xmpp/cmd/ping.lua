@@ -1,4 +1,4 @@
--- ping: is it there (XEP-0199), and how long does it take.
+-- ping: pings an address (XEP-0199), and shows how long that takes.
 
 local M = {}
 

@@ -1,4 +1,4 @@
--- pubsub: nodes at a service, or of an account (XEP-0060, XEP-0163).
+-- pubsub: nodes of a service, or of an account (XEP-0060, XEP-0163).
 
 local escape = require "xmpp.cmd.escape"
 local exit = require "xmpp.cmd.exit"
@@ -7,7 +7,7 @@ local input = require "xmpp.cmd.input"
 
 local M = {}
 
--- The service that is meant; false: our own account. nil, err: the server has none.
+-- The chosen service; false: our own account. nil, err: the server has none.
 local function service_of(ctx, conn)
   if ctx.opts.pep then return false end
   if ctx.opts.service then
@@ -115,7 +115,7 @@ function words.create(ctx, pubsub, conn, service)
   return 0
 end
 
--- What comes into a node, until as much has come as is wanted. Of an account's own it is its presence that subscribes.
+-- Shows notifications of a node, until the wanted number has arrived. For an account's node its presence subscribes.
 function words.subscribe(ctx, pubsub, conn, service)
   local xmpp, node = require "xmpp", input.need(ctx, 2, "NODE")
   local ended, n = xmpp.promise(), 0
@@ -136,7 +136,7 @@ function words.subscribe(ctx, pubsub, conn, service)
     if subscription.subscription ~= "subscribed" then ctx:note("the subscription is " .. subscription.subscription) end
   else
     require "xmpp.pep".watch(conn, node, function(_, _, _, event) tell(event) end, { from = "self" })
-    require "xmpp.presence".set(conn, { priority = -1 }) -- which takes no messages from other clients
+    require "xmpp.presence".set(conn, { priority = -1 }) -- the negative priority keeps messages for other clients
   end
   if ctx.opts.within then
     xmpp.after(ctx.opts.within, function()
@@ -153,7 +153,7 @@ end
 function M.run(ctx)
   local word = ctx.args[1]
   if word ~= "nodes" then input.need(ctx, 2, "NODE") end
-  if word == "publish" then ctx.payload = input.element(ctx, ctx.opts.file) end -- before anything is connected
+  if word == "publish" then ctx.payload = input.element(ctx, ctx.opts.file) end -- before connecting
   if word == "config" or word == "create" then input.pairs(ctx, 3) end
   local conn, err = ctx:connect { reconnect = word == "subscribe" }
   if not conn then return nil, err end

@@ -1,22 +1,22 @@
--- room: what `send --room`, `listen --room` and `muc` have in common: entering rooms, and what is shown of them.
+-- room: what `send --room`, `listen --room` and `muc` have in common: joining rooms, and showing their messages.
 
 local config = require "xmpp.cmd.config"
 local exit = require "xmpp.cmd.exit"
 
 local M = {}
 
--- What the configuration has of a room; it is read once.
+-- The configuration's section for a room; the file is read once.
 local function section_of(ctx, room)
   ctx.rooms = ctx.rooms or select(3, config.load(ctx.world))
   return ctx.rooms[room]
 end
 
--- By which name: --nick, the key `nick` of the room or of the account, our address.
+-- The nick to use: --nick, the key `nick` of the room or of the account, or our localpart.
 local function nick_for(ctx, section)
   return ctx.opts.nick or section and section.nick or ctx.account.nick or ctx.bare:match "^[^@]*"
 end
 
---- The address that a text is; raises where it is none of a room.
+--- Parses a room's address; raises an error if it is invalid.
 ---@param jid string
 ---@return xmpp.Jid
 function M.address(jid)
@@ -27,7 +27,7 @@ function M.address(jid)
   return address
 end
 
---- A password for a room: the one that the configuration has for it, or what is typed at the terminal; nil: neither.
+--- The password for a room: from the configuration, or typed at the terminal; nil: neither.
 ---@param room string a prepared address
 ---@return string?
 function M.secret(ctx, room)
@@ -39,7 +39,7 @@ local function refused(err, text, ...)
   return { layer = err.layer, condition = err.condition, text = text:format(...), retry = false, command = true }
 end
 
--- What is wrong, in words of the command's: muc.join names the options that a program has.
+-- An error of muc.join in terms of the command, since muc.join names the options of a program.
 local function explained(ctx, room, is_given, err)
   local path = config.path(ctx.world) or "the configuration"
   if err.option == "create" then
@@ -53,7 +53,7 @@ local function explained(ctx, room, is_given, err)
     room, path)
 end
 
--- The room wants a password that nothing has: it is asked for at the terminal, where there is one.
+-- The room requires a password that isn't configured: asks for it, if there is a terminal.
 local function join_asking(ctx, join, room, opts, err)
   opts.password = require "xmpp.cmd.secret".ask_room(ctx.world, room)
   if not opts.password then return nil, err end
@@ -62,9 +62,9 @@ local function join_asking(ctx, join, room, opts, err)
   return joined, why
 end
 
---- Enters a room, without its history. Its password is the one that the configuration has for it, or is asked for at
---- the terminal when the room wants one.
----@param opts? table of muc.join
+--- Joins a room, without its history. Its password comes from the configuration, or is asked for at the terminal if
+--- the room requires one.
+---@param opts? table those of muc.join
 ---@return xmpp.Room? room
 ---@return xmpp.Error? err
 function M.join(ctx, conn, jid, opts)
@@ -82,7 +82,7 @@ function M.join(ctx, conn, jid, opts)
   return room
 end
 
--- Says it in one room, where it has to come back from.
+-- Sends a message to one room, and waits until the room has reflected it.
 local function say(ctx, conn, jid, what)
   local room, err = M.join(ctx, conn, jid)
   if not room then return nil, err end
@@ -92,7 +92,7 @@ local function say(ctx, conn, jid, what)
   return id
 end
 
---- Says a text in all the rooms, each left again.
+--- Sends a text to all the rooms, and leaves each again.
 ---@param rooms string[]
 ---@return integer? status
 ---@return table? err
@@ -116,7 +116,7 @@ end
 
 local function stamp(seconds) return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds)) end
 
---- A message of a room, see muc's event "message" -> was there something to show
+--- Shows a message of a room, see muc's event "message"; returns whether there was something to show.
 function M.show(ctx, room, m)
   if not m.text then return false end
   local time = stamp(m.stamp or require "xmpp.cmd.clock"())

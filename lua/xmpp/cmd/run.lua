@@ -1,18 +1,19 @@
--- run: a bot in a file, with a connection that it need not make. It ends in order by TERM, which has what has come
--- finished first, and INT, by xmpp.quit([status]), or when the connection is closed for good; with --reload it is begun
--- anew, in the same session, when its file has changed or by HUP. Nothing that the bot does keeps it from ending:
--- timers that go on are left, a file that waits for ever is given up GRACE seconds later, and one that lets nothing
--- else run is ended by the system, PATIENCE seconds after the time for all that, or by the second signal.
+-- run: runs a bot from a file, with a connection that is made for it. It ends in order by TERM, which first finishes
+-- what has been received, and INT, by xmpp.quit([status]), or when the connection is closed for good; with --reload it
+-- is restarted in the same session when its file has changed or by HUP. Nothing that the bot does can keep it from
+-- ending: remaining timers are ignored, a file that waits forever is abandoned after GRACE seconds, and one that
+-- blocks everything else is killed by the system, PATIENCE seconds after the time for all that, or by the second
+-- signal.
 
 local exit = require "xmpp.cmd.exit"
 
 local M = { own_loop = true } -- the bot's own waits turn the loop
 
-local STATE = "XMPP_RUN_STATE" -- the descriptor that has the session of the process before
+local STATE = "XMPP_RUN_STATE" -- the descriptor with the session of the previous process
 local DRAIN, GRACE, GOODBYE, PATIENCE = 5, 5, 4, 6
 local MOST_STATE = 64 * 1024 * 1024
 
--- Plain data as Lua, for the next process.
+-- Plain data as Lua source, for the next process.
 local function literal(v)
   if type(v) == "number" then return ("%.17g"):format(v) end
   if type(v) ~= "table" then return type(v) == "string" and ("%q"):format(v) or tostring(v) end
@@ -38,7 +39,7 @@ local function connect(ctx, state)
   return conn, err
 end
 
--- The file
+-- The bot's file
 
 local function compile(path, env)
   local set = rawget(_G, "setfenv")
@@ -61,7 +62,7 @@ local function log_function(ctx)
   end
 end
 
--- The file still waits for something, and the loop is its own: the process ends here.
+-- The file is still waiting for something while the command should end: ends the process here.
 local function give_up(self)
   local ctx, status = self.ctx, self.status
   if self.err then status = require "xmpp.cmd.main".tell(ctx.world, ctx.json, self.err) end
@@ -69,7 +70,8 @@ local function give_up(self)
   ctx.world.exit(status)
 end
 
--- xmpp.quit(status) ends the command; a bot that runs the loop itself has done so when that returns -> what undoes this
+-- Makes xmpp.quit(status) end the command, as does the return of a loop that the bot runs itself. Returns a function
+-- that undoes this.
 local function take_charge(self)
   local xmpp = require "xmpp"
   local quit, run = xmpp.quit, xmpp.run
@@ -94,7 +96,7 @@ local function environment(ctx, conn)
   return setmetatable(env, { __index = _G }), args
 end
 
--- What has come is finished, and nothing more is taken.
+-- Finishes what has been received, and takes nothing more.
 local function drain(self, seconds)
   local left, err = self.conn:drain(seconds)
   if err then
@@ -106,7 +108,7 @@ local function drain(self, seconds)
   require "xmpp".quit(0)
 end
 
--- Signals, and the end of the connection.
+-- Handles signals, and the end of the connection.
 local function watch(self)
   local xmpp, conn, seconds = require "xmpp", self.conn, self.ctx.opts.drain or DRAIN
   local function on(name, f)

@@ -1,5 +1,5 @@
--- secret: where the password comes from. Never from the command line, which every user of the machine may read; and
--- it goes nowhere but to the library.
+-- secret: finds the password. It never comes from the command line, which every user of the machine can read, and is
+-- passed to nothing but the library.
 
 local config = require "xmpp.cmd.config"
 local exit = require "xmpp.cmd.exit"
@@ -30,7 +30,7 @@ local function from_file(world, path)
   return first_line(text, path)
 end
 
--- What a command writes, and its status: Lua 5.1 doesn't tell that of a pipe's.
+-- The output of a command, and its status, which Lua 5.1 doesn't return for a pipe.
 local function run(command)
   local pipe = io.popen("( " .. command .. "\n) </dev/null; printf '\\n%s' $?", "r")
   local text = pipe and pipe:read(MOST) or ""
@@ -52,7 +52,7 @@ local function is_there(program)
   return status == 0
 end
 
--- The desktop's keyring; nil: none, or it has no such thing.
+-- The password from the desktop's keyring; nil: there is none, or it has no such entry.
 local function from_keyring(world, jid)
   if not world.env "DBUS_SESSION_BUS_ADDRESS" or not is_there "secret-tool" then return nil end
   local output, status = run("secret-tool lookup service xmpp jid " .. quoted(jid) .. " 2>/dev/null")
@@ -73,7 +73,7 @@ local function from_terminal(world, jid)
   return word
 end
 
---- What is typed at the terminal.
+--- Asks for the password at the terminal.
 function M.ask(world, bare)
   local word = from_terminal(world, bare)
   if word then return word end
@@ -81,28 +81,28 @@ function M.ask(world, bare)
     .. "password-command, password-file or XMPP_PASSWORD_FILE"):format(bare))
 end
 
--- What a section of the configuration names, an account's or a room's; nil: nothing.
+-- The password from a section of the configuration, an account's or a room's; nil: none.
 local function from_section(world, section)
   if section["password-command"] then return from_command(section["password-command"]), "command" end
   if section["password-file"] then return from_file(world, section["password-file"]), "file" end
   return section.password, "configuration"
 end
 
---- The password of a room that the configuration has; nil: none.
+--- The configured password of a room; nil: none.
 ---@param world table
 ---@param section table? see config.load
 ---@return string? password
 function M.of_room(world, section) return section and (from_section(world, section)) end
 
---- The one that is typed at the terminal; nil: there is none.
+--- Asks for a room's password at the terminal; nil: there is no terminal.
 ---@return string?
 function M.ask_room(world, room) return from_terminal(world, room) end
 
---- The password of an account, and where it is from.
+--- The password of an account, and its source.
 ---@param ctx table
 ---@param account table see config.account
 ---@param bare string its bare address
----@param fresh? boolean what was stored earlier isn't wanted
+---@param fresh? boolean ignore stored passwords
 ---@return string password
 ---@return string source
 function M.find(ctx, account, bare, fresh)

@@ -1,4 +1,4 @@
--- send: messages, with a status that is true: 0 when the server has acknowledged all of them and none has come back.
+-- send: sends messages, with a reliable status: 0 if the server has acknowledged all of them and none was returned.
 
 local exit = require "xmpp.cmd.exit"
 
@@ -6,7 +6,7 @@ local M = {}
 
 local MOST = 65536 -- bytes of a text
 local MOST_RAW = 4 * 1024 * 1024
-local RATE = 10    -- lines a second
+local RATE = 10 -- lines a second
 local RECEIPTS, HINTS = "urn:xmpp:receipts", "urn:xmpp:hints"
 
 -- Input
@@ -19,7 +19,7 @@ end
 local function source(ctx)
   local path = ctx.opts.file
   if not path or path == "-" then
-    if ctx.world.is_tty(0) then ctx:note "type what is to be sent, and Ctrl-D behind it" end
+    if ctx.world.is_tty(0) then ctx:note "type what is to be sent, and then Ctrl-D" end
     return ctx.world.input
   end
   local fd, why = ctx.world.open(path)
@@ -27,10 +27,10 @@ local function source(ctx)
   return require "xmpp.cmd.world".reader(fd)
 end
 
--- A text that can be sent: UTF-8 without control characters (RFC 6120 11.1).
+-- Checks that a text can be sent: UTF-8 without control characters (RFC 6120 11.1).
 local function checked(text)
   local ok, why = require "xmpp.load".check_stanza { "message", {}, { "body", {}, text } }
-  if not ok then exit.raise("input", "not-text", "this is no text that XMPP can carry: " .. why) end
+  if not ok then exit.raise("input", "not-text", "XMPP can't carry this text: " .. why) end
   return text
 end
 
@@ -64,7 +64,7 @@ local function raw_stanzas(ctx)
   return list
 end
 
--- What is sent, and what becomes of it
+-- Sending, and the fate of what was sent
 
 -- A post: { to =, id =, stanza =, state = "sent"|"acked", err =, receipt = }
 local function post(to, stanza)
@@ -86,7 +86,7 @@ local function bare(jid)
   return jid and tostring(jid:bare())
 end
 
--- Who may say what has become of it: whom it was for, and the servers on the way there.
+-- Is this address entitled to report the message's fate: its recipient, or a server on the way?
 local function is_from(ctx, p, from)
   if from == nil then return true end
   local to, who = bare(p.to or ctx.bare), bare(from)
@@ -94,7 +94,7 @@ local function is_from(ctx, p, from)
   return who == to or who == (to or ""):match "[^@]*$" or who == ctx.bare:match "[^@]*$" or who == ctx.bare
 end
 
--- Hears what comes back for posts, which are found by their ids -> what ends that.
+-- Handles answers to posts, which are found by id. Returns a function that ends that.
 local function listen(ctx, conn, by_id)
   local off = conn:tap(function(stanza)
     local p = by_id[stanza[2].id]
@@ -119,11 +119,11 @@ local function give(conn, p)
   if not ok then p.err = err end
 end
 
--- Until the server has all of it: it answers a question that was sent behind (in order, RFC 6120 10.1), so that what it
--- sends back at once has come, too, and it acknowledges.
+-- Waits until the server has everything: it answers a request that was sent afterwards (in order, RFC 6120 10.1), so
+-- that errors that it returns at once have arrived, too, and it acknowledges.
 local function settle(ctx, conn, posts)
   local ok, err = conn:ping(ctx.timeout)
-  local refused = not ok and err.layer == "stanza" -- one that knows no pings has answered as well
+  local refused = not ok and err.layer == "stanza" -- a server that doesn't support pings has answered as well
   if ok or refused then ok, err = conn:flush(ctx.timeout) end
   if ok then return end
   for _, p in ipairs(posts) do
@@ -131,7 +131,7 @@ local function settle(ctx, conn, posts)
   end
 end
 
--- Each of them has a receipt, or an error.
+-- Waits until each of them has a receipt or an error.
 local function wait_for_receipts(ctx, posts)
   local xmpp, core = require "xmpp", require "xmpp.load"
   local latest = core.now() + ctx.timeout
@@ -176,8 +176,8 @@ local function send_posts(ctx, posts)
   return report(ctx, posts)
 end
 
---- Sends one stanza on a connection that there is already, and waits until the server has it; what comes back at once
---- is an error. For other subcommands.
+--- Sends one stanza on an existing connection, and waits until the server has it; a stanza that is returned at once is
+--- an error. For other subcommands.
 ---@param stanza xmpp.Stanza with an id
 ---@return true?
 ---@return xmpp.Error?
@@ -199,7 +199,7 @@ local function next_line(input)
   return line and line:gsub("\r$", "")
 end
 
--- As they come, and not faster than the rate.
+-- Sends lines as they are read, not faster than the rate.
 local function send_lines(ctx)
   local xmpp, input = require "xmpp", source(ctx)
   local pause, posts, n = 1 / (ctx.opts.rate or RATE), {}, 0

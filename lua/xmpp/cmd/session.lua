@@ -1,14 +1,14 @@
--- session: a connection for a subcommand, with the account that was chosen, and what ends it in order: INT and TERM
--- stop it within 5 seconds, a second one at once.
+-- session: connects a subcommand to the chosen account, and ends it in order: INT and TERM stop it within 5 seconds, a
+-- second one at once.
 
 local config = require "xmpp.cmd.config"
 local exit = require "xmpp.cmd.exit"
 
 local M = {}
 
-local STOP = 5 -- seconds to say goodbye in
+local STOP = 5 -- seconds for closing the stream
 
--- What the wire says, on stderr, one line each way.
+-- Shows all XML on stderr, one line for each direction.
 local function log(ctx)
   local escape = require "xmpp.cmd.escape"
   return function(direction, text)
@@ -16,7 +16,7 @@ local function log(ctx)
   end
 end
 
--- What is said of the place on the command's line goes before what the account has.
+-- Options that say where to connect take precedence over the account's settings.
 local function take_place(ctx, account, take)
   local said = ctx.opts.host or ctx.opts.port or ctx.opts.tls
   if said and ctx.opts.url then
@@ -69,22 +69,22 @@ local function address(account, bind2)
   return (jid.resourcepart or bind2) and jid or jid:with_resource("xmpp-" .. require "xmpp".id())
 end
 
--- Servers end a session that was bound by Bind 2 when the same user agent binds another one like that (seen: Prosody,
--- ejabberd). So one run of an account is bound so at a time, and none that goes on.
+-- Servers end a session that was bound by Bind 2 when the same user agent binds another one in that way (seen with
+-- Prosody and ejabberd). So only one run of an account uses it at a time, and none that reconnects.
 local function bind2(ctx, account, o, kept)
   if not account.bind2 or o.reconnect then return nil end
   return (not kept or require "xmpp.cmd.token".lock(ctx, account)) and "xmpp" or nil
 end
 
---- Its bare address.
+--- The account's bare address.
 function M.bare(account) return tostring(read_address(account):bare()) end
 
 M.options = options
 
--- The token is to blame, and of no use any more.
+-- Errors that are the token's fault, which makes it useless.
 local REFUSED = { ["not-authorized"] = true, ["credentials-expired"] = true, ["account-disabled"] = true }
 
--- By a token that was kept, and without the password, which isn't looked for. nil alone: it is needed.
+-- Logs in with a stored token, without looking for the password. nil without an error: the password is needed.
 local function by_token(ctx, account, jid, o, token)
   if ctx.watch then ctx.watch() end
   o.token = token
@@ -110,11 +110,11 @@ local function by_password(ctx, account, jid, o, password, saved)
   return xmpp.connect_client(jid, password, o)
 end
 
---- Connects as the account that -a names. ctx.conn is the connection, from its first moment on. What is to come back
---- when its link is lost (more.reconnect) has the password besides a token, which may be refused by then.
+--- Connects to the account that -a names. ctx.conn is the connection, from the beginning of the attempt. A connection
+--- that is to reconnect (more.reconnect) gets the password in addition to a token, which may be rejected by then.
 ---@param ctx table
 ---@param more? table options of connect_client
----@param password? string one that is known
+---@param password? string if it is known already
 ---@return xmpp.Conn? conn
 ---@return xmpp.Error? err
 function M.connect(ctx, more, password)
@@ -144,7 +144,7 @@ local function interrupted(name)
     retry = false, command = true }
 end
 
--- Has the signals end what runs -> what takes that away.
+-- Lets the signals end what is running. Returns a function that undoes that.
 local function watch(ctx, done)
   local xmpp, offs, times = require "xmpp", {}, 0
   if not ctx.world.signals then return function() end end
@@ -167,16 +167,16 @@ local function stop(ctx)
   if conn and conn:state() ~= "closed" then conn:stop(STOP) end
 end
 
---- Runs f(ctx) in a coroutine, so that a signal can end it wherever it waits, and ends what it has opened.
----@return boolean ok as pcall
+--- Runs f(ctx) in a coroutine, so that a signal can end it wherever it waits, and closes what it has opened.
+---@return boolean ok as for pcall
 ---@return any status or nil
 ---@return any err
 function M.guarded(ctx, f)
   local xmpp = require "xmpp"
   local done, task, off = xmpp.promise(), nil, nil
-  -- Until there is something to end in order, a signal ends the process as it does any.
+  -- Until there is something to end in order, a signal ends the process as usual.
   function ctx.watch() off = off or watch(ctx, done) end
-  xmpp.spawn(function() -- first, so that what the task throws is told here
+  xmpp.spawn(function() -- started first, so that an error of the task is reported here
     local results, err = task:wait()
     if results then done:resolve(results) else done:reject(err) end
   end)

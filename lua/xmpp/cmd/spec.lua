@@ -1,13 +1,13 @@
--- spec: the one table of what the command has. From it are made what takes its words apart (parse.lua), `xmpp help`
--- (help.lua), the man page (man.lua) and the completions (complete.lua); a test compares them.
+-- spec: the table of all subcommands and options. The parser (parse.lua), `xmpp help` (help.lua), the man page
+-- (man.lua) and the completions (complete.lua) are made from it; a test compares them.
 --
--- An option is { long, short or false, placeholder or false (none: it is a flag), help, kind = ..., choices = ..., many
--- = ... }; kinds of values: "text" (the default), "count" (a whole number from 1), "number", "seconds", "fd", "port",
--- "proxy", "priority", "file", "jid", "room", "account", "choice", "choices" (several, by commas). A command has
--- `usage` (its arguments, for people), `min` and `max` of them (max = math.huge: any number), `words` (what the first
--- may be: name, arguments, help), `rest` (what follows "--" is its own), `stops` (what follows the first argument is
--- its own), `offline` (it connects nowhere), `kinds` (what its arguments are: for completion), `text` (paragraphs for
--- the man page), `usage_status` (the exit status of wrong usage, where that isn't 2).
+-- An option is { long, short or false, placeholder or false (none: it is a flag), help, kind = ..., choices = ...,
+-- many = ... }; kinds of values: "text" (the default), "count" (a whole number from 1), "number", "seconds", "fd",
+-- "port", "proxy", "priority", "file", "jid", "room", "account", "choice", "choices" (several, separated by commas). A
+-- command has `usage` (its arguments, for people), `min` and `max` of them (max = math.huge: any number), `words` (the
+-- possible first arguments: name, arguments, help), `rest` (it takes what follows "--"), `stops` (it takes everything
+-- after the first argument), `offline` (it doesn't connect), `kinds` (the kinds of its arguments, for completion),
+-- `text` (paragraphs for the man page), `usage_status` (the exit status for wrong usage, if it isn't 2).
 
 local version = require "xmpp.version"
 
@@ -259,13 +259,13 @@ spec.commands = {
     kinds = { "command" }, options = {} },
 }
 
--- What the completions call, and people needn't: it is in no list.
+-- Subcommands for the completions, which people don't need: they are in no list.
 spec.hidden = {
   { name = "contacts", summary = "the contacts that were kept for completion", usage = "", min = 0, max = 0,
     offline = true, options = {} },
 }
 
---- The command of that name.
+--- The subcommand of that name.
 ---@param name string
 ---@return table? command
 function spec.find(name)
@@ -276,7 +276,7 @@ function spec.find(name)
   end
 end
 
---- Its options, and those that all have.
+--- Its own options, and the common ones.
 ---@param command table?
 ---@return table[]
 function spec.options(command)

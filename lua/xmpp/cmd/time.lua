@@ -1,4 +1,4 @@
--- time: what time an address has (XEP-0202), and how far that is from ours.
+-- time: the time at an address (XEP-0202), and how far it differs from ours.
 
 local M = {}
 

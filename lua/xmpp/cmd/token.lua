@@ -1,6 +1,6 @@
--- token: what an account with `keep-token = true` logs in by instead of its password (XEP-0484), and the id of the user
--- agent that it belongs to, which is made once. Each is a file beside the configuration, for its owner alone:
--- NAME.token and NAME.agent.
+-- token: the token with which an account with `keep-token = true` logs in instead of its password (XEP-0484), and the
+-- id of the user agent that it belongs to, which is made once. Each is in a file next to the configuration that only
+-- its owner can read: NAME.token and NAME.agent.
 
 local config = require "xmpp.cmd.config"
 
@@ -18,8 +18,8 @@ local function ignore(ctx, path, why)
   return nil
 end
 
--- The text of a file that nobody else can have read or written; nil: there is none, or it isn't like that, which is
--- told.
+-- The text of a file that nobody else can have read or written; nil: there is none, or it isn't private, which is
+-- noted.
 local function read(ctx, path)
   local world = ctx.world
   local ok, text, attributes = pcall(config.read, world, path, MOST)
@@ -37,7 +37,7 @@ local function write(ctx, path, folder, text)
   if not ok then ctx:note(("%s can't be written: %s"):format(path, tostring(why))) end
 end
 
--- The secret is in base64: nobody has said which characters it is made of.
+-- The secret is stored as base64, since it may consist of any bytes.
 local FIELDS = { "version", "jid", "user_agent", "mechanism", "token", "expiry" }
 
 local function to_text(token)
@@ -69,7 +69,8 @@ local function agent_of(ctx, account)
   return id
 end
 
---- What an account keeps. nil: it doesn't. Only one of the configuration has a name to keep things by.
+--- What is stored for an account; nil: it doesn't keep a token. Only configured accounts have a name to store it
+--- under.
 ---@param ctx table
 ---@param account table see config.account
 ---@param bare string its bare address
@@ -80,14 +81,14 @@ function M.load(ctx, account, bare)
   return { agent = agent, token = M.find(ctx, account, bare, agent) }
 end
 
---- Is this the only process that does something as the account's user agent? Until it ends no other one is.
+--- Is this the only process that acts as the account's user agent? Until it ends no other one can.
 function M.lock(ctx, account)
   local _, _, path = paths(ctx.world, account)
   return ctx.world.sys.lock(path) ~= nil
 end
 
---- The token that is there. One that has run out is of no use.
----@param agent string? whose it must be
+--- The stored token, unless it has expired.
+---@param agent string? the user agent that it must belong to
 ---@return xmpp.Token?
 function M.find(ctx, account, bare, agent)
   local _, path = paths(ctx.world, account)
@@ -102,20 +103,20 @@ function M.find(ctx, account, bare, agent)
   return token
 end
 
---- Has what the server gives from now on kept, each in the place of the one before.
----@param conn xmpp.Conn that has only begun to connect
+--- Stores each token that the server gives from now on, which replaces the one before.
+---@param conn xmpp.Conn must have just begun to connect
 function M.follow(ctx, account, conn)
   local folder, path = paths(ctx.world, account)
   conn:on("token", function(token) write(ctx, path, folder, to_text(token)) end)
 end
 
---- The token is no good any more.
+--- Removes a token that is no longer valid.
 function M.drop(ctx, account)
   local _, path = paths(ctx.world, account)
   os.remove(path)
 end
 
---- Nothing is left of what was kept for an account.
+--- Removes everything that was stored for an account.
 function M.forget(ctx, account)
   local _, token, agent = paths(ctx.world, account)
   os.remove(token)

@@ -1,4 +1,4 @@
--- upload: files to where the account's server lets them be (XEP-0363): a URL a line; with --to they are sent there,
+-- upload: uploads files to the account's server (XEP-0363), and writes one URL a line; with --to they are sent there,
 -- too.
 
 local exit = require "xmpp.cmd.exit"
@@ -9,7 +9,7 @@ local function progress(ctx, path)
   return function(sent, size) ctx:progress(sent, size, "bytes of " .. path:match "[^/]*$") end
 end
 
--- As a file (XEP-0066).
+-- Sends a URL as a file (XEP-0066).
 local function send(ctx, conn, to, url)
   return require "xmpp.cmd.send".deliver(ctx, conn, { "message", { to = to, id = require "xmpp".id(), type = "chat" },
     { "body", {}, url }, { "x", { xmlns = "jabber:x:oob" }, { "url", {}, url } } })

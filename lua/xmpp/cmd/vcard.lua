@@ -1,4 +1,4 @@
--- vcard: what somebody tells of himself (XEP-0054).
+-- vcard: vCards (XEP-0054).
 
 local escape = require "xmpp.cmd.escape"
 local exit = require "xmpp.cmd.exit"
@@ -56,7 +56,7 @@ function words.get(ctx, vcard, conn)
   return 0
 end
 
--- What "email=a@b", "n.given=Anna", "photo=me.png", "url=" say.
+-- Parses "email=a@b", "n.given=Anna", "photo=me.png", "url=".
 local function changes(ctx)
   local out = {}
   for _, pair in ipairs(input.pairs(ctx, 2)) do

@@ -1,4 +1,4 @@
--- version: what software an address is (XEP-0092).
+-- version: the software that an address runs (XEP-0092).
 
 local escape = require "xmpp.cmd.escape"
 

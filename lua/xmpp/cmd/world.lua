@@ -1,5 +1,5 @@
--- world: all that the command knows of what is outside: its output and input, environment, files, the terminal. A
--- test gives it another one.
+-- world: the command's access to everything outside: output and input, environment, files, the terminal. Tests replace
+-- it.
 
 local exit = require "xmpp.cmd.exit"
 local sys = require "xmpp.sys"
@@ -7,7 +7,7 @@ local sys = require "xmpp.sys"
 local M = {}
 
 local function failed(text, name)
-  if name == "EPIPE" then exit.raise("output", name, "who read the output has closed it") end
+  if name == "EPIPE" then exit.raise("output", name, "the reader of the output has closed it") end
   exit.raise("output", name ~= "" and name or "failed",
     ("the output can't be written (%s): make room, or send it elsewhere"):format(text))
 end
@@ -15,7 +15,7 @@ end
 local Reader = {}
 Reader.__index = Reader
 
---- All that is left; nil: there is more than `most` bytes.
+--- Everything that is left; nil: there are more than `most` bytes.
 function Reader:all(most)
   local pieces, n = {}, 0
   repeat
@@ -27,7 +27,7 @@ function Reader:all(most)
   return table.concat(pieces)
 end
 
---- Fills `buffer` once more -> false at the end
+--- Fills `buffer` once more; returns false at the end.
 function Reader:more()
   local piece, why = sys.read(self.fd)
   if not piece then exit.raise("input", "unreadable", "the input can't be read: " .. why) end
@@ -35,7 +35,7 @@ function Reader:more()
   return piece ~= ""
 end
 
---- Is there a whole line, or the end? As far as is known without waiting.
+--- Is there a whole line, or the end, as far as can be told without waiting?
 function Reader:ready()
   while not self.ended and not (self.buffer or ""):find("\n", 1, true) do
     if not sys.poll(0, self.fd) then return false end
@@ -44,7 +44,7 @@ function Reader:ready()
   return true
 end
 
---- The next line, without its end; nil: there is none; false: it is longer than `most`.
+--- The next line, without its line break; nil: there is none; false: it is longer than `most`.
 function Reader:line(most)
   while true do
     local buffer = self.buffer or ""
@@ -62,10 +62,10 @@ function Reader:line(most)
   end
 end
 
---- A reader of what a descriptor has.
+--- A reader for a descriptor.
 function M.reader(fd) return setmetatable({ fd = fd }, Reader) end
 
---- The process's own.
+--- The world of the process itself.
 ---@param argv string[]?
 ---@return table world
 function M.real(argv)

@@ -1,4 +1,4 @@
--- admin: the commands of servers' administrators (XEP-0133), by their short names. For xmpp.command.
+-- admin: the service administration commands (XEP-0133), by short names. For xmpp.command.
 
 local PREFIX = "http://jabber.org/protocol/admin#"
 

@@ -1,16 +1,16 @@
--- dialog: what a command's function has of who runs it. It asks, and waits for the answer, one question after another:
+-- dialog: the argument of a command's function. It asks the person questions, and waits for the answers:
 --
 --   command.serve(conn, "restart", { name = "Restart", allow = is_admin }, function(dialog)
 --     local v = dialog:ask { fields = { { var = "what", kind = "list-single", options = services } } }
---     if not v then return end                     -- they have given up, or never answered
+--     if not v then return end                     -- they have cancelled, or never answered
 --     local sure = dialog:ask { title = "Restart " .. v.what .. "?", fields = { { var = "yes", kind = "boolean" } } }
 --     if not (sure and sure.yes) then return "nothing done" end
 --     restart(v.what)
 --     return v.what .. " restarted"
 --   end)
 --
--- For xmpp.command. Its fields, to be read: from (the full address of who runs it, prepared), node, lang (the language
--- they want, or nil). See command/session.lua for what is behind it.
+-- For xmpp.command. Its fields are read-only: from (the full address of the person, prepared), node, lang (the
+-- language they prefer, or nil). See command/session.lua for the implementation.
 
 local form = require "xmpp.form"
 local guard = require "xmpp.guard"
@@ -25,10 +25,10 @@ local M = {}
 ---@field lang string?
 local D = {}
 
--- Its run, which see session.lua.
+-- The dialog's run, see session.lua.
 local function run_of(dialog) return getmetatable(dialog).run end
 
--- A form that form.new has made, as what it was made from, for form.read.
+-- The description of a form that form.new has created, for form.read.
 local function spec_of(x, level)
   local parsed, err = form.parse(x)
   if not parsed then error(("bad argument #1 to 'ask' (%s)"):format(err.text), level + 1) end
@@ -41,7 +41,7 @@ local function spec_of(x, level)
   return spec
 end
 
--- What was answered to a question before stands in it, when it is asked again.
+-- A question that is asked again contains the earlier answer.
 local function with_values(spec, values)
   local out = { fields = {} }
   for key, v in pairs(spec) do
@@ -56,7 +56,7 @@ local function with_values(spec, values)
   return out
 end
 
--- The form; with what was answered before, if that still fits.
+-- The form; with the earlier answer, if that is still valid.
 local function written(spec, values)
   if values then
     local ok, x = pcall(form.new, with_values(spec, values))
@@ -65,12 +65,13 @@ local function written(spec, values)
   return form.new(spec)
 end
 
---- Asks something, and waits for the answer. An answer that does not fit the form is refused, and the question stands.
----@param what table a form, as form.new makes it or takes it
+--- Asks a question, and waits for the answer. An answer that does not fit the form is refused, and the question stays
+--- open.
+---@param what table a form, as form.new creates it or takes it
 ---@param opts? { note: string? } note: a text that is shown with the question
----@return table<string, any>? values by the names of the fields
----@return "cancel"|"timeout"|"closed"|nil why there are none: they have given up, or have said nothing for too long, or
---- the command or the connection has ended. Every later `ask` returns the same at once
+---@return table<string, any>? values by field name
+---@return "cancel"|"timeout"|"closed"|nil why there are none: cancelled, no answer for too long, or the command or the
+--- connection has ended. Every later `ask` returns the same at once
 function D.ask(dialog, what, opts)
   guard.check_type(what, "table", 1, "ask", 2)
   opts = guard.check_opts(opts, { note = "string" }, 2, "ask", 2)
@@ -82,8 +83,8 @@ function D.ask(dialog, what, opts)
   return run.ask(spec, function(values) return written(spec, values) end)
 end
 
---- Says something together with the next question, or at the end. A note of kind "error" at the end says that the
---- command has failed (XEP-0050 3.6).
+--- Adds a note to the next question, or to the result. A note of kind "error" in the result means that the command has
+--- failed (XEP-0050 3.6).
 ---@param kind "info"|"warn"|"error"
 ---@param text string
 function D.note(dialog, kind, text)
@@ -93,7 +94,7 @@ function D.note(dialog, kind, text)
   notes[#notes + 1] = { kind = kind, text = text }
 end
 
---- A dialog's handle.
+--- Creates a dialog.
 ---@param run { ask: function, notes: table }
 ---@param fields { from: string, node: string, lang: string? }
 ---@return xmpp.Dialog

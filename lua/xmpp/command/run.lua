@@ -1,4 +1,4 @@
--- run: somebody else's command, run from its first step to its last. For xmpp.command.
+-- run: runs another entity's command, from its first step to its last. For xmpp.command.
 
 local core = require "xmpp.load"
 local form = require "xmpp.form"
@@ -9,14 +9,14 @@ local xexpr = require "xmpp.xexpr"
 
 local M = {}
 
-local MOST_STEPS = 100 -- of a service that has another question for ever
+local MOST_STEPS = 100 -- against a service that never stops asking
 
 local function bad(stanza, reason)
   local who = core.shown(xexpr.attr(stanza, "from") or "our server")
   return iq.bad_format(("the answer of %s: %s"):format(who, reason), stanza)
 end
 
--- What can't go on from our side.
+-- An error on our side, which ends the command.
 local function unfit(app, text)
   return nil, core.error { layer = "stanza", condition = "not-acceptable", type = "modify", retry = false, app = app,
     text = text }
@@ -24,10 +24,10 @@ end
 
 local function lost()
   return nil, core.error { layer = "closed", condition = "session-lost", retry = true,
-    text = "there is a new session: the command that was run in the old one is at its beginning again" }
+    text = "there is a new session: the command has to be started again" }
 end
 
--- Asks for a step: what words.read makes of the answer, with its form.
+-- Requests a step. Returns what words.read makes of the answer, with its form.
 local function step(run, action, payload)
   if run.session and run.conn:info().rebound ~= run.rebound then
     run.session = nil
@@ -48,7 +48,7 @@ local function step(run, action, payload)
   return said
 end
 
--- The session is of no use any more: its service may forget it.
+-- The session is no longer needed: tells the service to cancel it.
 local function abandon(run)
   local session = run.session
   run.session = nil
@@ -59,7 +59,7 @@ end
 
 local function has_value(field) return field.texts[1] ~= nil and field.texts[1] ~= "" end
 
---- Of the answers those that the form asks for; what it must have and nobody has given is an error.
+--- Selects the answers that the form asks for; a missing required one is an error.
 function M.pick(f, answers, used)
   local values = {}
   for _, field in ipairs(f.fields) do
@@ -68,14 +68,14 @@ function M.pick(f, answers, used)
       values[var] = answers[var]
       if answers[var] ~= nil then used[var] = true
       elseif field.required and not has_value(field) then
-        return unfit("missing", ("'%s' is asked for, and there is no answer"):format(core.shown(var)))
+        return unfit("missing", ("'%s' is required, and there is no value"):format(core.shown(var)))
       end
     end
   end
   return values
 end
 
--- Asks f, or the answers, what to do. values, action; nil: to give up; nil, err.
+-- Asks the function, or the table of answers, what to do. Returns values, action; nil to cancel; or nil, err.
 local function decide(run, said)
   local how = run.how
   if type(how) ~= "function" then

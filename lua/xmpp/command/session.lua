@@ -1,18 +1,18 @@
--- session: a command that somebody runs at us, from its first step to its last. For xmpp.command.
+-- session: a command that somebody runs here, from its first step to its last. For xmpp.command.
 --
--- A session is one run of the command's function after another (a second one where its questions are gone back in), and
--- these are its fields:
+-- In a session the command's function runs once, and again each time that the person goes back to an earlier question.
+-- The fields:
 --
---   id        unguessable; who names another session than his own is told that there is none
---   from, to  the full address that has begun it, and where; no other one goes on with it
---   node, lang, command (the served one: f, allow, back)
---   run       the present run: notes to be said with the next answer; asked: the question that stands, n: which one it
---             is; before: the answers that there are, known: how many of them the run needn't ask for again
---   output    a promise of what answers the step that is under way; nil: the other side has to say something
---   over      "cancel", "timeout", "closed": it is forgotten
---   timer     runs out when nothing is said for so long
+--   id        unguessable; somebody who names another user's session is told that there is none
+--   from, to  the full address that has begun it, and our address; only these two can continue it
+--   node, lang, command (the offered command: f, allow, back)
+--   run       the present run: notes for the next answer; asked: the open question, n: its number; before: the answers
+--             given so far, known: how many of them the run needn't ask for again
+--   output    a promise for the answer to the step in progress; nil: waiting for the other side
+--   over      "cancel", "timeout", "closed": it has ended
+--   timer     ends the session after a time without activity
 --
--- Bounds: sessions at once, of one account too; seconds without a word; steps.
+-- Limits: sessions at once, also of one account; seconds without activity; steps.
 
 local core = require "xmpp.load"
 local dialogs = require "xmpp.command.dialog"
@@ -30,7 +30,7 @@ local unpack = table.unpack or unpack -- luacheck: ignore 143
 
 local function bare_of(from) return tostring(core.jid(from):bare()) end
 
--- A book: sessions by id, how many, and how many of each account.
+-- A book: sessions by id, their number, and the number of each account.
 function M.book(most, of_one, lifetime)
   return { by = {}, n = 0, of = {}, most = most, of_one = of_one, lifetime = lifetime }
 end
@@ -47,14 +47,14 @@ local function stop_timer(session)
   session.timer = nil
 end
 
--- What answers the step under way, if there is one.
+-- Answers the step in progress, if there is one.
 local function say(session, ...)
   local output = session.output
   session.output = nil
   if output then output:resolve(...) end
 end
 
--- Nobody finds the session any more; who waits in it is told why.
+-- Removes the session; `why` is what waiting calls get.
 local function forget(book, session, why)
   if session.over then return end
   session.over = why
@@ -63,14 +63,14 @@ local function forget(book, session, why)
   count(book, session, -1)
 end
 
--- Who waits for the answer to a run's question goes on.
+-- Continues the call that waits for the answer to a question.
 local function release(run, ...)
   local asked = run.asked
   run.asked = nil
   if asked then asked.promise:resolve(...) end
 end
 
---- Ends a session: its function is told, by the question that it has asked.
+--- Ends a session: its function is told by the return value of its open question.
 ---@param why "cancel"|"timeout"|"closed"
 function M.finish(book, session, why)
   if session.over then return end
@@ -79,7 +79,7 @@ function M.finish(book, session, why)
   release(session.run, nil, why)
 end
 
--- Answers to what the function returned
+-- Answering with what the function returned
 
 -- nil, type, condition [, text, app]: an error, as iq.serve takes it.
 local function outcome(session, first, ...)
@@ -106,16 +106,16 @@ local function returned(book, session, run, ok, ...)
   local answer = { ok, ... }
   if ok then answer = { pcall(outcome, session, ...) } end
   if not answer[1] then guard.report(("command '%s'"):format(core.shown(session.node)), answer[2]) end
-  if session.over or session.run ~= run then return end -- nobody waits for it any more
+  if session.over or session.run ~= run then return end -- nothing waits for it any more
   forget(book, session, "closed")
-  release(run, nil, "closed") -- that another task of the function's has asked
+  release(run, nil, "closed") -- a question that another task of the function has asked
   if not answer[1] then return say(session, unpack(FAILED, 1, FAILED.n)) end
   say(session, unpack(answer, 2, 6))
 end
 
 -- Running
 
--- The question stands: it is said to the other side, who may take so long.
+-- Sends a question to the other side, which has a limited time to answer.
 local function put(book, session, run, question)
   stop_timer(session)
   session.timer = xmpp.after(book.lifetime, function() M.finish(book, session, "timeout") end)
@@ -128,7 +128,7 @@ end
 
 local function ask(book, session, run, spec, make)
   if session.over then return nil, session.over end
-  if session.run ~= run then return nil, "cancel" end -- one has gone back behind it
+  if session.run ~= run then return nil, "cancel" end -- the person has gone back to before this question
   run.n = run.n + 1
   if run.n <= run.known then return run.before[run.n] end
   local question = { spec = spec, make = make, promise = xmpp.promise() }
@@ -136,8 +136,8 @@ local function ask(book, session, run, spec, make)
   return question.promise:wait()
 end
 
--- Begins the function, at once, with the answers that there are to its questions: `known` of them are taken, the others
--- only shown.
+-- Runs the function, at once, with the answers given so far: the first `known` ones are returned by `ask`, the others
+-- are only shown in the forms.
 local function play(book, session, known, before)
   local run = { notes = {}, n = 0, known = known, before = before }
   session.run = run
@@ -146,13 +146,13 @@ local function play(book, session, known, before)
   guard.go("command", function() returned(book, session, run, guard.call(f, dialog, session.conn[1])) end)
 end
 
--- What the step came to; it may take the function its time.
+-- A promise for the result of the step, since the function may take time.
 local function wait(session, output)
   session.output = output
   return output
 end
 
---- Begins a session, and waits until its function has asked something or has ended.
+--- Begins a session, and waits until its function has asked something or has returned.
 ---@return xmpp.Element? answer
 ---@return string? type of the error, and what else iq.serve takes
 function M.begin(book, conn, command, o)
@@ -168,15 +168,14 @@ function M.begin(book, conn, command, o)
   return output:wait()
 end
 
---- The session of that id, if it is of who asks for it.
+--- The session with that id, if it belongs to the sender.
 function M.find(book, id, o)
   local session = book.by[id]
   if not session or session.from ~= o.from or session.to ~= o.to then return nil end
   return session
 end
 
--- What was filled in; nothing at all is an empty form. A form of type cancel is to be taken as one that is submitted
--- (XEP-0050 3.5.1).
+-- The submitted values; no form counts as an empty one. A form of type cancel counts as submitted (XEP-0050 3.5.1).
 local function values_of(spec, payload)
   local x = { "x", { xmlns = form.DATA, type = "submit" } }
   for i = 3, payload and #payload or 2 do x[i] = payload[i] end
@@ -187,7 +186,7 @@ end
 
 local function bad(name, condition, text) return nil, "modify", condition, text, words.condition(name) end
 
--- The run goes on, or one begins anew that has the question before this one asked again.
+-- Continues the run, or, to go back, begins a new one that asks the previous question again.
 local function go_on(book, session, output, values)
   local run = session.run
   stop_timer(session)
@@ -204,7 +203,7 @@ end
 
 local ACTIONS = { execute = "next", next = "next", complete = "next", prev = "prev", cancel = "cancel" }
 
---- The other side has said something.
+--- Handles a step of the other side.
 ---@param action string?
 ---@param payload xmpp.Element? the form
 ---@return xmpp.Element? answer
@@ -216,7 +215,7 @@ function M.step(book, session, action, payload)
     return words.answer(session, "canceled")
   end
   local run = session.run
-  if not run.asked then return nil, "wait", "unexpected-request", "the step before is still under way" end
+  if not run.asked then return nil, "wait", "unexpected-request", "the previous step is still in progress" end
   session.steps = session.steps + 1
   if session.steps > MOST_STEPS then
     M.finish(book, session, "cancel")
@@ -232,7 +231,7 @@ function M.step(book, session, action, payload)
   return go_on(book, session, xmpp.promise(), values)
 end
 
---- All sessions for which f(session) is true end.
+--- Ends all sessions for which f(session) is true.
 function M.finish_all(book, why, f)
   local list = {}
   for _, session in pairs(book.by) do list[#list + 1] = session end

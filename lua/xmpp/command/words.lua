@@ -1,4 +1,4 @@
--- words: the elements of ad-hoc commands (XEP-0050), made and read. For xmpp.command.
+-- words: the elements of ad-hoc commands (XEP-0050), built and parsed. For xmpp.command.
 
 local core = require "xmpp.load"
 local xexpr = require "xmpp.xexpr"
@@ -16,10 +16,11 @@ local function add(x, list)
   return x
 end
 
---- What answers a step: the actions that it takes next (nil: it is over), what it shows, and its notes.
+--- The answer to a step: the actions that are possible next (nil: it is over), what it shows, and its notes.
 ---@param session { node: string, id: string, lang: string? }
 ---@param status "executing"|"completed"|"canceled"
----@param o? { back: boolean?, payload: xmpp.Element?, notes: { kind: string, text: string }[]? } back: one may go back
+---@param o? { back: boolean?, payload: xmpp.Element?, notes: { kind: string, text: string }[]? } back: going back is
+--- possible
 ---@return xmpp.Element
 function M.answer(session, status, o)
   o = o or {}
@@ -34,7 +35,7 @@ function M.answer(session, status, o)
   return x
 end
 
---- What asks for a step.
+--- The request for a step.
 ---@param node string
 ---@param o { session: string?, action: string?, payload: xmpp.Element?, lang: string? }
 ---@return xmpp.Element
@@ -43,10 +44,10 @@ function M.request(node, o)
     ["xml:lang"] = o.lang } }, { o.payload })
 end
 
---- A condition of the commands' own (XEP-0050 4.4), as it stands in a stanza error.
+--- A command-specific condition (XEP-0050 4.4), for a stanza error.
 function M.condition(name) return { name, { xmlns = M.COMMANDS } } end
 
--- What a note says; of what kind nobody knows is information (XEP-0050 4.3).
+-- The notes; an unknown type counts as "info" (XEP-0050 4.3).
 local function notes_of(x)
   local out = {}
   for note in xexpr.children(x, "note", M.COMMANDS) do
@@ -56,8 +57,8 @@ local function notes_of(x)
   return out
 end
 
--- The actions that the step takes, in an order that is ours, and which one is the default (XEP-0050 3.4): without any
--- the step is the last.
+-- The actions that the step allows, in our own order, and the default one (XEP-0050 3.4): without `<actions/>` only
+-- "complete".
 local function actions_of(x)
   local actions = xexpr.child(x, "actions", M.COMMANDS)
   if not actions then return { "complete", default = "complete" } end
@@ -76,9 +77,9 @@ local function actions_of(x)
   return out
 end
 
---- What a service says of a step; nil and a reason: it doesn't hold together.
+--- Parses a service's answer to a step; nil and a reason if it is malformed.
 ---@param x xmpp.Element|true
----@param node string that was asked for
+---@param node string the node that was requested
 ---@param session string? of the step before
 ---@return { status: string, session: string?, notes: table[], actions: table, element: xmpp.Element }?
 ---@return string?
@@ -99,7 +100,7 @@ function M.text(notes)
   return lines[1] and table.concat(lines, "\n")
 end
 
---- May that be a command's name? It is an attribute, and goes into errors.
+--- Raises an error unless that is valid as a command's node: it is an attribute, and appears in error texts.
 function M.check_node(node, position, fname, level)
   if type(node) ~= "string" then
     error(("bad argument #%d to '%s' (string expected, got %s)"):format(position, fname, type(node)), level + 1)

@@ -1,11 +1,11 @@
--- form: what an entity tells of itself (XEP-0030, XEP-0128), as an element, as tables, and as JSON. Asks nothing; a
--- fault in what is read comes as nil and its path.
+-- form: what an entity says about itself (XEP-0030, XEP-0128), as an element, as tables, and as JSON. Sends nothing; a
+-- fault in the input is returned as nil and its path.
 --
 --   info: { identities = { { category =, type =, name =?, lang =? } }, features = { [var] = true },
 --           forms = { [FORM_TYPE] = { [var] = { value... } } } }
 --   item: { jid =, node =?, name =? }
---   tree: info and item in one, whose `items` are such trees, or items; without: they aren't known. Where it was
---         walked, `error` may say why, and `more` that there was more.
+--   tree: info and item in one, whose `items` are such trees, or items; absent: unknown. After a recursive walk `error`
+--         says why an entity could not be asked, and `more` that something was left out.
 
 local core = require "xmpp.load"
 local field = require "xmpp.form.field"
@@ -21,7 +21,7 @@ local function order(identity)
   return table.concat({ identity.category, identity.type, identity.lang or "", identity.name or "" }, "\0")
 end
 
---- In the order of category, type, language and name, bytewise.
+--- Sorts by category, type, language and name, bytewise.
 function M.sort_identities(list)
   table.sort(list, function(a, b) return order(a) < order(b) end)
   return list
@@ -36,11 +36,11 @@ end
 
 -- Elements to tables
 
---- The values of a data form's field, as they stand.
+--- The values of a data form's field, unparsed.
 ---@return string[]
 M.values = field.values
 
---- A data form's fields: var -> list of values, and FORM_TYPE by itself, if it is a hidden one (XEP-0068).
+--- A data form's fields: var -> list of values, and FORM_TYPE separately, if it is a hidden field (XEP-0068).
 ---@return table? fields
 ---@return string? form_type or, after nil, the reason
 function M.read_form(x)
@@ -64,7 +64,7 @@ local function read_identity(x)
   return identity
 end
 
--- A form without a FORM_TYPE of its own is nothing that anybody could know: it is passed over.
+-- A form without a FORM_TYPE has no defined meaning, and is ignored.
 local function read_forms(query, forms)
   for x in xexpr.children(query, "x", DATA) do
     local fields, form_type = M.read_form(x)
@@ -74,7 +74,7 @@ local function read_forms(query, forms)
   return forms
 end
 
---- What a query element of disco#info says.
+--- Parses a query element of disco#info.
 ---@param query any
 ---@return table? info
 ---@return string? reason
@@ -98,7 +98,7 @@ function M.read_info(query)
   return info
 end
 
---- One item of disco#items; its address is prepared.
+--- Parses an item of disco#items; its address is prepared.
 ---@return table? item
 ---@return string? reason
 function M.read_item(x)
@@ -121,7 +121,7 @@ local function form_element(form_type, fields)
   return x
 end
 
---- The query element that says it.
+--- The query element for an info.
 ---@param info table
 ---@param node? string
 ---@return xmpp.Element
@@ -137,12 +137,12 @@ function M.info_element(info, node)
   return query
 end
 
---- The element of one item.
+--- The element for one item.
 function M.item_element(item)
   return { "item", { jid = item.jid, node = item.node, name = item.name } }
 end
 
--- Trees, plain: features are a sorted list, identities in order, so that what is equal is equal text.
+-- Trees as plain data: features are a sorted list, identities are sorted, so that equal trees give equal texts.
 
 local function plain_identities(list)
   local out = {}
@@ -161,7 +161,7 @@ local function plain_forms(forms)
   return out
 end
 
---- The tree as plain data; raises for one that loops.
+--- The tree as plain data; raises an error if it contains a loop.
 ---@param tree table
 ---@return table
 function M.to_tree(tree, depth)
@@ -178,7 +178,7 @@ function M.to_tree(tree, depth)
   return out
 end
 
--- Reading, with a path for what is wrong.
+-- Reading; errors contain the path
 
 local function fault(path, wanted, v) return nil, ("%s: %s expected, got %s"):format(path, wanted, type(v)) end
 
@@ -275,13 +275,13 @@ function read_tree(v, path, depth)
   return out
 end
 
---- The tree that plain data hold; nil and a reason with its path.
+--- The tree from plain data; nil and a reason with its path.
 ---@param v any
 ---@return table? tree
 ---@return string? reason
 function M.from_tree(v) return read_tree(v, "tree", 1) end
 
--- JSON. The order of keys is ours, so equal trees are equal texts.
+-- JSON. The order of keys is fixed, so equal trees give equal texts.
 
 local function json_text(s)
   return '"' .. s:gsub('[%z\1-\31"\\\127]', function(c) return ("\\u%04x"):format(c:byte()) end) .. '"'
@@ -297,7 +297,7 @@ local function write_list(list)
   return "[" .. table.concat(out, ",") .. "]"
 end
 
--- Objects whose keys are the peer's: forms, their fields.
+-- Objects whose keys come from the other entity: forms, their fields.
 local function write_map(map, write_value)
   local out = {}
   for i, key in ipairs(sorted_keys(map)) do out[i] = json_text(key) .. ":" .. write_value(map[key]) end

@@ -1,5 +1,5 @@
--- field: the fields of a data form (XEP-0004) as they stand, with no view of what they mean: for xmpp.form, which knows
--- their kinds, and for xmpp.disco, where nobody has told the kinds.
+-- field: the fields of a data form (XEP-0004), unparsed: for xmpp.form, which knows their kinds, and for xmpp.disco,
+-- where kinds are unknown.
 
 local core = require "xmpp.load"
 local xexpr = require "xmpp.xexpr"
@@ -8,7 +8,7 @@ local M = { DATA = "jabber:x:data" }
 
 local DATA = M.DATA
 
---- Iterates over the children of a field, an option, that are the form's own: without a namespace of theirs.
+--- Iterates over the children of a field or an option that belong to the form: those without a namespace of their own.
 ---@param x xmpp.Element
 ---@param name string
 ---@return fun(): xmpp.Element?
@@ -21,7 +21,7 @@ function M.children(x, name)
   end
 end
 
---- The values of a field, as they stand.
+--- The values of a field, unparsed.
 ---@param field xmpp.Element
 ---@return string[]
 function M.values(field)
@@ -30,8 +30,8 @@ function M.values(field)
   return values
 end
 
---- The fields of a form, an item, a <reported/>, in order: { var =, kind =, values =, x = }. Only a fixed one may have
---- no var; none may be there twice, for which of them would count is what two readers decide differently.
+--- The fields of a form, an item, or a <reported/>, in order: { var =, kind =, values =, x = }. Only a fixed field may
+--- lack a var; no var may occur twice, because implementations differ in which of both counts.
 ---@param x xmpp.Element
 ---@return table[]? fields
 ---@return string? reason
@@ -49,8 +49,8 @@ function M.list(x)
   return fields
 end
 
---- Is that the field that says what form it is (XEP-0068 3.1)? It is hidden; in what is submitted, where kinds may be
---- left out (XEP-0004 3.2), it may have none.
+--- Is that the field that names the form's type (XEP-0068 3.1)? It is hidden; in a submission, where kinds may be left
+--- out (XEP-0004 3.2), it may have none.
 ---@param field table
 ---@param form_kind string?
 ---@return boolean

@@ -1,4 +1,4 @@
--- spec: what a program says of a form of its own, looked at before it is one. For xmpp.form.
+-- spec: checks a program's description of a form. For xmpp.form.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -23,7 +23,7 @@ end
 local FIELD = { var = "string", kind = "string", label = "string", description = "string", required = "boolean",
   datatype = "string", open = "boolean", options = "table", value = false }
 
--- What is wrong with a field of a spec by itself.
+-- What is wrong with a single field of a description.
 local function field_fault(field)
   for name, v in pairs(field) do
     if FIELD[name] == nil then return ("there is no '%s' in a field"):format(core.shown(tostring(name))) end
@@ -31,7 +31,7 @@ local function field_fault(field)
       return ("%s: %s expected, got %s"):format(name, FIELD[name], type(v))
     end
   end
-  if field.kind and not value.KINDS[field.kind] then return ("'%s' is no kind"):format(core.shown(field.kind)) end
+  if field.kind and not value.KINDS[field.kind] then return ("there is no kind '%s'"):format(core.shown(field.kind)) end
   if not field.var and field.kind ~= "fixed" then return "var: missing" end
   if field.var == "FORM_TYPE" then return "the form's FORM_TYPE is its 'type'" end
   if (field.kind == "list-single" or field.kind == "list-multi") and not field.options then
@@ -39,7 +39,7 @@ local function field_fault(field)
   end
 end
 
--- A field of a spec with its options as a list of tables, and its value as texts.
+-- A field of a description, with its options as a list of tables, and its value as texts.
 local function field_of(field)
   if type(field) ~= "table" then return nil, "table expected, got " .. type(field) end
   local why = field_fault(field)
@@ -54,8 +54,8 @@ end
 
 local SPEC = { type = "string", kind = "string", title = "string", instructions = "string", fields = "table" }
 
---- The fields of a spec, raising at `level` for what is wrong in it: { var =, kind =, label =, required =,
---- description =, datatype =, open =, options = { { value =, label = } }, texts = what stands in it }.
+--- The fields of a description: { var =, kind =, label =, required =, description =, datatype =, open =, options = { {
+--- value =, label = } }, texts = its values }. Raises an error at `level` for an invalid one.
 function M.fields(spec, position, fname, level)
   spec = guard.check_opts(spec, SPEC, position, fname, level + 1)
   if spec.kind and spec.kind ~= "form" and spec.kind ~= "result" then
@@ -64,7 +64,7 @@ function M.fields(spec, position, fname, level)
   local out, seen = {}, {}
   for i, field in ipairs(spec.fields or {}) do
     local f, why = field_of(field)
-    if f and f.var and seen[f.var] then why = ("'%s' is there twice"):format(core.shown(f.var)) end
+    if f and f.var and seen[f.var] then why = ("'%s' is used twice"):format(core.shown(f.var)) end
     if why then error(("bad field %d of '%s' (%s)"):format(i, fname, why), level + 1) end
     out[i], seen[f.var or i] = f, true
   end

@@ -1,11 +1,11 @@
--- value: what the values of a data form's field mean by its kind (XEP-0004 3.3), and how Lua's are written in it.
+-- value: converts between the values of a data form's field and Lua values, by the field's kind (XEP-0004 3.3).
 --
 --   boolean                                   a boolean
 --   jid-single                                an address, prepared
---   jid-multi, list-multi, text-multi         a list, whatever is in it
+--   jid-multi, list-multi, text-multi         a list, even if it has one element
 --   all others                                a text; a number where the field's datatype is one (XEP-0122)
 --
--- What is wrong comes as nil and a reason.
+-- Errors are returned as nil and a reason.
 
 local core = require "xmpp.load"
 
@@ -27,7 +27,7 @@ local LONGEST_NUMBER = 40
 
 local function is_list(kind) return kind == "list-single" or kind == "list-multi" end
 
---- The kind of a field that says `kind`: what nobody knows is a line of text (XEP-0004 3.2).
+--- The kind of a field of type `kind`; an unknown type counts as a line of text (XEP-0004 3.2).
 function M.kind(kind) return M.KINDS[kind] and kind or "text-single" end
 
 -- Reading
@@ -46,7 +46,7 @@ local function read_jid(text)
   return tostring(jid)
 end
 
--- An empty address or number is none: services leave what isn't set empty.
+-- An empty address or number counts as absent: services leave fields empty that aren't set.
 local function read_one(kind, text, datatype)
   if kind == "boolean" then
     if BOOLEAN[text] == nil then return nil, ("'%s' is no boolean"):format(core.shown(text)) end
@@ -63,7 +63,7 @@ local function read_one(kind, text, datatype)
   return text
 end
 
---- What a field's values are to Lua; nil: it has none.
+--- The Lua value of a field; nil: it has none.
 ---@param field { kind: string, datatype: string? }
 ---@param texts string[]
 ---@return any value
@@ -108,7 +108,7 @@ local function write_one(field, v)
   return write_text(v, field.datatype)
 end
 
---- Is that text among what the field lets one choose? Nothing is asked of one that is open (XEP-0122 3.2.3).
+--- Is that text among the field's options? A field that is open accepts any (XEP-0122 3.2.3).
 function M.is_option(field, text)
   if not is_list(field.kind) or not field.options or field.open then return true end
   for _, option in ipairs(field.options) do
@@ -117,7 +117,7 @@ function M.is_option(field, text)
   return false
 end
 
--- A text of several lines is a value for each (XEP-0004 3.3).
+-- Each line of a text is a value of its own (XEP-0004 3.3).
 local function add_lines(out, text)
   for line in (text .. "\n"):gmatch "(.-)\r?\n" do out[#out + 1] = line end
 end
@@ -129,7 +129,7 @@ local function add(out, field, v, where)
   if field.kind == "text-multi" then add_lines(out, text) else out[#out + 1] = text end
 end
 
---- The texts that say a Lua value.
+--- The texts for a Lua value.
 ---@param field { kind: string, options: table[]?, open: boolean?, datatype: string? }
 ---@param v any
 ---@return string[]? texts
@@ -148,7 +148,7 @@ function M.write(field, v)
   return out
 end
 
---- The texts of a value whose field nobody has told the kind of.
+--- The texts for a value of a field whose kind is unknown.
 ---@return string[]? texts
 ---@return string? reason
 function M.write_any(v)

@@ -1,5 +1,6 @@
--- avatar: a virtual user's picture, as far as a component can have one: in his vCard (XEP-0054), with its hash in his
--- presence (XEP-0153), and told of by PEP's events (XEP-0084), with answers to who asks then. For xmpp.gateway alone.
+-- avatar: a virtual user's picture, as far as a component can provide one: in the vCard (XEP-0054), with its hash in
+-- the presence (XEP-0153), and announced by PEP events (XEP-0084), with answers to the requests that follow. For
+-- xmpp.gateway alone.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -41,7 +42,7 @@ local function vcard(user)
   return x
 end
 
--- Who is asked; nobody else than virtual users has a vCard here.
+-- The virtual user that is asked; nobody else has a vCard here.
 local function asked(st, stanza)
   local to = core.jid(stanza[2].to or "")
   return to and st.users[to.localpart or ""]
@@ -63,7 +64,7 @@ local function serve(st, conn)
   end)
 end
 
---- Sets it, and tells who has subscribed.
+--- Sets the picture, and notifies the subscribers.
 function M.set(st, conn, user, bytes, o)
   if bytes ~= nil and type(bytes) ~= "string" then
     error(("bad argument #1 to 'avatar' (string expected, got %s)"):format(type(bytes)), 3)

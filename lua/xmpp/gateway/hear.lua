@@ -1,5 +1,5 @@
--- hear: what comes to a gateway and its virtual users: messages, presences, subscriptions, probes, and questions for
--- addresses at which nobody is. For xmpp.gateway alone.
+-- hear: stanzas to a gateway and its virtual users: messages, presences, subscriptions, probes, and requests to
+-- unknown users. For xmpp.gateway alone.
 
 local chat_message = require "xmpp.chat.message"
 local core = require "xmpp.load"
@@ -11,7 +11,7 @@ local xexpr = require "xmpp.xexpr"
 
 local M = {}
 
--- Who sends it, and to whom. nil: it is to be dropped, since it comes from our own domain, or from nobody.
+-- The sender and the recipient. nil: drop it, since it comes from our own domain, or has no valid sender.
 local function addresses(st, stanza)
   local from, to = core.jid(stanza[2].from or ""), core.jid(stanza[2].to or "")
   if not from or not to or from.domainpart == st.domain then return nil end
@@ -27,7 +27,7 @@ local function refuse(conn, stanza, kind, condition, text)
   return true
 end
 
--- What a virtual user has said comes back.
+-- A message of a virtual user was returned as an error.
 local function on_error(st, stanza, from, to)
   local user = st.users[to.localpart or ""]
   if user then st:emit("error", tostring(from:bare()), user, select(2, iq.failure(stanza)), stanza[2].id) end
@@ -41,7 +41,7 @@ local function on_message(st, stanza, conn)
   if kind == "error" then return on_error(st, stanza, from, to) end
   local person = tostring(from:bare())
   local m = chat_message.read(stanza, { me = to })
-  if not m or not chat_message.has_content(m) then return nil end -- a state, a receipt, an invitation
+  if not m or not chat_message.has_content(m) then return nil end -- a chat state, a receipt, an invitation
   if not people.is_registered(st, person) then return refuse(conn, stanza, "auth", "registration-required") end
   local user = users.at(st, to, person)
   if not user then return refuse(conn, stanza, "cancel", "item-not-found") end
@@ -57,7 +57,7 @@ end
 
 local kinds = {}
 
--- Everybody whom he sees, and the gateway, to one of his clients, or all.
+-- Sends the presences of all users that this person sees, and the gateway's, to one resource, or to all.
 local function tell_all(st, conn, person, to)
   local data = people.data(st, person)
   local list = {}
@@ -71,7 +71,7 @@ local function tell_all(st, conn, person, to)
   end)
 end
 
--- Is he there? (RFC 6121 4.4, 4.5, XEP-0100 4.4, 4.5)
+-- A person has become available or unavailable (RFC 6121 4.4, 4.5, XEP-0100 4.4, 4.5).
 local function on_status(st, conn, stanza, from, to, user)
   local p, person = words.read(stanza), tostring(from:bare())
   if not to.localpart and people.is_registered(st, person) then
@@ -87,7 +87,7 @@ local function on_status(st, conn, stanza, from, to, user)
   st:emit("presence", tostring(from), p, user)
 end
 
--- May he see that user, or (nil) the gateway?
+-- May this person see that user, or (nil) the gateway?
 local function is_approved(st, person, user)
   if not people.is_registered(st, person) then return false end
   if not user or not st.opts.approve then return true end
@@ -112,7 +112,7 @@ function kinds.unsubscribe(st, conn, _, from, to, user)
   if user then st:emit("unsubscribe", person, user) end
 end
 
--- RFC 6121 4.3.2: who has no subscription is told so.
+-- RFC 6121 4.3.2: without a subscription the answer says so.
 function kinds.probe(st, conn, _, from, to, user)
   local person, bare = tostring(from:bare()), tostring(to:bare())
   local sees = not to.localpart and people.is_registered(st, person) or
@@ -122,7 +122,7 @@ function kinds.probe(st, conn, _, from, to, user)
   if user then st:emit("probe", person, user) end
 end
 
--- By what he is asked he is known: nobody is made a user by a presence that is only said to him.
+-- Only a subscription request creates a virtual user; a directed presence doesn't.
 local MAKES = { subscribe = true }
 
 local function on_presence(st, stanza, conn)
@@ -136,9 +136,9 @@ local function on_presence(st, stanza, conn)
   if kind == nil or kind == "unavailable" then on_status(st, conn, stanza, from, to, user) end
 end
 
--- Questions
+-- Requests
 
---- Is it for an address at which nobody is, or from our own domain?
+--- Is it for an unknown user, or from our own domain?
 function M.is_nobodys(st, question)
   local from, to = core.jid(question[2].from or ""), core.jid(question[2].to or "")
   if from and from.domainpart == st.domain then return true end

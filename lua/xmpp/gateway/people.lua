@@ -1,9 +1,9 @@
--- people: who of XMPP's people a gateway knows: what they have registered with, whom they have subscribed to, and who
--- of them is there. For xmpp.gateway alone.
+-- people: the XMPP users of a gateway: their registrations, their subscriptions, and their presence. For xmpp.gateway
+-- alone.
 --
--- What the store keeps of each, by his bare address: { fields = what he has filled in, nil: he hasn't registered,
--- contacts = { [localpart of a virtual user] = true }, whom he sees }. st.seen_by[localpart][person]: the same the
--- other way round, in memory. st.online[person][resource]. The store may wait; what changes it is done by turns.
+-- What the store contains for each, by bare address: { fields = the registration, nil if not registered, contacts = {
+-- [localpart of a virtual user] = true }, the users whose presence the person sees }. st.seen_by[localpart][person]:
+-- the reverse, in memory. st.online[person][resource]. The store may wait; changes to it are made one after another.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -15,7 +15,7 @@ local M = {}
 local MOST_PEOPLE, MOST_RESOURCES = 10000, 64
 local AT_ONCE = 100 -- presences sent in one turn
 
--- Kept for as long as the process lives.
+-- The default store, which lasts as long as the process.
 local function in_memory()
   local by = {}
   return { get = function(person) return by[person] end,
@@ -33,13 +33,13 @@ function M.start(st, opts)
   st.most_people = opts.max_people or MOST_PEOPLE
 end
 
---- What is kept of somebody; nil: nothing.
+--- The stored data of a person; nil: none.
 function M.data(st, person)
   local data = st.store.get(person)
   return type(data) == "table" and data or nil
 end
 
---- May he use the gateway?
+--- May this person use the gateway?
 function M.is_registered(st, person)
   if not st.opts.register then return true end
   local data = M.data(st, person)
@@ -52,7 +52,7 @@ local function see(st, localpart, person, sees)
   st.seen_by[localpart] = next(set) and set or nil
 end
 
--- What f gives, when nobody else is at it.
+-- Calls f exclusively: no two such calls run at the same time. Returns what f returns.
 local function alone(st, f)
   while st.busy do st.busy:wait() end
   local turn = xmpp.promise()
@@ -73,7 +73,7 @@ local function load_all(st)
   st.is_loaded = true
 end
 
---- From the store; once.
+--- Loads the subscriptions from the store; once.
 function M.load(st)
   if not st.is_loaded then alone(st, function() load_all(st) end) end
 end
@@ -85,7 +85,7 @@ local function change_now(st, person, f)
   local old = M.data(st, person)
   if not old and st.n_people >= st.most_people then
     return nil, core.error { layer = "limit", condition = "resource-constraint", retry = true,
-      text = ("%d people are known, and no more may be (option max_people)"):format(st.most_people) }
+      text = ("there are %d people already, which is the limit (option max_people)"):format(st.most_people) }
   end
   local data = { fields = old and old.fields, contacts = {} }
   for localpart in pairs(old and old.contacts or {}) do data.contacts[localpart] = true end
@@ -97,17 +97,17 @@ local function change_now(st, person, f)
   return true
 end
 
--- Changes what is kept of somebody: f(data). nil, err: there are too many, or the store says so.
+-- Changes the stored data of a person by f(data). nil, err: there are too many, or the store failed.
 local function change(st, person, f)
   return alone(st, function() return change_now(st, person, f) end)
 end
 
---- He registers, with these values.
+--- Registers a person with these values.
 function M.register(st, person, fields)
   return change(st, person, function(data) data.fields = fields end)
 end
 
---- He sees a virtual user's presence from now on, or no longer.
+--- Adds or removes a person's subscription to a virtual user's presence.
 function M.subscribe(st, person, localpart, sees)
   local ok, err = change(st, person, function(data) data.contacts[localpart] = sees or nil end)
   if ok then see(st, localpart, person, sees) end
@@ -126,15 +126,15 @@ local function forget(st, person)
   return data
 end
 
---- Nothing is kept of him any more. What was; nil: nothing; nil, err: the store says so.
+--- Deletes a person's data. Returns them; nil: there were none; nil, err: the store failed.
 function M.forget(st, person)
   return alone(st, function() return forget(st, person) end)
 end
 
---- Nobody is known to be there.
+--- Forgets who is available.
 function M.reset(st) st.online, st.n_online = {}, 0 end
 
---- Who sees that user's presence, as a list.
+--- The subscribers of that user, as a list.
 function M.watchers(st, localpart)
   local out = {}
   for person in pairs(st.seen_by[localpart] or {}) do out[#out + 1] = person end
@@ -147,7 +147,7 @@ function M.sees(st, person, localpart)
   return set ~= nil and set[person] == true
 end
 
---- He is there by that resource, or no longer. false: it isn't kept, there are too many.
+--- Records that this resource is available, or no longer. false: not recorded, since there are too many.
 function M.note(st, person, resource, there)
   local set = st.online[person]
   if not there then
@@ -168,7 +168,7 @@ function M.note(st, person, resource, there)
   return true
 end
 
---- Sends presences, a hundred in a turn: make(i) gives the i-th, nil: there are no more.
+--- Sends presences, a hundred in each turn of the loop: make(i) returns the i-th, nil: there are no more.
 function M.send_all(conn, make)
   local i = 1
   local stanza = make(i)
@@ -180,7 +180,7 @@ function M.send_all(conn, make)
   end
 end
 
---- Asks those who have registered whether they are there (RFC 6121 4.3).
+--- Probes the presence of the registered people (RFC 6121 4.3).
 function M.probe(st, conn)
   local list = {}
   st.store.each(function(person) list[#list + 1] = person end)

@@ -1,12 +1,13 @@
--- register: how people register with a gateway (XEP-0077, XEP-0100 4.1 to 4.3), and how a client finds the address of
--- somebody by his name (jabber:iq:gateway, XEP-0100 6.3). For xmpp.gateway alone.
+-- register: registration with a gateway (XEP-0077, XEP-0100 4.1 to 4.3), and how a client finds a user's address by
+-- name (jabber:iq:gateway, XEP-0100 6.3). For xmpp.gateway alone.
 --
--- Who registers is who his server says, by his bare address. What he has filled in as text-private isn't shown again.
+-- A person is identified by the bare address that their server has verified. Values of text-private fields aren't sent
+-- back.
 
 local core = require "xmpp.load"
 local data_form = require "xmpp.form"
 local disco = require "xmpp.disco"
-local elements = require "xmpp.register".elements -- for clients that know no forms
+local elements = require "xmpp.register".elements -- for clients that don't support forms
 local escape = require "xmpp.escape"
 local iq = require "xmpp.iq"
 local people = require "xmpp.gateway.people"
@@ -22,7 +23,7 @@ local function person_of(stanza)
   return from and tostring(from:bare())
 end
 
--- The form, with what was filled in last.
+-- The form, with the present values.
 local function spec_with(spec, fields)
   local out = { type = spec.type or REGISTER, title = spec.title, instructions = spec.instructions, fields = {} }
   for i, field in ipairs(spec.fields or {}) do
@@ -34,7 +35,7 @@ local function spec_with(spec, fields)
   return out
 end
 
--- XEP-0077 3.1.
+-- XEP-0077 3.1: the registration form
 local function give(st, stanza)
   local spec = st.opts.register
   local data = people.data(st, person_of(stanza))
@@ -49,7 +50,7 @@ local function give(st, stanza)
   return query
 end
 
--- What was filled in: by the form, or by elements.
+-- The submitted values, from a form or from elements.
 local function values_of(st, query)
   local spec = spec_with(st.opts.register)
   local x = xexpr.child(query, "x", data_form.DATA)
@@ -62,7 +63,7 @@ local function values_of(st, query)
   return data_form.read(x, spec)
 end
 
--- Has the program's function say so; true, or nil, type, condition, text.
+-- Lets the program's functions decide; returns true, or nil, type, condition, text.
 local function checked(st, person, values)
   local opts = st.opts
   if opts.allow and opts.allow(person) ~= true then return nil, "auth", "forbidden" end
@@ -81,7 +82,7 @@ local function behind_the_answer(f)
   end)
 end
 
--- XEP-0100 4.1: then the gateway asks to see whether he is there.
+-- XEP-0100 4.1: after a registration the gateway subscribes to the person's presence.
 local function register(st, conn, stanza, query)
   local person = person_of(stanza)
   local values, err = values_of(st, query)
@@ -100,7 +101,7 @@ local function register(st, conn, stanza, query)
   return true
 end
 
--- XEP-0100 4.3: nothing of the gateway's is left in his roster.
+-- XEP-0100 4.3: no contact of the gateway remains in the person's roster.
 local function unregister(st, conn, stanza)
   local person = person_of(stanza)
   local data, err = people.forget(st, person)
@@ -124,7 +125,7 @@ local function set(st, conn, query, stanza)
   return register(st, conn, stanza, query)
 end
 
---- Serves it, at the gateway's own address.
+--- Serves registration, at the gateway's own address.
 function M.serve(st, conn)
   local at = { at = st.domain }
   st.offs[#st.offs + 1] = iq.serve(conn, "get", REGISTER, function(_, stanza) return give(st, stanza) end, at)
@@ -134,7 +135,7 @@ function M.serve(st, conn)
   st.offs[#st.offs + 1] = disco.add(conn, REGISTER)
 end
 
---- Serves the question for an address by name.
+--- Serves requests for an address by name.
 function M.serve_prompt(st, conn)
   local at = { at = st.domain }
   st.offs[#st.offs + 1] = iq.serve(conn, "get", GATEWAY, function()

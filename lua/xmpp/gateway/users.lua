@@ -1,8 +1,8 @@
--- users: the virtual users of a gateway: people of the other network, each at an address of the gateway's domain. For
+-- users: the virtual users of a gateway: users of the other network, each with an address of the gateway's domain. For
 -- xmpp.gateway alone.
 --
--- The public fields of a user: name (the other network's), jid (prepared), localpart, shown (his presence as it was
--- set, nil: he isn't there), avatar_hash.
+-- The public fields of a user: name (in the other network), jid (prepared), localpart, shown (the presence as it was
+-- set, nil: unavailable), avatar_hash.
 
 local avatar = require "xmpp.gateway.avatar"
 local core = require "xmpp.load"
@@ -18,11 +18,11 @@ local M = {}
 
 local MOST_USERS = 10000
 
---- A virtual user's handle.
+--- The handle of a virtual user.
 ---@class xmpp.VirtualUser
 local H = {}
 
-local inner = setmetatable({}, { __mode = "k" }) -- of each: the gateway's state, and its connection (weak)
+local inner = setmetatable({}, { __mode = "k" }) -- user -> the gateway's state, and its connection (weak)
 
 local function of(user)
   local own = inner[user]
@@ -47,7 +47,7 @@ end
 
 --- Sends a message in the user's name.
 ---@param to string|xmpp.Jid
----@param what string|table a text, or a table as for chat's `send`
+---@param what string|table a text, or a table as for the `send` of xmpp.chat
 ---@return string? id
 ---@return xmpp.Error?
 function H.message(user, to, what)
@@ -57,7 +57,7 @@ function H.message(user, to, what)
   return id
 end
 
---- Tells everybody who has subscribed that the user is there, and how; or is not, with type = "unavailable".
+--- Sends the user's presence to all subscribers; with type = "unavailable" the user goes offline.
 ---@param p { show: string?, status: string?, priority: integer?, type: "unavailable"|nil }
 ---@return boolean? ok
 ---@return xmpp.Error?
@@ -78,7 +78,7 @@ function H.presence(user, p)
   return true
 end
 
---- Asks somebody whether the user may see their presence (RFC 6121 3.1).
+--- Requests a subscription to somebody's presence, in the user's name (RFC 6121 3.1).
 ---@param to string|xmpp.Jid
 ---@param status? string
 ---@return boolean? sent
@@ -87,8 +87,7 @@ function H.subscribe(user, to, status)
   return send(user, { "presence", { type = "subscribe" }, status and { "status", {}, status } or nil }, to, "subscribe")
 end
 
---- Gives the user a picture, in its vCard, its presence and its personal events, as far as a component can. nil removes
---- it.
+--- Sets the user's picture, in the vCard, the presence and PEP events, as far as a component can. nil removes it.
 ---@param bytes string?
 ---@param o? { type: string? } type: the media type ("image/png")
 ---@return boolean? ok
@@ -100,7 +99,7 @@ function H.avatar(user, bytes, o)
   return true
 end
 
---- Removes the user: those who have subscribed are told that it is not there.
+--- Removes the user: the subscribers see it go offline.
 function H.remove(user)
   local st, conn = of(user)
   if not st then return nil, conn end
@@ -134,8 +133,8 @@ local function new(st, conn, name, jid)
   return user
 end
 
---- Returns the virtual user of that name, who is made if there is none; the same one each time.
----@param name string as the other network has it
+--- Returns the virtual user of that name, which is created if there is none; the same one each time.
+---@param name string as in the other network
 ---@return xmpp.VirtualUser?
 ---@return xmpp.Error? err if the name cannot be an address; layer "limit" if there are too many
 function M.user(st, name)
@@ -149,12 +148,12 @@ function M.user(st, name)
   if st.users[jid.localpart] then return st.users[jid.localpart] end
   if st.n_users >= (st.opts.max_users or MOST_USERS) then
     return nil, core.error { layer = "limit", condition = "resource-constraint", retry = false,
-      text = "there are as many virtual users as there may be (option max_users)" }
+      text = "there are too many virtual users (option max_users)" }
   end
   return new(st, conn, name, jid)
 end
 
---- The user at an address of ours, who is made if option `known` says that there is one; nil: nobody is there.
+--- The user at an address of ours, which is created if the option `known` says that there is one; nil: there is none.
 ---@param to xmpp.Jid
 ---@param person? string
 function M.at(st, to, person)

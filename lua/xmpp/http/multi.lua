@@ -1,12 +1,12 @@
--- multi: libcurl's transfers on the library's loop: its descriptors are watched there, its one timer is the loop's, and
--- what it says of a transfer is told to who began it. Required by xmpp.http alone.
+-- multi: runs libcurl's transfers on the library's loop: watches its descriptors, provides its one timer, and reports
+-- on each transfer to its owner. Required by xmpp.http alone.
 --
 --   local t, why = multi.begin({ url = ..., method = "GET", ... }, {
---     done = function(transfer) end,               -- over; transfer:result() says how. It is closed behind that
---     hungry = function() end,                     -- the body is to go on: t.transfer:feed, then multi.look()
---     moved = function(sent, received) end,        -- so many bytes by now
+--     done = function(transfer) end,               -- finished; transfer:result() says how. It is closed after that
+--     hungry = function() end,                     -- more of the body is needed: t.transfer:feed, then multi.look()
+--     moved = function(sent, received) end,        -- number of bytes so far
 --   })
---   multi.cancel(t)                                -- nothing is told any more
+--   multi.cancel(t)                                -- no more functions are called
 
 local core = require "xmpp.load"
 local load = require "xmpp.http.load"
@@ -15,7 +15,8 @@ local shared = core.shared
 
 local M = {}
 
--- shared.http: { multi, active = { t = true }, watches = { fd = what core.watch gave }, timer }, while there is one.
+-- shared.http: { multi, active = { t = true }, watches = { fd = what core.watch returned }, timer }, while there is
+-- one.
 
 local act
 
@@ -27,7 +28,7 @@ local function cancel_all(d)
   d.timer = false
 end
 
--- Again, where memory ran out in the middle of it: who finds that it is closed does it once more.
+-- Closes everything. If memory runs out in between, it is called again by whoever notices that it is closed.
 local function close(d)
   if shared.http == d then shared.http = nil end
   cancel_all(d)
@@ -38,7 +39,7 @@ local function watch_for(d, fd, events)
   if d.watches[fd] then d.watches[fd]:cancel() end
   d.watches[fd] = nil
   if events == "" then return end
-  d.watches[fd] = false -- room for what is watched, which must not be lost for want of memory
+  d.watches[fd] = false -- reserves the slot, so that the watch can't be lost if memory runs out
   d.watches[fd] = core.watch(fd, events, function(what) act(d, fd, what) end)
   if not d.watches[fd] then error("a descriptor of libcurl's can't be watched", 0) end
 end
@@ -91,7 +92,7 @@ local function look(d)
   if next(d.active) then set_timer(d) elseif shared.http == d then close(d) end
 end
 
--- What fails here fails for want of memory, or of descriptors: then all is over.
+-- A failure here means that memory or descriptors have run out: all transfers end.
 local function give_up(d, why)
   close(d)
   for t in pairs(d.active) do t.fault = why end
@@ -110,12 +111,12 @@ function act(d, fd, what)
   if not fine and shared.http == d then close(d) end
 end
 
---- What libcurl has said is done; behind a feed.
+--- Does what libcurl has asked for; called after a feed.
 function M.look()
   if shared.http then checked(shared.http) end
 end
 
---- Goes on with the body of `t`; "": that was all.
+--- Continues the body of `t`; "": that was all.
 function M.feed(t, bytes)
   if t.over then return end
   t.asked = false
@@ -154,7 +155,7 @@ function M.begin(request, calls)
   return t, why
 end
 
---- It is over, and nobody is told.
+--- Ends a transfer without calling its functions.
 function M.cancel(t)
   local d = t.d
   if t.over then return end

@@ -1,11 +1,12 @@
--- place: where a URL leads, for who was given it by somebody else. Only what every reader of URLs reads alike is taken:
--- a scheme, a plain host, a port (RFC 3986 3.2; XEP-0363 4: both URLs adhere to it, in ASCII). Knows no network.
+-- place: parses URLs that were given by somebody else. Accepts only what all URL parsers understand in the same way: a
+-- scheme, a plain host, a port (RFC 3986 3.2; XEP-0363 4: both URLs adhere to it, in ASCII). Has no access to the
+-- network.
 
 local M = {}
 
 local LONGEST = 4096
 
--- Four numbers as everybody writes them. "127.1", "0x7f000001" and "2130706433" are addresses to some, and none here.
+-- Four decimal numbers. "127.1", "0x7f000001" and "2130706433" are addresses to some parsers, but not here.
 local function figures4(host)
   local out = { host:match "^(%d+)%.(%d+)%.(%d+)%.(%d+)$" }
   if #out ~= 4 then return nil end
@@ -16,7 +17,7 @@ local function figures4(host)
   return out
 end
 
--- Eight numbers of "2001:db8::7"; what ends in an IPv4 address isn't taken.
+-- Eight numbers of "2001:db8::7"; an address that ends in an IPv4 address isn't accepted.
 local function figures6(host)
   if host:find "[^%x:]" or host:find ":::" then return nil end
   local head, tail = host:match "^(.-)::(.*)$"
@@ -40,7 +41,7 @@ local function is_loopback(host)
   return host == "localhost" or host:find "%.localhost$" ~= nil
 end
 
--- RFC 6890: private, shared, link-local and so on. An address of another family, or another spelling, is not public.
+-- RFC 6890: private, shared, link-local and so on. Other families and notations count as private.
 local function is_private4(a)
   local first, second, third = a[1], a[2], a[3]
   if first == 0 or first == 10 or first == 127 or first >= 224 then return true end
@@ -57,16 +58,16 @@ local function is_private6(a)
   return a[1] == 0x2002 or a[1] == 0x2001 and (a[2] == 0 or a[2] == 0xdb8)
 end
 
---- What a URL says; nil and a reason: it is none that we would go to.
+--- Parses a URL; nil and a reason if it isn't acceptable.
 ---@param url string?
 ---@return { scheme: string, host: string, port: string?, is_loopback: boolean, is_private: boolean }?
 ---@return string? why
 function M.read(url)
   if type(url) ~= "string" or url == "" then return nil, "missing" end
   if #url > LONGEST then return nil, "too long" end
-  if url:find "[^!#$%%&'()*+,/:;=?@%w%-._~%[%]]" then return nil, "it has what no URL can have (RFC 3986 2)" end
+  if url:find "[^!#$%%&'()*+,/:;=?@%w%-._~%[%]]" then return nil, "it has characters that no URL has (RFC 3986 2)" end
   local scheme, authority = url:match "^(%a+)://([^/?#]*)"
-  if not scheme then return nil, "no URL of a web server" end
+  if not scheme then return nil, "not a URL with a scheme (https://...)" end
   local bracketed, after = authority:match "^%[([%x:]+)%](.*)$"
   local host, port = bracketed, after
   if not host then host, port = authority:match "^([%w._-]+)(.*)$" end
@@ -81,7 +82,7 @@ function M.read(url)
     is_loopback = is_loopback(host), is_private = is_private }
 end
 
---- Is the address of a literal (`place`) that one, or are both loopback?
+--- Is a literal address (`place`) this address, or are both loopback?
 ---@param place table
 ---@param address string? "192.0.2.7"
 ---@return boolean

@@ -1,4 +1,4 @@
--- The library in Copas:
+-- Runs the library in Copas:
 --
 --   require("xmpp.loop.copas").start()
 --   copas.addthread(function() local conn = assert(xmpp.connect_client(...)) ... end)
@@ -9,34 +9,36 @@ local driver = require "xmpp.loop.driver"
 
 local M = {}
 
--- Copas 1 puts a thread into whatever it yields. What it takes for the place where a thread waits; to whoever else has
--- resumed it, it means nothing.
+-- For Copas 1, which puts a thread into the queue that it yields. This queue wakes the thread when the box is done;
+-- for any other caller that has resumed the thread it means nothing.
 local queue = {}
 function queue.insert() end
 function queue.push(_, box, co)
-  driver.when_done(box, function() copas.addthread(co) end) -- not resumed by the library, which ignores its yields
+  -- not resumed by the library itself, which ignores its yields
+  driver.when_done(box, function() copas.addthread(co) end)
 end
 
 local function pause_in_queue(box)
   coroutine.yield(box, queue)
 end
 
--- Later ones know their own queues alone, and the thread by what their pcall (coxpcall, in Lua 5.1) calls running.
+-- Later versions know only their own queues, and identify the thread by the `running` of their pcall (coxpcall, in Lua
+-- 5.1).
 local function pause_until_woken(box)
   local pcalls = package.loaded.coxpcall
   local co = (pcalls and pcalls.running or coroutine.running)()
   driver.when_done(box, function() copas.wakeup(co) end)
-  copas.sleep(-1) -- until it is woken
+  copas.sleep(-1) -- until wakeup is called
 end
 
 local pause = copas.wakeup and pause_until_woken or pause_in_queue
 
--- What Copas takes for a socket.
+-- An object that Copas accepts as a socket.
 local Descriptor = {}
 Descriptor.__index = Descriptor
 function Descriptor.getfd() return driver.fd() end
 function Descriptor.dirty() return false end
-function Descriptor.close() end -- by Copas 1, when its thread ends
+function Descriptor.close() end -- called by Copas 1, when its thread ends
 function Descriptor:receive()
   self.is_asked = not self.is_asked
   if self.is_asked then return nil, "timeout" end
@@ -50,9 +52,10 @@ end
 
 local IDLE = 0.25 -- seconds
 
---- Begins to drive the library by `copas.step`, and so by `copas.loop`, until `:stop()`. The descriptor is read only as
---- long as a connection, a task or a timer is, so that `copas.loop()` (from Copas 2 on) returns when nothing of the
---- library's and of the program's is left. Where a signal is listened to, it is looked for now and then besides.
+--- Begins to drive the library by `copas.step`, and so by `copas.loop`, until `:stop()`. The descriptor is read only
+--- while there is a connection, a task or a timer, so that `copas.loop()` (from Copas 2 on) returns when nothing of
+--- the library and of the program is left. If the program listens to a signal, the library also checks for it several
+--- times a second.
 ---@return xmpp.LoopDriver
 function M.start()
   local self, step
@@ -84,7 +87,7 @@ function M.start()
       is_due = false
       driver.step()
     end
-    if is_watched and not driver.is_busy() then driver.ask_again() end -- it is read no longer
+    if is_watched and not driver.is_busy() then driver.ask_again() end -- it is no longer read
     return handled
   end
   return self

@@ -1,4 +1,4 @@
--- The library on a cqueues controller:
+-- Runs the library on a cqueues controller:
 --
 --   local cq = cqueues.new()
 --   require("xmpp.loop.cqueues").start(cq)
@@ -11,8 +11,8 @@ local driver = require "xmpp.loop.driver"
 
 local M = {}
 
--- A coroutine of cqueues' is resumed by cqueues alone: it waits for a condition, which is signalled by a coroutine that
--- the library resumes in its place.
+-- A coroutine of cqueues may only be resumed by cqueues: it waits for a condition, which is signalled by a coroutine
+-- that the library resumes in its place.
 local function pause(box, own)
   local _, is_its_own = cqueues.running()
   if not is_its_own then return own(box) end
@@ -23,10 +23,10 @@ end
 
 local IDLE = 0.25 -- seconds
 
---- Begins to drive the library by a coroutine of the controller, until `:stop()`. The coroutine is there only as long
---- as a connection, a task or a timer is, so that `cq:loop()` returns when nothing of the library's and of the
---- program's is left. Where a signal is listened to, it stays beside the program's coroutines, and looks now and then
---- whether they do.
+--- Begins to drive the library by a coroutine of the controller, until `:stop()`. The coroutine exists only while
+--- there is a connection, a task or a timer, so that `cq:loop()` returns when nothing of the library and of the
+--- program is left. If the program listens to a signal, the coroutine stays as long as there are others, for which it
+--- checks several times a second.
 ---@param cq table controller, cqueues.new()
 ---@return xmpp.LoopDriver
 function M.start(cq)

@@ -1,41 +1,41 @@
--- driver: what the adapters to other loops have in common: whose loop it is, and one step at a time.
+-- driver: what the adapters to other event loops have in common: which loop is driving, and single steps.
 
 local core = require "xmpp.load"
 
-local shared = core.shared -- driver: the one that there is, whichever load of this file has begun it
-local MOST = 100 -- stanzas in a step, so that the host's own timers and sockets have their turn
+local shared = core.shared -- driver: the present one, even if an earlier copy of this file has started it
+local MOST = 100 -- stanzas in one step, so that the host's own timers and sockets get their turn
 
 local M = {}
 
 ---@class xmpp.LoopDriver
 ---@field stopped boolean
 ---@field name string of the loop
----@field pause fun(box: table, own: fun(box: table)) what a coroutine waits by
+---@field pause fun(box: table, own: fun(box: table)) how a coroutine waits
 ---@field private let_go fun()
 local Driver = {}
 Driver.__index = Driver
 
---- Ends it; the loop may be driven by another then, or by `xmpp.run`.
+--- Ends it; after that another loop, or `xmpp.run`, may drive the library.
 function Driver:stop()
   if self.stopped then return end
   self.stopped = true
   self.let_go()
   shared.driver = nil
   core.on_begun(nil)
-  core.ask_again() -- the descriptor becomes readable: who waits for it sees that it is over
+  core.ask_again() -- makes the descriptor readable: whoever waits for it notices the end
 end
 
-Driver.__close = Driver.stop -- of a variable to be closed
+Driver.__close = Driver.stop -- for a to-be-closed variable
 
 local function by_own(box, own) own(box) end
 
---- One driver at a time. One that these files have begun before they were loaded again, as editors do it with a changed
---- program, makes room: nobody may have it any more.
+--- Starts the driver; there is one at a time. If an earlier copy of these files has started one (editors reload a
+--- changed program), that is stopped, since nothing can refer to it any more.
 ---@param name string of the loop
----@param pause? fun(box: table, own: fun(box: table)) what a coroutine of that loop waits by, until the box is done
---- (see wait.lua); own: what it would wait by otherwise
+---@param pause? fun(box: table, own: fun(box: table)) how a coroutine of that loop waits until the box is done (see
+--- wait.lua); own: how it would wait otherwise
 ---@param let_go? fun() called when it ends
----@param begun? fun() called when something has been begun, outside of steps or in one
+---@param begun? fun() called when something was started, in a step or outside of one
 ---@return xmpp.LoopDriver
 function M.begin(name, pause, let_go, begun)
   local other = shared.driver
@@ -49,14 +49,15 @@ function M.begin(name, pause, let_go, begun)
   return shared.driver
 end
 
---- A step for a host. What it raises, which is only for want of memory, is told like a callback's error, so that the
---- host goes on.
+--- One step for a host. An error that it raises, which only happens if memory runs out, is reported like a callback's,
+--- so that the host continues.
 function M.step()
   local ok, why = pcall(core.step, 0, MOST)
   if not ok then core.spawn(function() error(why, 0) end) end
 end
 
---- Has f() called when `box` is done, instead of the coroutine that waits going on: for hosts that resume theirs alone.
+--- Calls f() when `box` is done, instead of resuming the waiting coroutine: for hosts that resume their coroutines
+--- themselves.
 ---@param box table see wait.lua
 ---@param f fun()
 function M.when_done(box, f)
@@ -67,17 +68,17 @@ function M.when_done(box, f)
   coroutine.resume(box.co)
 end
 
---- Seconds until the host must make a step though the descriptor is silent; nil: none.
+--- Seconds until the host must make a step even if the descriptor isn't readable; nil: none is needed.
 M.timeout = core.timeout
 M.fd = core.fd
 
---- The descriptor becomes readable.
+--- Makes the descriptor readable.
 M.ask_again = core.ask_again
 
 --- Is there a connection, a task or a timer left?
 M.is_busy = core.is_busy
 
---- Is somebody called by a signal?
+--- Does the program listen to a signal?
 M.hears_signals = core.hears_signals
 
 return M

@@ -1,9 +1,9 @@
--- The library on a loop of libuv: of luv, and of Neovim.
+-- Runs the library on a loop of libuv: of luv, or of Neovim.
 --
 --   require("xmpp.loop.uv").start()    -- and then, with luv, uv.run() instead of xmpp.run()
 --
--- In Neovim the steps are made by vim.schedule, so that a handler may call every function of its API; and what would go
--- to stderr, over the editor's screen, is shown by vim.notify.
+-- In Neovim the steps are made by vim.schedule, so that handlers may call every function of its API; texts that would
+-- go to stderr, and spoil the screen, are shown by vim.notify.
 
 local core = require "xmpp.load"
 local driver = require "xmpp.loop.driver"
@@ -18,15 +18,15 @@ local function notify(vim)
   end
 end
 
--- Whose libuv, how to have something done that libuv's callbacks must not do, and where words for people go (nil:
--- stderr).
+-- The libuv module, a function that calls what libuv's callbacks must not call themselves, and one that shows texts to
+-- the user (nil: stderr).
 local function find_host()
   local vim = rawget(_G, "vim")
   if vim then return vim.uv or vim.loop, vim.schedule, notify(vim) end
   return require "luv", at_once, nil
 end
 
--- libuv ends when no handle keeps it: ours do as long as there is something to wait for.
+-- libuv's loop ends when no handle keeps it alive: ours do while there is something to wait for.
 local function keep(uv, handle, is_busy)
   if is_busy then uv.ref(handle) else uv.unref(handle) end
 end
@@ -38,8 +38,8 @@ local function watch(uv, self)
   error(("libuv can't watch xmpp.fd() (%s): does a handle of the program's watch it already?"):format(why), 3)
 end
 
--- Waits for the descriptor and the time, whichever is first. Not by a timer of no time: libuv calls those again and
--- again before it looks at anything else.
+-- Waits for the descriptor or the time, whichever comes first. Not with a timer of 0 seconds: libuv would call it
+-- repeatedly before it does anything else.
 local function arm(uv, poll, timer, wake)
   local seconds = driver.timeout()
   poll:start("r", wake)
@@ -52,8 +52,8 @@ local function arm(uv, poll, timer, wake)
   keep(uv, timer, driver.is_busy())
 end
 
---- Begins to drive the library by libuv's loop, until `:stop()`. `uv.run()` returns when nothing of the program's and
---- no connection, task or timer of the library's is left; before it is run another time, stop and start.
+--- Begins to drive the library by libuv's loop, until `:stop()`. `uv.run()` returns when nothing of the program and no
+--- connection, task or timer of the library is left; stop and start before running it another time.
 ---@return xmpp.LoopDriver
 function M.start()
   local uv, schedule, say = find_host()
@@ -62,7 +62,8 @@ function M.start()
     if poll then poll:stop() end
     timer:stop()
   end
-  -- Not closed, but collected: of luv's closed handles a loop that isn't run again makes a crash at exit.
+  -- Not closed but left to the garbage collector: if the loop isn't run again, handles that luv has closed crash at
+  -- exit.
   local self = driver.begin("libuv", nil, function()
     sleep()
     poll, timer = nil, nil
@@ -81,7 +82,7 @@ function M.start()
   timer = uv.new_timer()
   poll = watch(uv, self)
   arm(uv, poll, timer, wake)
-  uv.ref(poll) -- what is begun before the loop is run is not seen otherwise
+  uv.ref(poll) -- otherwise the loop wouldn't notice what is started before it is run
   return self
 end
 

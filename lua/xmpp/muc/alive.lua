@@ -1,9 +1,9 @@
--- alive: are we still in the room, and the way back into it. It is lost by a new session, by what the room says
--- (XEP-0045 9, 15.6), by what it answers to a ping of ourselves (XEP-0410), by a message that it doesn't take. We come
--- back by ourselves where nobody has sent us away: never after a ban (301), the loss of membership (321, 322), the
--- room's end.
+-- alive: finds out whether we are still in the room, and rejoins it. We may be out because of a new session, a
+-- presence from the room (XEP-0045 9, 15.6), its answer to a self-ping (XEP-0410), or its refusal of a message. We
+-- rejoin automatically unless we were removed on purpose: never after a ban (301), the loss of membership (321, 322),
+-- or the room's destruction.
 --
--- own.returning: { wake = promise } of who is on the way back; own.tries: how often since we were in for a minute.
+-- own.returning: { wake = promise } while rejoining; own.tries: number of attempts since we were last in for a minute.
 
 local core = require "xmpp.load"
 local enter = require "xmpp.muc.enter"
@@ -14,19 +14,19 @@ local xmpp = require "xmpp"
 
 local M = { events = { "removed", "rejoined" }, methods = {} }
 
-local AT_ONCE = 3 -- rooms that are entered at a time in a new session
+local AT_ONCE = 3 -- rooms that are joined concurrently in a new session
 local LONGEST_PAUSE = 60
-local MOST_KICKS = 2 -- that are come back from (option rejoin = "kicked"), a minute apart
-local ASK_SOON, ASK_AGAIN = 10, 60 -- seconds, where an answer has not told enough
-local TICK = 0.001 -- seconds of a clock whose differences are as good as arithmetic is
+local MOST_KICKS = 2 -- after which the room is rejoined (option rejoin = "kicked"), a minute apart
+local ASK_SOON, ASK_AGAIN = 10, 60 -- seconds until the next self-ping if an answer was inconclusive
+local TICK = 0.001 -- seconds of tolerance for the rounding of clock differences
 
--- Errors of a join that trying again doesn't help.
+-- Errors of a join after which another attempt is useless.
 local FINAL = { ["forbidden"] = true, ["registration-required"] = true, ["not-authorized"] = true, ["gone"] = true,
   ["jid-malformed"] = true, ["room-created"] = true }
 
 local function session_lost(room)
   return core.error { layer = "closed", condition = "session-lost", retry = true,
-    text = ("the session in which we were in the room %s is lost"):format(core.shown(room.jid)) }
+    text = ("the session in which we had joined the room %s is lost"):format(core.shown(room.jid)) }
 end
 
 local function stop_timers(own)
@@ -54,7 +54,7 @@ local function out_for_good(room, why)
   rooms.tell(room, "removed", why)
 end
 
--- The way back
+-- Rejoining
 
 local function pause(own)
   own.tries = (own.tries or 0) + 1
@@ -62,14 +62,14 @@ local function pause(own)
   return most * (0.5 + math.random() / 2)
 end
 
--- May we come back by ourselves?
+-- May we rejoin automatically?
 local function may_return(own, why)
   if not own.opts.rejoin or why.destroyed or why.code == 301 or why.code == 321 or why.code == 322 then return false end
   if why.code ~= 307 then return true end
   return own.opts.rejoin == "kicked" and (own.kicks or 0) < MOST_KICKS
 end
 
--- One attempt. true: there is nothing more to be done by who has made it.
+-- One attempt. true: the caller has nothing more to do.
 local function try(room, conn)
   local own = rooms.own(room)
   local ok, err, why = enter.try(room, conn, true, core.now() + own.opts.timeout)
@@ -113,7 +113,7 @@ local function is_out(room)
   own.state, room.joined = "out", false
 end
 
--- So long until we come back from a kick: they are a minute apart.
+-- Seconds until we rejoin after a kick: two rejoins are at least a minute apart.
 local function kick_pause(own)
   local last = own.kicked_at
   own.kicks, own.kicked_at = (own.kicks or 0) + 1, core.now()
@@ -130,20 +130,20 @@ local function ended(room, why)
   if own.state == "out" then come_back(room, at_least) end
 end
 
---- We aren't in the room any more, as somebody has found out: the way back begins.
+--- Another part has found out that we aren't in the room any more: begins to rejoin.
 ---@param room xmpp.Room
 ---@param err xmpp.Error how that was found out
 function M.lost(room, err)
   if rooms.own(room).state == "in" then ended(room, { err = err }) end
 end
 
--- Our own presence in the room has ended, and by a nick of ours nothing goes on.
+-- Is it the end of our own presence in the room, and not a change of nick?
 local function is_our_end(own, p)
   if p.type ~= "unavailable" or not p.nick or p.codes[303] and p.renamed then return false end
   return p.codes[110] or own.occupant ~= nil and p.nick == own.occupant.nick
 end
 
---- Ends, and refusals of what we have sent as presence.
+--- Handles the end of our presence, and errors for presences that we have sent.
 function M.presence(room, p, stanza)
   local own = rooms.own(room)
   if own.state ~= "in" then return end
@@ -161,19 +161,19 @@ function M.presence(room, p, stanza)
   return true
 end
 
--- Pings of ourselves (XEP-0410)
+-- Self-pings (XEP-0410)
 
 local PING = { "ping", { xmlns = "urn:xmpp:ping" } }
 local IN = { ["service-unavailable"] = true, ["feature-not-implemented"] = true }
 local UNKNOWN = { ["remote-server-not-found"] = true, ["remote-server-timeout"] = true }
 
--- Did the room's service find that, or somebody on the way to it?
+-- Does the error come from the room's service, or from an entity on the way to it?
 local function is_rooms(room, err)
   local by = err.by and core.jid(err.by)
   return by == nil or by.domainpart == core.jid(room.jid).domainpart
 end
 
--- What an answer tells (XEP-0410 3.3): "in", "out", "renamed" (we are in by another nick), "unknown".
+-- What an answer means (XEP-0410 3.3): "in", "out", "renamed" (we are in by another nick), "unknown".
 local function verdict(room, err)
   if err.layer ~= "stanza" or UNKNOWN[err.condition] or err.condition == "bad-format" then return "unknown" end
   if not is_rooms(room, err) then return "unknown" end
@@ -181,7 +181,7 @@ local function verdict(room, err)
   return err.condition == "item-not-found" and "renamed" or "out"
 end
 
--- Asks, and draws the consequences. Seconds that it took; or nil, err.
+-- Sends a self-ping, and acts on the answer. Returns the seconds that it took; or nil, err.
 local function ask(room, conn)
   local own = rooms.own(room)
   local address, since, began = rooms.address(room, room.nick), own.joined_at, core.now()
@@ -207,7 +207,7 @@ local function watch(room, seconds)
   own.pinger = xmpp.after(seconds, function() check(room) end)
 end
 
--- So long has the room been silent: is it still there?
+-- Checks after a time of silence whether we are still in the room.
 function check(room)
   local own = rooms.own(room)
   own.pinger = nil
@@ -223,7 +223,7 @@ function check(room)
   watch(room, soon and math.min(soon, own.opts.ping) or own.opts.ping)
 end
 
---- Something says that we may not be in the room: it is asked.
+--- There are signs that we may not be in the room: sends a self-ping.
 function M.suspect(room)
   local own = rooms.own(room)
   local conn = rooms.conn(room)
@@ -235,8 +235,8 @@ function M.suspect(room)
   end)
 end
 
---- Asks the room whether we are still in it, by a ping of ourselves (XEP-0410). If we are not, the way back begins.
----@return number? seconds that the answer took
+--- Asks the room whether we are still in it, by a self-ping (XEP-0410). If we are not, begins to rejoin.
+---@return number? seconds until the answer came
 ---@return xmpp.Error?
 function M.methods.ping(room)
   local conn, err = rooms.conn(room)
@@ -256,7 +256,7 @@ end
 
 function M.ended(room) stop_timers(rooms.own(room)) end
 
--- The rooms, a few at a time, so that a service isn't overrun; waits for the first attempt of each.
+-- Rejoins the rooms, a few at a time, so as not to overload a service; waits for the first attempt of each.
 local function return_all(list, conn)
   local at, workers = 0, {}
   local function work()
@@ -270,7 +270,7 @@ local function return_all(list, conn)
   for _, worker in ipairs(workers) do worker:wait() end
 end
 
---- A new session: no room knows us any more.
+--- In a new session we are in no room any more.
 function M.session(st, conn, first)
   if first then return end
   local list = {}

@@ -1,13 +1,13 @@
--- archive: what was said in a room, asked of its archive (XEP-0313). A part of a room, see room.lua; the question
--- itself is archive/ask.lua's.
+-- archive: the history of a room, from its archive (XEP-0313). A part of a room, see room.lua; the query itself is in
+-- archive/ask.lua.
 --
 --   local page = assert(room:history())                      -- the last 50
 --   for _, m in ipairs(page) do print(m.stamp, m.nick, m.text) end
 --   if not page.complete then page = assert(room:history { before = page.first }) end
 --
--- Whom it trusts: the room, for what it answers to a question of ours, as long as that lasts. A result counts if it
--- comes from the room's bare address with the id of the question, which nobody else knows, and if what is in it was
--- said by an occupant of that room, to all.
+-- Who is trusted: the room, for its answers while a query is in progress. A result counts if it comes from the room's
+-- bare address with the id of the query, which nobody else knows, and if it contains a groupchat message of an
+-- occupant of that room.
 
 local ask = require "xmpp.archive.ask"
 local core = require "xmpp.load"
@@ -23,12 +23,12 @@ local xmpp = require "xmpp"
 local M = { methods = {} }
 
 local PAGE, MOST = 50, 1000
-local PATIENCE = 60 -- seconds until we are in the room again, in a new session
+local PATIENCE = 60 -- seconds until we have rejoined the room, in a new session
 
 local OPTIONS = { max = "number", before = "string", after = "string", since = "number", till = "number",
   timeout = "number" }
 
--- A message of the archive's, as the room's occupants are known; nil: it is none of this room's.
+-- Parses a result, with the room's occupants; nil: it isn't a message of this room.
 local function read_result(room, x, id, o)
   local m = read.room(x, id, o)
   if not m then return nil end
@@ -39,7 +39,7 @@ local function read_result(room, x, id, o)
   return m
 end
 
--- In a new session we come back into the room, which may tell nobody else what is in its archive.
+-- In a new session waits until we have rejoined the room, which may show its archive only to occupants.
 local function wait_for(room)
   local own, conn = rooms.own(room), rooms.conn(room)
   if not conn or own.state == "over" or room.joined and own.entered_in == conn:info().rebound then return end
@@ -57,13 +57,13 @@ end
 
 --- Reads a page of the room's archive, oldest message first: the last ones, or those before or after an id (page.first
 --- and page.last are such ids), between two times. Messages are as those of the event "message", with archive_id.
---- `nick` is what the author was called then, whoever is called so now. Corrections and retractions appear as their
---- text alone.
----@param opts? { max: integer?, before: string?, after: string?, since: number?, till: number?, timeout: number? } max:
---- messages of a page, up to 1,000 (50); before: an id; after: an id; since: seconds since 1970; till: seconds since
---- 1970; timeout: seconds
----@return xmpp.RoomHistory? page first, last: ids to go on from; complete: there is no more in that direction; count:
---- how many there are, if the room says so
+--- `nick` is the nick that the author had then, whoever has it now. Corrections and retractions appear only as their
+--- text.
+---@param opts? { max: integer?, before: string?, after: string?, since: number?, till: number?, timeout: number? }
+--- max: messages of a page, up to 1,000 (50); before: an id; after: an id; since: seconds since 1970; till: seconds
+--- since 1970; timeout: seconds
+---@return xmpp.RoomHistory? page first, last: ids to continue from; complete: there are no more in that direction;
+--- count: how many there are, if the room says so
 ---@return xmpp.Error? err condition "item-not-found" if the id is no longer in the archive
 function M.methods.history(room, opts)
   opts = guard.check_opts(opts, OPTIONS, 1, "history", 2)
@@ -78,24 +78,24 @@ function M.methods.history(room, opts)
     wait = function() wait_for(room) end,
     read = function(x, id)
       local m = read_result(room, x, id, o)
-      return m and (m.text ~= "" or m.encrypted) and m or nil -- no subject, no state
+      return m and (m.text ~= "" or m.encrypted) and m or nil -- not a subject or a chat state
     end })
   if not page then return nil, why end
   return page
 end
 
---- A result is nothing that is said.
+--- A result is not a message of the room itself.
 function M.message(_, stanza)
   return xexpr.child(stanza, "result", ask.MAM) ~= nil or nil
 end
 
---- We are in it, in this session.
+--- Records that we have joined the room in this session.
 function M.entered(room)
   local conn = rooms.conn(room)
   rooms.own(room).entered_in = conn and conn:info().rebound
 end
 
---- xmpp.archive, too, reads a room's archive by these rules, where we are in the room.
+--- xmpp.archive parses a room's archive by these rules, too, if we are in the room.
 function M.start(st, conn)
   source.rooms(conn, function(bare)
     local room = rooms.find(st, core.jid(bare))

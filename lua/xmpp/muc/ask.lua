@@ -1,13 +1,13 @@
--- ask: what is known of rooms from outside: which there are, what they are, one's name in them; and invitations, heard
+-- ask: functions for rooms that we aren't in: lists, information, registration of a nick; and invitations, received
 -- and sent (XEP-0045 6, 7.8, 7.10, XEP-0249). A part of muc, see room.lua.
 --
 --   for _, item in ipairs(assert(muc.rooms(conn))) do print(item.jid, item.name) end
 --   print(assert(muc.info(conn, "tea@rooms.example.net")).description)
 --   muc.use(conn):on("invite", function(inv) print(inv.room, inv.from, inv.reason) end)
 --
--- Whom it trusts: an invitation that a room hands on counts from the room's own bare address alone (mediated); one that
--- somebody sends by himself may come from anybody (direct), and says no more than that he has sent it. Nothing is
--- joined by an invitation but where option `accept` of muc.use says so.
+-- Who is trusted: an invitation that a room forwards (mediated) counts only from the room's own bare address; one that
+-- a person sends (direct) may come from anybody, and proves only who has sent it. No room is joined because of an
+-- invitation unless the option `accept` of muc.use says so.
 
 local chat = require "xmpp.chat"
 local core = require "xmpp.load"
@@ -26,7 +26,7 @@ local M = { events = {}, methods = {}, functions = {}, extension_events = { "inv
 local USER, DIRECT, REGISTER = "http://jabber.org/protocol/muc#user", "jabber:x:conference", "jabber:iq:register"
 local ROOM_INFO = "http://jabber.org/protocol/muc#roominfo"
 
--- Which there are, and what
+-- Lists and information
 
 local ASK = { timeout = "number", max = "number" }
 
@@ -37,8 +37,8 @@ end
 --- Lists the public rooms of a service.
 ---@param conn xmpp.Conn
 ---@param service? string|xmpp.Jid nil: the one of our server
----@param opts? { timeout: number?, max: integer? } timeout: seconds; max: at most so many (1,000), then list.more is
---- true
+---@param opts? { timeout: number?, max: integer? } timeout: seconds; max: at most so many (1,000); if there are more,
+--- list.more is true
 ---@return xmpp.DiscoItem[]? rooms { jid =, name =? }
 ---@return xmpp.Error? err condition "item-not-found" if our server has no such service
 function M.functions.rooms(conn, service, opts)
@@ -69,7 +69,7 @@ local function read_info(jid, info)
     anonymous = has.muc_nonanonymous ~= true }
 end
 
---- Asks what a room is. Nothing is kept: it asks each time.
+--- Asks a room for information about itself. Not cached: it asks each time.
 ---@param conn xmpp.Conn
 ---@param room string|xmpp.Jid
 ---@param opts? { timeout: number? }
@@ -86,7 +86,7 @@ function M.functions.info(conn, room, opts)
   return read_info(tostring(jid:bare()), info)
 end
 
--- One's name in a room (XEP-0045 7.10)
+-- Registration of a nick (XEP-0045 7.10)
 
 local function registration(conn, jid, opts)
   local query, stanza = iq.get(conn, jid, { "query", { xmlns = REGISTER } }, opts)
@@ -98,9 +98,9 @@ local function registration(conn, jid, opts)
   return form
 end
 
---- Without answers: returns the form that a room wants filled in by who registers (see xmpp.form); its field
---- `registered` says whether we are. With answers, or a nick alone, we register: the nick is then ours, and often a
---- membership.
+--- Without answers: returns the room's registration form (see xmpp.form); its field `registered` says whether we are
+--- registered. With answers, or just a nick, it registers us: the nick is then reserved for us, and often we become a
+--- member.
 ---@param conn xmpp.Conn
 ---@param room string|xmpp.Jid
 ---@param answers? string|table<string, any> values by the names of the form's fields, or a nick
@@ -125,7 +125,7 @@ function M.functions.register(conn, room, answers, opts)
   return true
 end
 
--- Invitations that we send
+-- Sending invitations
 
 --- Invites somebody into a room: through the room if we are in it, otherwise directly (XEP-0249).
 ---@param conn xmpp.Conn
@@ -158,9 +158,9 @@ function M.functions.invite(conn, room, jid, reason, opts)
   return id
 end
 
--- Invitations that we get
+-- Receiving invitations
 
--- Was it held back, and since when (XEP-0203)?
+-- When was it sent, if it was delayed (XEP-0203)?
 local function stamp_of(stanza)
   local delay = xexpr.child(stanza, "delay", "urn:xmpp:delay")
   return delay and time.parse(xexpr.attr(delay, "stamp"))
@@ -171,7 +171,7 @@ local function prepared(text)
   return jid and tostring(jid), jid
 end
 
--- Handed on by a room: only the room itself does that, so its sender is a bare address with a localpart.
+-- An invitation forwarded by a room: only the room itself does that, so its sender is a bare address with a localpart.
 local function mediated(stanza, from)
   if from.resourcepart or not from.localpart then return nil end
   local x = xexpr.child(stanza, "x", USER)
@@ -190,7 +190,7 @@ local function direct(stanza, from)
     password = xexpr.attr(x, "password"), thread = xexpr.attr(x, "thread") }
 end
 
--- What `accept` has said yes to is joined. The password is nobody's business but the room's.
+-- Joins the room if `accept` agrees. The password is sent only to the room.
 local function follow(st, conn, inv)
   local ok, nick = guard.call(st.accept, inv)
   if not ok then return guard.report("extension 'muc', accept", nick) end
@@ -217,7 +217,7 @@ local function hear(st, stanza, conn)
   if st.accept then follow(st, conn, inv) end
 end
 
---- Invitations are no messages between two people.
+--- Excludes invitations from chat.
 function M.start(st, conn)
   st.no_invitations = chat.rooms(conn, function(_, stanza) return read_invitation(stanza) ~= nil end)
 end

@@ -1,4 +1,5 @@
--- create: a room that we have created by entering it (XEP-0045 10.1). Until it is configured nobody else gets in.
+-- create: what to do with a room that was created by joining it (XEP-0045 10.1). Until it is configured nobody else
+-- can join.
 
 local core = require "xmpp.load"
 local form = require "xmpp.form"
@@ -14,7 +15,7 @@ local function ask(conn, room, kind, child)
   return iq[kind](conn, room.jid, { "query", { xmlns = OWNER }, child })
 end
 
--- Only what is ours alone is destroyed, whatever the service says.
+-- Destroys the room only if we are its owner and nobody else is in it.
 local function refuse(room, conn, entry)
   if entry.self.affiliation == "owner" and entry.crowd.n == 1 and entry.crowd.beyond == 0 then
     ask(conn, room, "set", { "destroy" })
@@ -49,15 +50,15 @@ local function fill_in(room, conn, f)
   if not x_ok then
     if not ok or answer then guard.report("muc, option 'create'", ok and answer or answers) end
     return cancel(room, conn, core.error { layer = "stanza", condition = "room-created", type = "cancel",
-      retry = false, option = "create", text = "the function 'create' has given no answers: there is no such room" })
+      retry = false, option = "create", text = "the function 'create' returned no answers: no room was created" })
   end
   ok, err = ask(conn, room, "set", answer)
   if ok then return true end
   return cancel(room, conn, err)
 end
 
---- What becomes of the room. Coming back to one that is gone meanwhile is no typing mistake: then "refuse" is
---- "default".
+--- Decides about the room. If we rejoin a room that has been destroyed in the meantime, its address isn't a typing
+--- mistake: then "refuse" works like "default".
 ---@return true?
 ---@return xmpp.Error?
 function M.answer(room, conn, entry)

@@ -1,11 +1,11 @@
--- enter: the way into a room (XEP-0045 7.2), the first time and again. Presences come, our own (110), the history,
--- the subject; then what comes is live.
+-- enter: joins a room (XEP-0045 7.2), the first time and again. The room sends the occupants' presences, our own
+-- (110), the history, and the subject; what follows is live.
 --
--- own.entry, as long as that takes: { nick = that we ask for, as_written = the same by a server of RFC 6122, id = of
--- our presence, crowd = who is there, self = our own presence as read, or maybe = the one that has our nick (services
--- without 110), subject = text, "" for none, again = have we been in before?, created = is it we who have created the
--- room?, grace = timer, failed = is it over?, why = for what we were put out meanwhile, done = a promise of true, or
--- "created", or nil, err }.
+-- own.entry, while that takes place: { nick = the one that we ask for, as_written = the same as a server of RFC 6122
+-- writes it, id = of our presence, crowd = the occupants, self = our own presence as parsed, or maybe = the one with
+-- our nick (for services without 110), subject = text, "" for none, again = were we in before?, created = did we
+-- create the room?, grace = timer, failed = is it over?, why = why we were removed in the meantime, done = a promise
+-- of true, or "created", or nil, err }.
 
 local core = require "xmpp.load"
 local create = require "xmpp.muc.create"
@@ -24,17 +24,17 @@ local xmpp = require "xmpp"
 local M = {}
 
 local MUC = "http://jabber.org/protocol/muc"
-local GRACE = 5 -- seconds that the subject may take behind our own presence
+local GRACE = 5 -- seconds to wait for the subject after our own presence
 
--- What can be done about a refusal (XEP-0045 7.2): its text, and the option of muc.join.
+-- What can be done about a refusal (XEP-0045 7.2): a text, and the option of muc.join.
 local MENDS = {
-  ["not-authorized"] = { "the room wants a password: see the option 'password'", "password" },
+  ["not-authorized"] = { "the room requires a password: see the option 'password'", "password" },
   ["forbidden"] = { "we are banned from it" },
   ["registration-required"] = { "only members may enter it: see muc.register" },
   ["conflict"] = { "somebody else has the nick: see the option 'nicks'", "nicks" },
   ["not-allowed"] = { "there is no such room, and we may not create it" },
-  ["item-not-found"] = { "there is no such room, or who has created it hasn't configured it yet" },
-  ["not-acceptable"] = { "the service wants us to have the nick that is registered for us", "nicks" },
+  ["item-not-found"] = { "there is no such room, or its creator hasn't configured it yet" },
+  ["not-acceptable"] = { "the service requires the nick that is registered for us", "nicks" },
   ["service-unavailable"] = { "the room is full, or there is no such service" },
   ["jid-malformed"] = { "the service doesn't take that nick", "nicks" },
 }
@@ -48,7 +48,7 @@ local function history_element(own, again)
     return { "history", { since = time.format(math.floor(since)), maxstanzas = not again and h.messages or nil,
       maxchars = not again and h.bytes or nil } }
   end
-  if again then return { "history", { maxchars = 0, maxstanzas = 0 } } end -- nothing has been told of before
+  if again then return { "history", { maxchars = 0, maxstanzas = 0 } } end -- no message has been reported before
   return { "history", { maxstanzas = h.messages, maxchars = h.bytes } }
 end
 
@@ -67,7 +67,7 @@ local function join_element(own, again)
     own.opts.password and { "password", {}, own.opts.password } or nil }
 end
 
---- We aren't there, whatever the room may think.
+--- Sends unavailable presence, in case the room thinks that we are there.
 local function say_goodbye(room, conn, nick)
   local address = rooms.address(room, nick)
   if address and conn:state() == "ready" then
@@ -75,8 +75,8 @@ local function say_goodbye(room, conn, nick)
   end
 end
 
---- The extension is dropped, and so are its rooms.
-function M.walk_out(room, conn)
+--- Leaves the room when the extension is dropped.
+function M.leave_on_drop(room, conn)
   local own = rooms.own(room)
   if own.entry or own.state == "in" then say_goodbye(room, conn, own.entry and own.entry.nick or room.nick) end
 end
@@ -87,7 +87,7 @@ local function ask_features(room, conn)
   local own = rooms.own(room)
   local asked = xmpp.promise()
   own.features_asked, own.no_features = asked, false
-  guard.go("muc", function() -- at once, so that the answer is there before the presences are
+  guard.go("muc", function() -- at once, so that the answer arrives before the presences
     local info = disco.info(conn, room.jid, { fresh = true, timeout = own.opts.timeout })
     if own.features_asked ~= asked then return asked:resolve(true) end
     own.no_features = info == nil
@@ -99,13 +99,13 @@ local function ask_features(room, conn)
   end)
 end
 
---- The room says that it has changed (104): its features are asked for anew.
+--- The room has announced a change (104): requests its features again.
 function M.ask_again(room)
   local conn = rooms.conn(room)
   if conn and rooms.own(room).state ~= "over" then ask_features(room, conn) end
 end
 
--- What comes meanwhile
+-- What is received while joining
 
 local function finish(room)
   local own, conn = rooms.own(room), rooms.conn(room)
@@ -131,7 +131,7 @@ local function finish(room)
   entry.done:resolve(true)
 end
 
--- As far as we know, all has come.
+-- Finishes if everything has been received, as far as we can tell.
 local function may_finish(room)
   local entry = rooms.own(room).entry
   entry.self = entry.self or entry.maybe
@@ -154,7 +154,7 @@ local function fail(entry, err)
   entry.done:reject(err)
 end
 
---- The session is lost, or the room is left, while it is entered.
+--- The session is lost, or the room is left, during joining.
 function M.give_up(room, err)
   local entry = rooms.own(room).entry
   if entry then fail(entry, err) end
@@ -167,7 +167,7 @@ local function refusal(stanza)
   return err
 end
 
--- Is that the nick that we knocked by, as servers may write it?
+-- Is that the nick that we asked for, as a server may write it?
 local function is_wanted(entry, p) return p.nick == entry.nick or p.nick == entry.as_written end
 
 local function here(room, entry, p)
@@ -193,7 +193,7 @@ local function gone(room, entry, p)
   elseif us then
     local why = state.why(p)
     fail(entry, core.error { layer = "stanza", condition = "gone", type = "cancel", retry = false,
-      text = ("the room %s has put us out while we entered it (%s)"):format(core.shown(room.jid),
+      text = ("the room %s has removed us while we were joining it (%s)"):format(core.shown(room.jid),
         why.code or why.destroyed and "it is destroyed" or "no reason given") })
     entry.why = why
   else
@@ -201,7 +201,7 @@ local function gone(room, entry, p)
   end
 end
 
---- What comes from the room while it is entered.
+--- Handles presences from the room during joining.
 function M.presence(room, p, stanza)
   local entry = rooms.own(room).entry
   if not entry or entry.failed then return end
@@ -217,7 +217,7 @@ function M.presence(room, p, stanza)
   return true
 end
 
---- The subject ends the history (XEP-0045 7.2.15): a subject without a body, or nothing else may be one.
+--- The subject ends the history (XEP-0045 7.2.15): only a message with a subject and without a body is one.
 function M.message(room, stanza)
   local entry = rooms.own(room).entry
   if not entry or stanza[2].type ~= "groupchat" then return end
@@ -228,14 +228,14 @@ function M.message(room, stanza)
   return true
 end
 
--- Entering
+-- Joining
 
 local function timed_out(room)
   return core.error { layer = "timeout", condition = "timeout", retry = true,
-    text = ("the room %s has not let us in in time"):format(core.shown(room.jid)) }
+    text = ("joining the room %s took too long"):format(core.shown(room.jid)) }
 end
 
--- One presence, and what comes of it.
+-- One attempt: sends a presence, and waits for the result.
 local function attempt(room, conn, nick, again, seconds)
   local own = rooms.own(room)
   local address, bad = rooms.address(room, nick)
@@ -265,17 +265,17 @@ local function next_nick(own, n)
   if ok and type(nick) == "string" then return nick end
 end
 
--- To who would create it himself a room that isn't there is one that somebody else has created and not configured yet
+-- If we wanted to create the room, "item-not-found" means that somebody else has created it and not configured it yet
 -- (XEP-0045 10.1.1).
-local LOCKED, PAUSE = 5, 1 -- so many times it is tried once more, behind so many seconds
+local LOCKED, PAUSE = 5, 1 -- number of further attempts; seconds between them
 
 local function is_locked(own, err) return own.opts.create ~= "refuse" and err.condition == "item-not-found" end
 
---- Enters the room, by one nick after the other; waits.
+--- Joins the room, with one nick after another; waits.
 ---@param again boolean have we been in before?
 ---@return true?
 ---@return xmpp.Error?
----@return table? why the room has put us out again
+---@return table? why the room has removed us again
 function M.try(room, conn, again, deadline)
   local own, n, locked = rooms.own(room), 0, 0
   local nick = own.wanted
@@ -297,7 +297,7 @@ function M.try(room, conn, again, deadline)
   end
 end
 
---- The handle is dead; err nil: we have left.
+--- The handle becomes invalid; err nil: we have left.
 function M.over(room, err)
   local own = rooms.own(room)
   if own.state == "over" then return end
@@ -309,7 +309,7 @@ function M.over(room, err)
   if own.settled then own.settled:resolve(nil, err) end
 end
 
---- We are in: if the features could not be had before, they can now.
+--- We have joined: if the features could not be requested before, they can now.
 function M.entered(room)
   if rooms.own(room).no_features then M.ask_again(room) end
 end

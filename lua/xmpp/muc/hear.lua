@@ -1,4 +1,4 @@
--- hear: the stanzas that come from a room, and who of its parts gets them.
+-- hear: passes the stanzas that come from a room to its parts.
 
 local core = require "xmpp.load"
 local presence = require "xmpp.muc.presence"
@@ -16,8 +16,8 @@ local function hear(room, stanza, kind)
   if p then rooms.run("presence", room, p, stanza) end
 end
 
--- A service may hand on our pings of ourselves to us (XEP-0410 3.1). They are answered whether the program answers
--- pings or not; those of others are the program's.
+-- A service may forward our self-pings to us (XEP-0410 3.1). They are answered whether the program answers pings or
+-- not; pings of others are left to the program.
 local function pong(room, stanza, conn)
   local from = core.jid(stanza[2].from or "")
   if not from or from.resourcepart ~= room.nick then return end
@@ -25,7 +25,7 @@ local function pong(room, stanza, conn)
   return true
 end
 
---- The room's stanzas are heard from now on.
+--- Begins to receive the room's stanzas.
 function M.listen(room, conn)
   local own = rooms.own(room)
   own.offs = { [3] = conn:tap(function(stanza, c) return pong(room, stanza, c) end,

@@ -1,4 +1,4 @@
--- join: muc.join, and what it waits for: a session, the room, and what the room announces.
+-- join: muc.join, which waits for a session, for the room, and for the room's features.
 
 local core = require "xmpp.load"
 local disco = require "xmpp.disco"
@@ -13,9 +13,9 @@ local xmpp = require "xmpp"
 local M = { functions = {} }
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
-local GRACE = 5 -- seconds that the features may take when we are in
+local GRACE = 5 -- seconds to wait for the features after we have joined
 
--- Until there is a session: what is told of it is for alive.lua.
+-- Waits for a session; alive.lua handles its start.
 local function wait_ready(st, conn, deadline)
   while conn:state() ~= "ready" do
     if conn:state() == "closed" then return rooms.closed() end
@@ -37,7 +37,7 @@ local function enter_first(room, conn)
   end
 end
 
--- Who has joined adds his listeners, and then hears of what has come until then.
+-- Lets the caller of muc.join add listeners first, and then emits the events that have been held back.
 local function let_listen(room)
   local own = rooms.own(room)
   core.spawn(function()
@@ -63,7 +63,7 @@ local function join_new(st, conn, jid, nick, opts)
   return room
 end
 
--- It is entered already, or will be again.
+-- The room is joined already, or will be again.
 local function join_known(room, opts, given)
   local own = rooms.own(room)
   if given then own.opts = opts end
@@ -74,8 +74,8 @@ local function join_known(room, opts, given)
   return nil, err or rooms.gone_error(room)
 end
 
---- Enters a room, and waits until we are in: until our own presence has come back and, behind it, the subject, which is
---- waited for 5 seconds. If we are in the room already, that room is returned. If it fails, err.option names the option
+--- Joins a room, and waits until we are in: until our own presence has come back and, after it, the subject, for which
+--- it waits 5 seconds. If we are in the room already, that room is returned. If it fails, err.option names the option
 --- that could help.
 ---@param conn xmpp.Conn
 ---@param room string|xmpp.Jid
@@ -104,14 +104,14 @@ function M.functions.join(conn, room, nick, opts)
   return join_new(st, conn, jid, address.resourcepart, o)
 end
 
---- We are in: whoever waits for it goes on.
+--- We have joined: continues those who wait for that.
 function M.entered(room)
   local own = rooms.own(room)
   if own.settled then own.settled:resolve(true) end
   own.settled = nil
 end
 
--- Who is in a room with us may know that we are there (disco.allows).
+-- Occupants of a room that we are in may know that we are available (disco.allows).
 function M.start(st, conn)
   st.allowed = disco.allow(conn, function(from)
     local jid = core.jid(from)
@@ -130,7 +130,7 @@ function M.stop(st, conn)
   st.allowed()
   if st.ready then st.ready:resolve(true) end
   for _, room in ipairs(rooms.all(st)) do
-    enter.walk_out(room, conn)
+    enter.leave_on_drop(room, conn)
     enter.over(room, select(2, rooms.closed()))
     room:emit "closed"
   end

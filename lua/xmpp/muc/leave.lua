@@ -1,5 +1,4 @@
--- leave: what we do about our own being in a room: another nick (XEP-0045 7.6), another status (7.7), and the way out
--- (7.14).
+-- leave: changes of our own occupancy: another nick (XEP-0045 7.6), another status (7.7), and leaving (7.14).
 
 local core = require "xmpp.load"
 local enter = require "xmpp.muc.enter"
@@ -10,13 +9,13 @@ local xmpp = require "xmpp"
 
 local M = { methods = {} }
 
-local GOODBYE = 5 -- seconds that the room may take to say that we have left
+local GOODBYE = 5 -- seconds to wait for the room to confirm that we have left
 
--- What is said to all who see us is said to the rooms, too, where there is no other for them: no server hands it on to
+-- Sends a new presence of ours to the rooms, too, unless they have a separate one: the server doesn't forward it to
 -- them (RFC 6121 4.6.3).
 local function tell_rooms(st, stanza, conn)
   if (stanza[2] or {}).to or not next(st.rooms) then return end
-  core.spawn(function() -- behind it
+  core.spawn(function() -- after the presence itself
     local last, rebound = said.last(conn), conn:info().rebound
     for _, room in ipairs(last and conn:state() == "ready" and rooms.all(st) or {}) do
       local own = rooms.own(room)
@@ -29,7 +28,7 @@ end
 
 M.adds = { { { name = "presence" }, tell_rooms } }
 
--- A new nick is asked for; what comes of it.
+-- Requests a new nick, and waits for the result.
 local function ask_nick(room, conn, address)
   local own = rooms.own(room)
   local renaming = { id = core.id(), done = xmpp.promise() }
@@ -44,7 +43,7 @@ end
 
 --- Asks for another nick, and waits for it.
 ---@param nick string
----@return string? nick the one we have then
+---@return string? nick the one that we have then
 ---@return xmpp.Error? err condition "conflict" if somebody else has it
 function M.methods.set_nick(room, nick)
   guard.check_type(nick, "string", 1, "set_nick", 2)
@@ -60,7 +59,7 @@ function M.methods.set_nick(room, nick)
 end
 
 --- Leaves the room for good. Waits until the room has confirmed it, for 5 seconds at most.
----@param status? string a last word
+---@param status? string a text for the occupants
 ---@return true
 function M.methods.leave(room, status)
   if status ~= nil then guard.check_type(status, "string", 1, "leave", 2) end
@@ -76,7 +75,7 @@ function M.methods.leave(room, status)
   return true
 end
 
---- The room is over, whatever was asked of it.
+--- The room has ended: ends the calls that wait for it.
 function M.ended(room, err)
   local own = rooms.own(room)
   if own.renaming then own.renaming.done:reject(err or rooms.gone_error(room)) end

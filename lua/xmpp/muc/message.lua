@@ -1,19 +1,19 @@
--- message: what is said in a room, as events (XEP-0045 7.4 to 7.9, 8, 15.6). A part of a room, see room.lua.
+-- message: messages in a room, as events (XEP-0045 7.4 to 7.9, 8, 15.6). A part of a room, see room.lua.
 --
---   "message" (m, stanza): something for a person; m is a xmpp.RoomMessage. "private" (m, stanza): to us alone, by the
---   occupant m.nick. "corrected" (m, stanza): m takes the place of m.replaces. "retracted" (m, stanza): m.retracts is
---   taken back by its author. "reacted" (m, stanza): m.reaction.list is all that its sender thinks of m.reaction.id.
---   "moderated" (what): the room has taken what.stanza_id back. "subject" (text, nick): another one (nil: none), by
---   whom, if that is known. "status" (code, text): the room's word. "voice_request" ({ nick =, jid =?, role = }): the
---   answer is room:set_role(nick, "participant"). "declined" ({ from =, reason = }): an invitation. "error" (err, id,
---   nick): what we have said came back; nick: what was whispered to him.
+--   "message" (m, stanza): a message for a person; m is an xmpp.RoomMessage. "private" (m, stanza): to us alone, from
+--   the occupant m.nick. "corrected" (m, stanza): m replaces m.replaces. "retracted" (m, stanza): its author has
+--   retracted m.retracts. "reacted" (m, stanza): m.reaction.list are all reactions that the sender now has to
+--   m.reaction.id. "moderated" (what): the room has retracted what.stanza_id. "subject" (text, nick): a new one (nil:
+--   none), and who set it, if known. "status" (code, text): a status code of the room. "voice_request" ({ nick =,
+--   jid =?, role = }): see room:set_role(nick, "participant"). "declined" ({ from =, reason = }): an invitation.
+--   "error" (err, id, nick): a message of ours was returned; nick: the recipient of a private message.
 --
--- Whom it trusts: what comes from the room's bare address is the service's word, and never a "message": status codes,
--- moderation (XEP-0425), requests for a voice, declined invitations count from there alone. What comes from a full
--- address is an occupant's, as far as his nick goes; who that is says m.occupant (his presence, in which the room has
--- put his address, if we may see it), never anything that the message has in it: an item's jid is not read. Corrections
--- and retractions hold if their author is known to have said what they are about (said.lua), else they are ordinary
--- messages, and m.suspicious says what they claim to be. stanza-ids are read where the room announces them.
+-- Who is trusted: what comes from the room's bare address is from the service, and is never a "message": status codes,
+-- moderation (XEP-0425), voice requests and declined invitations count only from there. What comes from a full address
+-- is from the occupant with that nick; m.occupant says who that is (from the presence, to which the room has added the
+-- real address, if we may see it), and nothing in the message itself does: a jid in it is ignored. Corrections and
+-- retractions are valid if their author is known to have written the original (said.lua); else they are ordinary
+-- messages, and m.suspicious says what they claim to be. stanza-ids are read if the room announces them.
 
 local chat = require "xmpp.chat"
 local chat_message = require "xmpp.chat.message"
@@ -39,14 +39,14 @@ local FASTEN, OLD_MODERATE = "urn:xmpp:fasten:0", "urn:xmpp:message-moderate:0"
 local REQUEST = "http://jabber.org/protocol/muc#request"
 local LONGEST_ID = 1024
 local MOST_CODES = 20
-local LATE = 30 -- seconds that a message may have taken to us, or our clock may be ahead of the room's
+local LATE = 30 -- seconds that a message may be delayed, or our clock may be ahead of the room's
 
--- Codes that tell that the room is configured otherwise (XEP-0045 10.2.1).
+-- Codes that say that the room's configuration has changed (XEP-0045 10.2.1).
 local CONFIGURED = { [104] = true, [170] = true, [171] = true, [172] = true, [173] = true }
 
--- When
+-- Times
 
--- The stamp that the room has put on a message of its history (XEP-0045 7.2.14): its author may have put in one, too.
+-- The stamp that the room has added to a message of its history (XEP-0045 7.2.14): the author may have added one, too.
 local function room_stamp(room, stanza)
   local last
   for delay in xexpr.children(stanza, "delay", DELAY) do
@@ -58,14 +58,14 @@ local function room_stamp(room, stanza)
   return last
 end
 
--- From when on the room is to be asked, if we have to come back.
+-- Records from when on the history is needed, if we have to rejoin.
 local function note_seen(room, history, stamp)
   local own, now = rooms.own(room), time.now()
   local at = history and math.min(stamp or 0, now) or math.max(own.began or 0, now - LATE)
   if at > (own.seen or 0) then own.seen = at end
 end
 
--- The service's word
+-- Messages of the service
 
 local function tell_codes(room, stanza, text)
   local x, n = xexpr.child(stanza, "x", USER), 0
@@ -82,7 +82,7 @@ local function tell_codes(room, stanza, text)
   if n == 0 and text then rooms.tell(room, "status", nil, text) end
 end
 
--- { stanza_id =, by =? (a nick), reason =? } of a message that the room takes back.
+-- { stanza_id =, by =? (a nick), reason =? } of a message that the room retracts.
 local function moderation(room, stanza)
   local x = xexpr.child(stanza, "retract", RETRACT) or xexpr.child(stanza, "apply-to", FASTEN)
   local moderated = xexpr.child(x, "moderated", MODERATE) or xexpr.child(x, "moderated", OLD_MODERATE)
@@ -94,7 +94,7 @@ local function moderation(room, stanza)
   return { stanza_id = id, by = by, reason = presence.cut(xexpr.text(reason)) }
 end
 
--- { nick =, jid =?, role = } of an occupant who asks for a voice (XEP-0045 8.6).
+-- { nick =, jid =?, role = } of an occupant who requests voice (XEP-0045 8.6).
 local function voice_request(stanza)
   local x = xexpr.child(stanza, "x", data_form.DATA)
   local form = x and data_form.parse(x)
@@ -130,14 +130,15 @@ local function from_service(room, stanza, kind)
   if what then return rooms.tell(room, "voice_request", what) end
   what = declined(stanza)
   if what then return rooms.tell(room, "declined", what) end
-  if xexpr.find(stanza, { "x", USER }, { "invite", USER }) then return end -- ask.lua's
+  if xexpr.find(stanza, { "x", USER }, { "invite", USER }) then return end -- handled by ask.lua
   local text = xexpr.text(stanza, "body")
   tell_codes(room, stanza, text ~= "" and text or nil)
 end
 
--- What occupants say
+-- Messages of occupants
 
--- Tells what it is, by who its author is known to be. Who reacts to a message may have heard of it before we came.
+-- Emits the event for a message, by who its author is known to be. A reaction may be to a message from before we
+-- joined.
 local function tell(room, event, m, says, author, stanza)
   local what = hear.event(m, says, stanza, { known = function(id) return id end,
     wrote = function(id) return said.find(room, author, id) end })
@@ -149,14 +150,14 @@ local function tell(room, event, m, says, author, stanza)
   rooms.tell(room, what == "message" and event or what, m, stanza)
 end
 
--- The occupant, as his presence tells of him; in a history only if it is known to be the same one.
+-- The occupant's entry; for the history only if it is known to be the same person.
 local function occupant_of(room, nick, id, history)
   local o = room.occupants[nick]
   if not o or id and o.id and o.id ~= id or history and not (id and o.id == id) then return nil end
   return o
 end
 
--- jid: the room's address as it has arrived; has_ids: the stanza-ids of it are the room's.
+-- jid: the room's address as received; has_ids: the room assigns stanza-ids.
 local function read(room, stanza, nick, jid, has_ids, history)
   local conn = rooms.conn(room)
   local m, says
@@ -167,7 +168,7 @@ local function read(room, stanza, nick, jid, has_ids, history)
   return m, says, author
 end
 
--- Is it ours? Nobody else has our occupant-id.
+-- Is the message ours? Nobody else has our occupant-id.
 local function is_own(room, m, nick)
   local own = rooms.own(room)
   local us = own.entry and own.entry.self or own.occupant
@@ -176,7 +177,7 @@ local function is_own(room, m, nick)
   return ours
 end
 
--- To all.
+-- A groupchat message.
 local function to_all(room, stanza, nick, jid)
   local entry = rooms.own(room).entry
   local history = entry ~= nil and not entry.created -- a room that we have just created has none
@@ -192,7 +193,7 @@ local function to_all(room, stanza, nick, jid)
   tell(room, "message", m, says, author, stanza)
 end
 
--- To us alone (XEP-0045 7.5). What is claimed of other messages holds for such as were said to us alone, too.
+-- A private message (XEP-0045 7.5). Claims in it can only refer to other private messages.
 local function to_us(room, stanza, nick, jid)
   local m, says, author = read(room, stanza, nick, jid, false, false)
   if not m then return end
@@ -203,8 +204,8 @@ end
 
 -- Errors
 
--- What we have said comes back. Of what we have said to all only the room may say so, and whoever lies on the way to
--- it: it comes from the bare address; from an occupant's it is about what was whispered to him.
+-- A message of ours was returned as an error. For a groupchat message only the room, or an entity on the way to it,
+-- does that: it comes from the bare address; an error from an occupant's address is about a private message.
 local function failed(room, stanza, nick)
   local id, _, err = stanza[2].id, iq.failure(stanza)
   if not nick and outbox.bounced(room, id, err) then return end
@@ -213,8 +214,8 @@ end
 
 -- Hooks
 
---- What comes from a room that we are in, and copies of it, are no messages between two people (XEP-0045 7.5): known by
---- the rooms that we are in, and not by what is in it.
+--- Messages from rooms that we are in, and carbons of them, are excluded from chat (XEP-0045 7.5): recognised by the
+--- list of our rooms, and not by their contents.
 function M.start(st, conn)
   local known = { rooms = st.rooms, spelled = st.spelled }
   st.not_chats = chat.rooms(conn, function(bare) return rooms.find(known, core.jid(bare)) ~= nil end)
@@ -233,12 +234,12 @@ function M.message(room, stanza)
   return to_us(room, stanza, nick, jid)
 end
 
---- Who goes, or is called otherwise, leaves his nick to others.
+--- Whoever leaves, or changes the nick, makes the nick available to others.
 function M.presence(room, p)
   if p.nick and p.type == "unavailable" then said.forget(room, p.nick) end
 end
 
---- While we were out anybody may have left.
+--- While we were out any occupant may have left.
 function M.entered(room, again)
   local own = rooms.own(room)
   if again then return said.forget(room) end

@@ -1,4 +1,4 @@
--- options: those of muc.join, checked at the caller's line.
+-- options: checks the options of muc.join, and raises errors at the caller's line.
 
 local guard = require "xmpp.guard"
 
@@ -10,7 +10,7 @@ local DEFAULTS = { history = 0, rejoin = true, ping = 900, create = "refuse", ti
   max_waiting = 100, max_age = 600 }
 local HISTORY = { messages = "number", since = "number", bytes = "number" }
 
---- nick, nick_, nick__, and no more.
+--- Tries nick, nick_, nick__, and no more.
 local function underscored(nick, n)
   if n <= 2 then return nick .. ("_"):rep(n) end
 end
@@ -37,9 +37,9 @@ local function check_rest(o, level)
   end
 end
 
---- All of them, with their defaults.
+--- All options, with their defaults.
 ---@param opts table?
----@param level integer whose fault it is, as error() counts
+---@param level integer where to report an error, as error() counts
 ---@return table
 function M.read(opts, level)
   if opts ~= nil then guard.check_type(opts, "table", 4, "join", level + 1) end

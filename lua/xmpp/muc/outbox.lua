@@ -1,11 +1,11 @@
--- outbox: what is said in a room, until it is known to be there. What is said while we are out of it, or the link is
--- down, waits, and is sent in order when we are in again. What was on its way when a session was lost is sent again, if
--- the room's history doesn't show that it has arrived. Every message has one end: it comes back from the room, or it
--- has failed.
+-- outbox: messages to a room, until they are known to have arrived. While we are out of the room, or the connection is
+-- down, they wait, and are sent in order when we have rejoined. Messages that were on their way when a session was
+-- lost are sent again, unless the room's history shows that they have arrived. Every message has one of two ends: it
+-- comes back from the room, or it has failed.
 --
--- own.outbox = { waiting = list, sent = { [id] = entry }, n = how many those are, said = ids that were ours, sweep =
--- timer }. An entry: { id, x = stanza, n = its place in the order, at = core.now() when it was said, sent_at, on,
--- done = promise of who waits for it, bounces, acked }.
+-- own.outbox = { waiting = list, sent = { [id] = entry }, n = number of those, said = ids that were ours, sweep =
+-- timer }. An entry: { id, x = stanza, n = its place in the order, at = core.now() when it was given, sent_at, on,
+-- done = promise for a caller that waits, bounces, acked }.
 
 local alive = require "xmpp.muc.alive"
 local core = require "xmpp.load"
@@ -15,11 +15,11 @@ local xmpp = require "xmpp"
 
 local M = { events = { "error" } }
 
-local MOST_SENT = 1000 -- that haven't come back: then the others wait
-local MOST_SAID = 1000 -- ids of ours that are known in a history
-local MOST_BOUNCES = 2 -- times that a message is said again after a refusal
-local NO_ECHO = 60     -- seconds that a message may take to come back
-local TRY_AGAIN = 1    -- seconds, where the connection takes no more
+local MOST_SENT = 1000 -- messages that haven't come back; then further ones wait
+local MOST_SAID = 1000 -- ids of ours that are recognised in a history
+local MOST_BOUNCES = 2 -- times that a message is sent again after a refusal
+local NO_ECHO = 60 -- seconds that a message may take to come back
+local TRY_AGAIN = 1 -- seconds, if the connection's queue is full
 
 local function box_of(room)
   local box = rooms.own(room).outbox
@@ -27,7 +27,7 @@ local function box_of(room)
   return box
 end
 
--- Ends
+-- Ends of a message
 
 local function tell(room, entry, ...)
   if entry.on then guard.go(("room '%s', option 'on'"):format(core.shown(room.jid)), entry.on, ...) end
@@ -53,7 +53,7 @@ end
 
 -- Sending
 
--- In its place among those that wait.
+-- Inserts an entry in its place among the waiting ones.
 local function put_back(box, entry)
   local at = #box.waiting + 1
   while at > 1 and box.waiting[at - 1].n > entry.n do at = at - 1 end
@@ -82,7 +82,7 @@ local function sweep_later(room)
   end)
 end
 
--- What the room has not given back in time.
+-- Fails the messages that have not come back in time.
 function sweep(room)
   local box, late = box_of(room), {}
   for _, entry in pairs(box.sent) do
@@ -91,7 +91,7 @@ function sweep(room)
   table.sort(late, function(a, b) return a.n < b.n end)
   for _, entry in ipairs(late) do
     if forget(box, entry) then
-      failed(room, entry, error_of(room, "timeout", "timeout", "what was said has not come back from it"))
+      failed(room, entry, error_of(room, "timeout", "timeout", "the message has not come back from it"))
     end
   end
   if next(box.sent) then sweep_later(room) end
@@ -112,13 +112,13 @@ local function send(room, conn, entry)
   return nil, err
 end
 
--- In a new session we may learn of what was lost before the room is left for lost.
+-- Not in a new session before we have rejoined: the loss of the old one may not have been noticed here yet.
 local function can_send(own, conn)
   return own.state == "in" and not own.leaving and conn and conn:state() == "ready" and own.outbox.n < MOST_SENT
     and own.session == conn:info().rebound
 end
 
---- What waits is sent, as far as that can be.
+--- Sends the waiting messages, as far as possible.
 function flush(room)
   local own, box = rooms.own(room), box_of(room)
   local conn = rooms.conn(room)
@@ -126,7 +126,7 @@ function flush(room)
     local entry = table.remove(box.waiting, 1)
     local ok, err = true, nil
     if core.now() - entry.at > own.opts.max_age then
-      failed(room, entry, error_of(room, "timeout", "timeout", "what was said has waited for too long"))
+      failed(room, entry, error_of(room, "timeout", "timeout", "the message has waited for too long"))
     else
       ok, err = send(room, conn, entry)
     end
@@ -149,12 +149,12 @@ local function remember(box, id)
   box.said[box.last], box.said[id] = id, true
 end
 
---- Puts a message of the room's among those that are said. Its id; or nil, err.
+--- Adds a message to the outbox. Returns its id; or nil, err.
 function M.put(room, x, opts)
   local own, box = rooms.own(room), box_of(room)
   if own.state == "over" then return rooms.not_in(room) end
   if #box.waiting >= own.opts.max_waiting then
-    return nil, error_of(room, "limit", "max_waiting", "so much is said in it already that waits to be sent")
+    return nil, error_of(room, "limit", "max_waiting", "too many messages to it are waiting to be sent")
   end
   box.turn = box.turn + 1
   local entry = { id = x[2].id, x = x, n = box.turn, at = core.now(), on = opts.on, bounces = 0,
@@ -168,7 +168,7 @@ function M.put(room, x, opts)
   return entry.id, stanza_id or nil
 end
 
--- What comes back
+-- Reflections
 
 local function find_waiting(box, id)
   for i, entry in ipairs(box.waiting) do
@@ -176,20 +176,21 @@ local function find_waiting(box, id)
   end
 end
 
--- Of one of ours; nil: of none that we know.
+-- The entry of a message of ours that has come back; nil: unknown.
 local function arrived(box, id)
   local entry = id and box.sent[id]
   if entry then forget(box, entry) end
   return entry or id and box.said[id] and find_waiting(box, id)
 end
 
---- A groupchat message of an occupant's has come, live or of the history. Is it our own? Live it is what our nick
---- says; in a history our nick may be somebody else's, but nobody else knows an id of ours before it is there.
+--- A groupchat message has been received, live or from the history. Is it our own? A live one is if it has our nick;
+--- in a history our nick may have been somebody else's, but nobody else can know an id of ours before the message is
+--- there.
 ---@param room xmpp.Room
----@param nick string whose, prepared
+---@param nick string the sender's nick, prepared
 ---@param id string? its id
 ---@param origin string? its origin-id (XEP-0359)
----@param stanza_id string? that the room has given it, where it announces that
+---@param stanza_id string? assigned by the room, if it announces that
 ---@return boolean own
 function M.heard(room, nick, id, origin, stanza_id)
   local own, box = rooms.own(room), box_of(room)
@@ -206,8 +207,8 @@ end
 
 local OUT = { ["not-acceptable"] = true }
 
---- The room (or the way to it) has refused a message. true: it was one of ours, which will be said again, or whose
---- failure is told; false: we know of no such message.
+--- The room (or an entity on the way to it) has refused a message. true: it was one of ours, which will be sent again,
+--- or whose failure is reported; false: unknown.
 ---@param room xmpp.Room
 ---@param id string?
 ---@param err xmpp.Error
@@ -225,15 +226,15 @@ function M.bounced(room, id, err)
     failed(room, entry, err)
     return true
   end
-  put_back(box, entry) -- we aren't in the room (XEP-0045 7.4): it is said when we are again
+  put_back(box, entry) -- we aren't in the room (XEP-0045 7.4): it is sent again after we have rejoined
   alive.lost(room, err)
   return true
 end
 
 -- Hooks
 
--- What had reached the server in a session that is lost, and isn't in the history: there is no telling what has become
--- of it.
+-- Fails messages that had reached the server in a session that is lost, and that aren't in the history: what has
+-- become of them is unknown.
 local function give_up_old(room)
   local box, list = box_of(room), {}
   for _, entry in pairs(box.sent) do

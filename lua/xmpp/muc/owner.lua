@@ -1,4 +1,4 @@
--- owner: what moderators, admins and owners do to a room, and what an occupant may ask of it (XEP-0045 8 to 10,
+-- owner: functions for moderators, admins and owners of a room, and requests of occupants (XEP-0045 8 to 10,
 -- XEP-0425). A part of a room, see room.lua.
 --
 --   assert(room:kick("bert", "no more tea for you"))
@@ -7,8 +7,8 @@
 --   local form = assert(room:config())
 --   assert(room:config { ["muc#roomconfig_persistentroom"] = true })
 --
--- Whether we may is the room's to say: its refusal comes as nil, err (layer "stanza": "forbidden", "not-allowed"). Of
--- what it answers, the addresses and nicks are those that it knows; they are trusted as the room is.
+-- The room decides whether we may: its refusal is returned as nil, err (layer "stanza": "forbidden", "not-allowed").
+-- Addresses and nicks in its answers are trusted as the room is.
 
 local core = require "xmpp.load"
 local data_form = require "xmpp.form"
@@ -29,7 +29,7 @@ local FASTEN, RETRACT, OLD_RETRACT = "urn:xmpp:fasten:0", "urn:xmpp:message-retr
 local ROLES = { none = true, visitor = true, participant = true, moderator = true }
 local AFFILIATIONS = { none = true, outcast = true, member = true, admin = true, owner = true }
 
--- Arguments. A method's first argument is the room, and is counted as Lua's own methods count: not at all.
+-- Arguments. A method's first argument is the room, which isn't counted, as in Lua's own methods.
 
 local function check_text(v, position, fname)
   if v ~= nil then guard.check_type(v, "string", position, fname, 3) end
@@ -45,7 +45,7 @@ local function check_address(v, position, fname)
   if not core.is_jid(v) then guard.check_type(v, "string", position, fname, 3) end
 end
 
--- Asking
+-- Requests
 
 local function ask(room, kind, payload)
   local conn, err = rooms.conn(room)
@@ -65,14 +65,14 @@ local function change(room, attrs, reason)
     { "item", attrs, reason and { "reason", {}, reason } or nil } })
 end
 
--- A nick as the room knows it.
+-- A nick as the room writes it.
 local function nick_of(room, nick)
   local jid, err = rooms.address(room, nick)
   if not jid then return nil, err end
   return jid.resourcepart
 end
 
--- Affiliations are those of accounts (XEP-0045 5.2).
+-- Affiliations belong to bare addresses (XEP-0045 5.2).
 local function account(jid)
   local address, err = core.jid(jid)
   if not address then return nil, err end
@@ -91,7 +91,7 @@ local function give_affiliation(room, jid, affiliation, reason)
   return change(room, { jid = bare, affiliation = affiliation }, reason)
 end
 
---- Puts an occupant out (XEP-0045 8.2), who can come back at once.
+--- Kicks an occupant (XEP-0045 8.2), who can rejoin at once.
 ---@param nick string
 ---@param reason? string
 ---@return boolean? ok true
@@ -102,8 +102,8 @@ function Room.kick(room, nick, reason)
   return give_role(room, nick, "none", reason)
 end
 
---- Bans an account (XEP-0045 9.1): it is put out and cannot come back. An occupant whose address we are not shown
---- cannot be banned.
+--- Bans an account (XEP-0045 9.1): it is removed and cannot rejoin. An occupant whose address we are not shown cannot
+--- be banned.
 ---@param jid string|xmpp.Jid
 ---@param reason? string
 ---@return boolean? ok true
@@ -114,8 +114,7 @@ function Room.ban(room, jid, reason)
   return give_affiliation(room, jid, "outcast", reason)
 end
 
---- Gives an occupant another role for the rest of the visit: "participant" may speak, "visitor" may not, "none" is a
---- kick.
+--- Changes an occupant's role for the rest of the visit: "participant" may speak, "visitor" may not, "none" is a kick.
 ---@param nick string
 ---@param role "none"|"visitor"|"participant"|"moderator"
 ---@param reason? string
@@ -128,7 +127,7 @@ function Room.set_role(room, nick, role, reason)
   return give_role(room, nick, role, reason)
 end
 
---- Gives an account another affiliation, whether it is in the room or not.
+--- Changes an account's affiliation, whether it is in the room or not.
 ---@param jid string|xmpp.Jid
 ---@param affiliation "none"|"outcast"|"member"|"admin"|"owner"
 ---@param reason? string
@@ -143,7 +142,7 @@ end
 
 -- Lists
 
--- The reason has no namespace of its own: it is in the item's.
+-- The reason has no namespace of its own, or that of the item.
 local function reason_of(x)
   local reason = xexpr.child(x, "reason")
   local xmlns = reason and xexpr.attr(reason, "xmlns")
@@ -167,8 +166,8 @@ local function read_item(x, what)
   return item
 end
 
---- Lists who has an affiliation or, of those in the room, a role. An entry is { jid =?, nick =?, affiliation =?, role
---- =?, reason =? }: lists of affiliations have addresses, lists of roles have nicks.
+--- Lists the accounts with an affiliation or the occupants with a role. An entry is { jid =?, nick =?, affiliation =?,
+--- role =?, reason =? }: lists of affiliations have addresses, lists of roles have nicks.
 ---@param what "outcast"|"member"|"admin"|"owner"|"visitor"|"participant"|"moderator"
 ---@return { jid: string?, nick: string?, affiliation: string?, role: string?, reason: string? }[]? list
 ---@return xmpp.Error?
@@ -206,11 +205,12 @@ local function put_form(room, x)
   return done(room, { "query", { xmlns = OWNER }, x })
 end
 
---- Without answers: returns the room's configuration as a form (see xmpp.form); form.values has what is set. With
---- answers: configures the room; what is not among them stays as it is. Raises for a field that the room does not have.
+--- Without answers: returns the room's configuration as a form (see xmpp.form); form.values has the present values.
+--- With answers: configures the room; fields without an answer stay unchanged. Raises an error for a field that the
+--- room does not have.
 ---@param answers? table<string, any>|fun(form: xmpp.Form): table<string, any>? values by the names of the fields, or a
---- function of the form that returns them (nil: the room stays as it is)
----@return xmpp.Form|true|nil the form; or true: the room was configured, or left as it is
+--- function of the form that returns them (nil: nothing is changed)
+---@return xmpp.Form|true|nil the form; or true: the room was configured, or not changed
 ---@return xmpp.Error?
 function Room.config(room, answers)
   if answers ~= nil and type(answers) ~= "function" then guard.check_type(answers, "table", 1, "config", 2) end
@@ -229,9 +229,9 @@ function Room.config(room, answers)
   return ok, err
 end
 
---- Ends the room for everybody (XEP-0045 10.9).
+--- Destroys the room for everybody (XEP-0045 10.9).
 ---@param reason? string
----@param alternative? string|xmpp.Jid the address of a room to go to instead
+---@param alternative? string|xmpp.Jid the address of a room to use instead
 ---@return boolean? ok true
 ---@return xmpp.Error?
 function Room.destroy(room, reason, alternative)
@@ -258,24 +258,24 @@ local function moderation(room, stanza_id, reason)
   end
 end
 
---- Takes back somebody's message, for everybody.
----@param stanza_id string the room's id for it: m.stanza_id
+--- Retracts somebody's message, for everybody.
+---@param stanza_id string the id that the room has assigned: m.stanza_id
 ---@param reason? string
 ---@return boolean? ok true
----@return xmpp.Error? err condition "feature-not-implemented" if the room does not announce that it can do that
+---@return xmpp.Error? err condition "feature-not-implemented" if the room does not announce support for it
 function Room.moderate(room, stanza_id, reason)
   guard.check_type(stanza_id, "string", 1, "moderate", 2)
   check_text(reason, 2, "moderate")
   local payload = moderation(room, stanza_id, reason)
   if payload then return done(room, payload) end
   return nil, core.error { layer = "stanza", condition = "feature-not-implemented", type = "cancel", retry = false,
-    text = ("the room %s announces no moderation"):format(core.shown(room.jid)) }
+    text = ("the room %s doesn't announce support for moderation"):format(core.shown(room.jid)) }
 end
 
 -- Invitations
 
---- Has the room invite somebody (XEP-0045 7.8.2). In a room for members only, that makes them a member. A refusal of
---- the room comes as the event "error", with this id.
+--- Lets the room invite somebody (XEP-0045 7.8.2). In a members-only room that makes them a member. If the room
+--- refuses, the event "error" has this id.
 ---@param jid string|xmpp.Jid
 ---@param reason? string
 ---@return string? id of the message
@@ -295,7 +295,7 @@ function Room.invite(room, jid, reason)
   return id
 end
 
---- What invites somebody by ourselves (XEP-0249).
+--- The element for a direct invitation (XEP-0249).
 ---@return xmpp.Element
 function M.direct(room_jid, password, reason)
   return { "x", { xmlns = DIRECT, jid = room_jid, password = password, reason = reason } }

@@ -1,4 +1,4 @@
--- presence: what a room's presences say (XEP-0045 7), read. What follows from them is for state.lua (who is there),
+-- presence: parses presences from a room (XEP-0045 7). What follows from them is decided in state.lua (who is there),
 -- enter.lua (are we in) and alive.lua (are we out).
 
 local core = require "xmpp.load"
@@ -8,14 +8,14 @@ local xexpr = require "xmpp.xexpr"
 local M = {}
 
 local USER, OCCUPANT_ID, HATS = "http://jabber.org/protocol/muc#user", "urn:xmpp:occupant-id:0", "urn:xmpp:hats:0"
-local LONGEST = 1024 -- bytes of a status, a reason, a hat: more is cut off
+local LONGEST = 1024 -- bytes of a status, a reason, a hat: the rest is cut off
 local MOST_HATS = 20
 
 local SHOWS = { away = true, chat = true, dnd = true, xa = true }
 local AFFILIATIONS = { owner = true, admin = true, member = true, none = true, outcast = true }
 local ROLES = { moderator = true, participant = true, visitor = true, none = true }
 
---- At most `most` bytes of a text, which ends where a character does.
+--- At most `most` bytes of a text, cut between characters.
 ---@param text string?
 ---@param most? integer
 ---@return string?
@@ -26,7 +26,7 @@ function M.cut(text, most)
   return text:sub(1, most)
 end
 
---- The parts of a muc#user element: its child of that name, and that one's, too. They have no namespace of their own.
+--- Parts of a muc#user element: its child of that name, and a child of that. They have no namespace of their own.
 ---@param x xmpp.Element?
 ---@param name string
 ---@param inner? string
@@ -41,8 +41,8 @@ local function nick_of(room, text)
   return jid and jid.resourcepart
 end
 
--- The children that say something, in one go, as there may be ten thousand presences: what is received is canonical,
--- and an element has an xmlns only where that isn't its parent's.
+-- Collects the relevant children in one pass, as there may be ten thousand presences: received elements are canonical,
+-- and have an xmlns only where it differs from the parent's.
 local function parts_of(stanza)
   local parts = {}
   for i = 3, #stanza do
@@ -84,7 +84,7 @@ local function read_code(p, status)
   if code and code:find "^%d%d%d$" then p.codes[tonumber(code)] = true end
 end
 
--- What the service tells of who somebody is.
+-- What the service says about the occupant.
 local function read_user(room, p, x)
   local item, destroy
   for i = 3, #x do
@@ -108,9 +108,9 @@ local function hats_of(x)
   return out[1] and out
 end
 
---- What a presence of a room's says: { nick =? (nil: of the room itself), type =?, codes = { [110] = true }, show =?,
---- status =?, jid =?, role =?, affiliation =?, renamed =? (a new nick), reason =?, by =?, destroyed =?, alternative =?,
---- id =?, hats =? (both are to be believed only where the room announces them) }. nil: its sender can't be.
+--- Parses a presence from a room: { nick =? (nil: of the room itself), type =?, codes = { [110] = true }, show =?,
+--- status =?, jid =?, role =?, affiliation =?, renamed =? (a new nick), reason =?, by =?, destroyed =?, alternative
+--- =?, id =?, hats =? (both are trusted only if the room announces them) }. nil: its sender is invalid.
 ---@param room xmpp.Room
 ---@param stanza xmpp.Stanza
 ---@return table?
@@ -121,7 +121,7 @@ function M.read(room, stanza)
   local parts = parts_of(stanza)
   local show, status = parts.show and xexpr.text(parts.show), parts.status and xexpr.text(stanza, "status")
   p.show, p.status = SHOWS[show] and show or nil, status ~= "" and M.cut(status) or nil
-  -- Of two one may be the occupant's own, from a service that passes it on: then neither is believed.
+  -- If there are two, one may come from the occupant, through a service that passes it on: then neither is trusted.
   if parts.x and not parts.twice and p.type ~= "error" then read_user(room, p, parts.x) end
   local id, hats = parts["occupant-id"], parts.hats
   p.id, p.hats = id and M.cut(id[2].id), hats and hats_of(hats)

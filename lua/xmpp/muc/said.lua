@@ -1,13 +1,13 @@
--- said: who has said what in a room, so that nothing is told twice, and nobody corrects or takes back what others have
--- said. Kept are keys alone, no texts: of the last messages of a room, whoever said them.
+-- said: who has written which message in a room, so that nothing is reported twice, and nobody can correct or retract
+-- the messages of others. Stored are only keys of a room's last messages, no texts.
 --
--- Who an author is: where the room announces occupant-ids (XEP-0421), the one that it has put in; else the nick, as
--- long as nobody leaves or changes it, and then for his last message alone: a nick is anybody's who takes it.
+-- How an author is identified: if the room announces occupant-ids (XEP-0421), by the one that it has added; else by
+-- the nick, as long as its owner keeps it, and then only for the last message: anybody can take a nick.
 --
--- own.said = { at, ring, by, last }: entries in a ring, by author and id, and each author's last. An entry: { author,
--- first = the id of the message that it is a version of, keys }.
--- own.known = { at, ring, by }: what was told, key -> when. own.archived: the same, of what the archive has told of:
--- thousands of these don't make the few be forgotten that are said meanwhile.
+-- own.said = { at, ring, by, last }: entries in a ring, by author and id, and each author's last one. An entry: {
+-- author, first = the id of the original message, keys }. own.known = { at, ring, by }: reported messages, key ->
+-- time. own.archived: the same for messages from the archive: thousands of these don't displace the few that are
+-- received live in the meantime.
 
 local core = require "xmpp.load"
 local rooms = require "xmpp.muc.room"
@@ -16,14 +16,14 @@ local xexpr = require "xmpp.xexpr"
 local M = {}
 
 local OCCUPANT_ID = "urn:xmpp:occupant-id:0"
-local MOST_SAID = 200    -- messages whose authors are known
-local MOST_KNOWN = 1000  -- messages that are known to have been told
+local MOST_SAID = 200 -- messages whose authors are remembered
+local MOST_KNOWN = 1000 -- reported messages that are remembered
 local LONGEST_ID = 1024
-local SAME_ID, SAME_TEXT = 300, 60 -- seconds between what the clock said and the room's stamp of one message
+local SAME_ID, SAME_TEXT = 300, 60 -- seconds between our clock and the room's stamp of the same message
 
-M.PRIVATE = "\0p" -- behind an author: of what he says to us alone
+M.PRIVATE = "\0p" -- appended to an author: private messages to us
 
--- A bounded list whose oldest entry gives way.
+-- Adds an entry to a ring of limited size, in which it replaces the oldest one.
 local function put(ring, most, entry, drop)
   ring.at = ring.at % most + 1
   local old = ring.ring[ring.at]
@@ -39,7 +39,7 @@ end
 
 -- Authors
 
--- The one that the room has put in. Of two one may be somebody else's word: then neither is believed.
+-- The occupant-id that the room has added. If there are two, one may be forged: then neither is trusted.
 local function occupant_id(stanza)
   local found
   for x in xexpr.children(stanza, "occupant-id", OCCUPANT_ID) do
@@ -49,8 +49,8 @@ local function occupant_id(stanza)
   return found and #found <= LONGEST_ID and found or nil
 end
 
---- Who has said it, as a key; nil: that can't be known. And the occupant-id, if there is one.
----@param history boolean it comes from a history, where a nick may have been somebody else's
+--- The author of a message, as a key; nil: unknown. And the occupant-id, if there is one.
+---@param history boolean it comes from the history, where a nick may have been somebody else's
 ---@return string? author
 ---@return string? occupant_id
 function M.author(room, nick, stanza, history)
@@ -69,7 +69,7 @@ local function keys_of(author, m)
   return keys
 end
 
---- An author has said it. first: the id of the message that it corrects.
+--- Remembers the author of a message. first: the id of the message that it corrects.
 function M.remember(room, author, m, first)
   if not author or not m.id and not m.stanza_id then return end
   local said = ring_of(room, "said")
@@ -84,8 +84,7 @@ function M.remember(room, author, m, first)
   said.last[author] = entry
 end
 
---- The first id of a message of the author's, which has that id, or that stanza-id; nil: he is not known to have said
---- it.
+--- The first id of a message of this author with that id, or that stanza-id; nil: none is known.
 ---@return string? first
 function M.find(room, author, id)
   local said = author and ring_of(room, "said")
@@ -96,7 +95,7 @@ function M.find(room, author, id)
   return last and last.first == entry.first and entry.first or nil
 end
 
---- A nick isn't any more who it was; nil: we don't know of any nick.
+--- Forgets the owner of a nick, which somebody else may take; nil: of all nicks.
 function M.forget(room, nick)
   local last = ring_of(room, "said").last
   for author in pairs(nick == nil and last or {}) do
@@ -105,7 +104,7 @@ function M.forget(room, nick)
   if nick then last["n" .. nick], last["n" .. nick .. M.PRIVATE] = nil, nil end
 end
 
--- What was told
+-- Reported messages
 
 local function text_key(nick, m) return ("h%s\0%s\0%s"):format(nick, m.id or "", m.text or "") end
 
@@ -122,10 +121,10 @@ local function note(known, key, at)
   known.by[key] = at
 end
 
---- Has this message been told? If not, it is from now on. at: seconds since 1970 when it was said, as far as that is
---- known. The room's own id for it tells for certain; an origin-id tells where the author's client has sent it twice
---- (XEP-0359); in a history else nick, id and text do, if the times fit.
----@param is_archived? boolean the archive tells of it
+--- Was this message reported before? Remembers it. at: seconds since 1970 when it was sent, as far as known. The id
+--- assigned by the room is decisive; an origin-id shows that the author's client has sent it twice (XEP-0359);
+--- otherwise, in a history, nick, id and text decide, if the times are close.
+---@param is_archived? boolean it comes from the archive
 ---@return boolean
 function M.is_told(room, nick, m, history, at, is_archived)
   local known, archived = ring_of(room, "known"), ring_of(room, "archived")

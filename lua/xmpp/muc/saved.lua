@@ -1,6 +1,6 @@
--- saved: the rooms that we are in, as plain data for ext.save, and back: in the process that goes on they are joined
--- anew, with what was said since, whether the session is the old one or not (a room takes a second join for a wish to
--- hear everything again). The options that are functions don't go along: muc.join of the same room brings them.
+-- saved: the rooms that we are in, as plain data for ext.save, and back: the process that takes over rejoins them and
+-- gets what was said since, whether the session is resumed or not (a room takes a second join as a request for all the
+-- presences). Options that are functions aren't saved: a call of muc.join for the same room sets them.
 
 local alive = require "xmpp.muc.alive"
 local core = require "xmpp.load"
@@ -20,7 +20,7 @@ local function plain_options(opts)
   return out
 end
 
---- Their passwords are among it.
+--- The data contain the rooms' passwords.
 function M.save(st)
   local out = {}
   for i, room in ipairs(rooms.all(st)) do
@@ -52,7 +52,7 @@ end
 
 function M.start(st, conn) st.link = setmetatable({ conn = conn }, { __mode = "v" }) end
 
---- The first session of this process.
+--- Rejoins the rooms in the first session of this process.
 function M.session(st, conn, first)
   local list = {}
   for _, room in ipairs(first and rooms.all(st) or {}) do

@@ -1,4 +1,4 @@
--- say: what is said in a room, to all or to one.
+-- say: sends messages to a room, to everybody or to one occupant.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -11,13 +11,13 @@ local M = { methods = {} }
 local USER = "http://jabber.org/protocol/muc#user"
 local SAY = { on = "function", reflect = "boolean", timeout = "number" }
 
--- To what it replies, as the room calls it: there ids are the occupants' own, so the room's counts (XEP-0461 3.1).
+-- The message that is replied to, by the id that the room has assigned, which is what counts there (XEP-0461 3.1).
 local function reply_in_room(reply)
   if type(reply) ~= "table" or not reply.stanza_id then return reply end
   return { id = reply.stanza_id, jid = reply.jid or reply.from, text = reply.text }
 end
 
--- A message that says that, with an id of ours. A mistake is whose the caller's method has called.
+-- Builds a message, with an id of ours. Errors are raised at the caller of the method.
 local function message(what, kind, to, fname, position)
   if type(what) ~= "string" and type(what) ~= "table" then
     error(("bad argument #%d to '%s' (string or table expected, got %s)"):format(position, fname, type(what)), 3)
@@ -37,13 +37,13 @@ local function message(what, kind, to, fname, position)
   return x
 end
 
---- Says something to everybody in the room. Returns at once, with the message's id. While we are out of the room it
---- waits, in order, and is sent when we are in again. `on` hears "sent", and then "reflected" (it is in the room; with
---- its stanza-id, if the room announces such ids) or "failed" (with the reason). Without `on`, a failure is the event
---- "error".
----@param what string|table a text, or a table as for chat's `send`, which may also have `children`, elements of your
---- own; `reply_to` is a message as the room has told it
----@param opts? { on: fun(state: string, what: any)?, reflect: boolean?, timeout: number? } on: told what becomes of it;
+--- Sends a message to everybody in the room. Returns at once, with the message's id. While we are out of the room it
+--- waits, in order, and is sent when we have rejoined. `on` is called with "sent", and then with "reflected" (it is in
+--- the room; with its stanza-id, if the room announces such ids) or "failed" (with the reason). Without `on`, a
+--- failure is the event "error".
+---@param what string|table a text, or a table as for the `send` of xmpp.chat, which may also have `children`, a list
+--- of further elements; `reply_to` is a message as the room has reported it
+---@param opts? { on: fun(state: string, what: any)?, reflect: boolean?, timeout: number? } on: called with its fate;
 --- reflect: wait until it is in the room; timeout: seconds for that
 ---@return string? id
 ---@return string|xmpp.Error? stanza_id with `reflect`; or the error: condition "max_waiting" if too much waits already
@@ -67,8 +67,8 @@ function M.methods.set_subject(room, text, opts)
   return outbox.put(room, x, opts)
 end
 
---- Says something to one occupant (XEP-0045 7.5). As the nick may be anybody's once its owner has left, the message
---- does not wait until we are in the room again, and is not sent in another session.
+--- Sends a private message to one occupant (XEP-0045 7.5). As anybody may take the nick once its owner has left, the
+--- message does not wait until we have rejoined the room, and is not sent in another session.
 ---@param nick string
 ---@param what string|table as for `say`
 ---@param opts? { on: fun(state: "written"|"acked"|"failed", err: xmpp.Error?)? } on: as for conn:send

@@ -1,20 +1,20 @@
--- state: who is in a room. A crowd is { occupants = { [nick] = ... }, n = how many those are, rest = { [nick] = true }
--- (they are counted only), beyond = how many those are, ids, hats = nick -> occupant-id and hats as they came, which
--- are put into the occupants when the room has told that it announces them }. A room has one, and while it is entered
--- again another one is made.
+-- state: the occupants of a room. A crowd is { occupants = { [nick] = ... }, n = number of those, rest = { [nick] =
+-- true } (only counted), beyond = number of those, ids, hats = nick -> occupant-id and hats as received, which are
+-- copied to the occupants when the room has announced these features }. A room has one crowd, and another one is made
+-- while rejoining.
 
 local rooms = require "xmpp.muc.room"
 
 local M = { events = { "join", "leave", "change", "nick", "status" }, methods = {} }
 
 local OCCUPANT_ID, HATS = "urn:xmpp:occupant-id:0", "urn:xmpp:hats:0"
-local RESTS = 10 -- times max_occupants: so many more are counted, and no more than that
+local RESTS = 10 -- times max_occupants: limit of the counted ones
 local TOLD = { show = true, status = true, role = true, affiliation = true, jid = true }
 
---- Nobody.
+--- A crowd without occupants.
 function M.new_crowd() return { occupants = {}, n = 0, rest = {}, beyond = 0, ids = {}, hats = {} } end
 
--- What only a room that announces it can vouch for (XEP-0421 4, XEP-0317).
+-- Copies what is trustworthy only if the room announces it (XEP-0421 4, XEP-0317).
 local function vouch(crowd, nick, features)
   local o = crowd.occupants[nick]
   if not o or not features then return end
@@ -22,7 +22,7 @@ local function vouch(crowd, nick, features)
   o.hats = features[HATS] and crowd.hats[nick] or nil
 end
 
---- The room has told what it announces.
+--- Called when the room's features are known.
 function M.vouch_all(crowd, features)
   for nick in pairs(crowd.occupants) do vouch(crowd, nick, features) end
 end
@@ -38,7 +38,7 @@ local function count_no_more(crowd, nick)
   return true
 end
 
--- What an occupant was, where that isn't what his presence says; nil: it is.
+-- The old values of what has changed in an occupant; nil: nothing.
 local function difference(o, p)
   local was
   for key in pairs(TOLD) do
@@ -50,10 +50,10 @@ local function difference(o, p)
   return was
 end
 
---- Somebody is there, or still is. `most`: so many have a place; nil: he has one in any case (we ourselves).
----@return table? occupant nil: he is counted only
----@return boolean new hasn't he been there before?
----@return table? was what of him was otherwise; false stands for nil
+--- Adds or updates an occupant. `most`: the number of occupants that are stored; nil: stored in any case (ourselves).
+---@return table? occupant nil: only counted
+---@return boolean whether the occupant is new
+---@return table? what has changed, with the old values; false stands for nil
 function M.put(crowd, p, features, most)
   local nick = p.nick
   local o = crowd.occupants[nick]
@@ -76,8 +76,8 @@ function M.put(crowd, p, features, most)
   return o, new, was
 end
 
---- Somebody isn't there any more.
----@return table? occupant who had a place
+--- Removes an occupant.
+---@return table? occupant if it was stored
 function M.remove(crowd, nick)
   count_no_more(crowd, nick)
   local o = crowd.occupants[nick]
@@ -87,7 +87,7 @@ function M.remove(crowd, nick)
   return o
 end
 
---- Somebody has another nick (XEP-0045 7.6). Where somebody else has it already, he is gone.
+--- Changes an occupant's nick (XEP-0045 7.6). If somebody else is stored under the new one, that entry is removed.
 ---@return table? occupant
 function M.rename(crowd, old, new)
   local o = crowd.occupants[old]
@@ -99,19 +99,19 @@ function M.rename(crowd, old, new)
   return o
 end
 
---- The room has this crowd.
+--- Sets the room's crowd.
 function M.set(room, crowd)
   rooms.own(room).crowd = crowd
   room.occupants, room.beyond = crowd.occupants, crowd.beyond
 end
 
---- The room's own entry for us says what we are.
+--- Copies our own entry to the room's fields.
 function M.is_us(room, o)
   rooms.own(room).occupant = o
   room.nick, room.role, room.affiliation = o.nick, o.role, o.affiliation
 end
 
---- Those that one crowd has and the other one hasn't.
+--- The occupants of one crowd that aren't in the other.
 ---@return table[] occupants
 function M.without(crowd, other)
   local out = {}
@@ -125,7 +125,7 @@ end
 -- Why somebody has left, as far as the room says it (XEP-0045 9 and 15.6).
 local CODES = { 301, 321, 322, 332, 333, 307 }
 
---- { code =?, reason =?, by =?, destroyed =?, alternative =? } of a presence that ends something.
+--- { code =?, reason =?, by =?, destroyed =?, alternative =? } of a presence of type unavailable.
 function M.why(p)
   local why = { reason = p.reason, by = p.by, destroyed = p.destroyed, alternative = p.alternative }
   for _, code in ipairs(CODES) do
@@ -134,7 +134,7 @@ function M.why(p)
   return why
 end
 
--- We have another nick, by our wish or the service's.
+-- An occupant has a new nick; if it is ours, we asked for it or the service has changed it.
 local function renamed(room, o, old)
   local own = rooms.own(room)
   if o == own.occupant then
@@ -147,7 +147,7 @@ end
 local function here(room, p)
   local own = rooms.own(room)
   local us = p.codes[110] or own.occupant ~= nil and own.occupant.nick == p.nick
-  if us and own.occupant and own.occupant.nick ~= p.nick then -- without a word of it before
+  if us and own.occupant and own.occupant.nick ~= p.nick then -- without an announcement
     local old = own.occupant.nick
     local o = M.rename(own.crowd, old, p.nick)
     if o then renamed(room, o, old) end
@@ -170,14 +170,14 @@ local function gone(room, p)
   if o then rooms.tell(room, "leave", o, M.why(p)) end
 end
 
---- Whoever is there, comes and goes while we are in the room. (Our own end is for alive.lua, which is asked before.)
+--- Handles presences of occupants while we are in the room. (The end of our own is handled by alive.lua before.)
 function M.presence(room, p)
   if rooms.own(room).state ~= "in" or not p.nick then return end
   if p.type == nil then here(room, p) end
   if p.type == "unavailable" then gone(room, p) end
 end
 
---- The room's features have come.
+--- The room's features have arrived.
 function M.info(room)
   local crowd = rooms.own(room).crowd
   if crowd then M.vouch_all(crowd, room.features) end

@@ -5,7 +5,7 @@ local DISCOVER = "host-meta"
 return function(core)
   local M = {}
 
-  --- May the option be this? false, why.
+  --- Checks the option's value. Returns true, or false and why.
   function M.check(v)
     if type(v) ~= "string" then return false, "string expected, got " .. type(v) end
     local host, why = core.url(v == DISCOVER and "wss://host-meta/" or v)
@@ -14,10 +14,10 @@ return function(core)
     return false, ("wss://host/path or %q expected, got '%s': %s"):format(DISCOVER, core.shown(v), why)
   end
 
-  --- What the URL says besides. Raises at `level` for options that say otherwise.
+  --- Sets the options that follow from the URL. Raises an error at `level` for options that contradict it.
   function M.settle(o, level)
     if o.host or o.port then
-      error("bad option 'url' (it says where to connect: leave out host and port, or it)", level + 1)
+      error("bad option 'url' (the URL says where to connect: leave out host and port, or url)", level + 1)
     end
     if o.tls then
       error("bad option 'url' (with wss:// there is TLS from the first byte, with ws:// none: leave out tls)",
@@ -27,16 +27,16 @@ return function(core)
     o.tls = (secure or o.url == DISCOVER) and "direct" or "none"
   end
 
-  -- Half of the time that a login has: it is asked for before that begins.
+  -- Uses half of the time for connecting, which begins after this.
   local function ask(o, hostmeta, proxy)
     return hostmeta.fetch(o.jid, { ca_file = o.ca_file, ca_dir = o.ca_dir, timeout = (o.timeout or 30) / 2,
       insecure = o.verify == false or nil, proxy = proxy })
   end
 
-  --- "host-meta" becomes the URL that the domain's web server names (XEP-0156); of several the first, as their order
-  --- means nothing.
+  --- Replaces "host-meta" by the URL that the domain's web server announces (XEP-0156); if there are several by the
+  --- first, since their order has no meaning.
   ---@param load_later fun(name: string): table
-  ---@param proxy string|false|nil through which to ask: as xmpp.http has it
+  ---@param proxy string|false|nil the proxy for that request: as for xmpp.http
   ---@return xmpp.Error? err
   function M.find(o, load_later, proxy)
     if o.url ~= DISCOVER then return nil end
@@ -53,7 +53,7 @@ return function(core)
       end
     end
     return core.error { layer = "websocket", condition = "not-found", retry = false,
-      text = ("the host-meta of %s names no WebSocket (wss://): say its URL, if you know it"):format(domain) }
+      text = ("the host-meta of %s names no WebSocket (wss://): give its URL, if you know it"):format(domain) }
   end
 
   return M

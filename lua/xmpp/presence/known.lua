@@ -1,26 +1,26 @@
--- known: who of whom is there: the presences of those addresses that somebody wants to have kept, and of nobody else's.
--- Bare addresses and their resources are prepared strings; "" stands for a sender that has no resource, a gateway.
+-- known: the presences of those addresses that somebody wants to keep, and of no others. Bare addresses and their
+-- resources are prepared strings; "" stands for a sender without a resource, such as a gateway.
 --
--- Whom we name "straße", a server of RFC 6122 lets come as "strasse", and never the other way round (xmpp.spelling): so
--- who is named is wanted under both names.
+-- A server of RFC 6122 writes the address that we call "straße" as "strasse", and never the reverse (xmpp.spelling):
+-- so an address is kept under both spellings.
 
 local spelling = require "xmpp.spelling"
 
 local M = {}
 
--- f(name) for each name by which who is named so may come.
+-- Calls f(name) for each spelling under which that address may appear.
 local function each_name(bare, f)
   local folded = spelling.key(bare)
   f(bare)
   if folded ~= bare then f(folded) end
 end
 
---- most: resources kept of a bare address.
+--- most: resources kept for each bare address.
 function M.new(most)
   return { by = {}, wanted = {}, wants = {}, directed = {}, directed_n = 0, most = most }
 end
 
---- Is the address one whose presences are kept?
+--- Are presences of this address kept?
 function M.wants(known, bare)
   if bare == known.own or known.wanted[bare] or known.directed[bare] then return true end
   for _, f in ipairs(known.wants) do
@@ -29,12 +29,12 @@ function M.wants(known, bare)
   return false
 end
 
---- Drops what is known of an address, if nobody wants it kept.
+--- Discards the presences of an address, unless somebody wants them kept.
 function M.forget(known, bare)
   if not M.wants(known, bare) then known.by[bare] = nil end
 end
 
--- Of all addresses.
+-- The same for all addresses.
 local function forget_unwanted(known)
   local gone = {}
   for bare in pairs(known.by) do
@@ -43,7 +43,7 @@ local function forget_unwanted(known)
   for _, bare in ipairs(gone) do known.by[bare] = nil end
 end
 
---- Wants an address kept; several may. Gives what ends that.
+--- Keeps an address; may be called several times for one. Returns a function that ends that.
 function M.want(known, bare)
   local ended, wanted = false, known.wanted
   each_name(bare, function(name) wanted[name] = (wanted[name] or 0) + 1 end)
@@ -58,7 +58,7 @@ function M.want(known, bare)
   end
 end
 
---- Wants those kept for which f(bare) is true.
+--- Keeps the addresses for which f(bare) is true.
 function M.want_by(known, f)
   local list = known.wants
   list[#list + 1] = f
@@ -74,7 +74,7 @@ function M.want_by(known, f)
   end
 end
 
---- Those whom we have told that we are there, for as long as this session lasts; no more than `most` of them.
+--- Keeps an address to which we have sent a directed presence, for this session; no more than `most` of them.
 function M.direct(known, bare, most)
   local directed = known.directed
   if directed[bare] == bare or known.directed_n >= most then return end
@@ -93,12 +93,12 @@ function M.undirect(known, bare)
   end)
 end
 
---- The resources of an address that are there, by its name; nil: none.
+--- The available resources of an address; nil: none.
 function M.of(known, bare)
   return known.by[bare] or known.by[spelling.key(bare)]
 end
 
---- Forgets everybody who is there, and whom we have told. Was anybody?
+--- Discards all presences, and to whom we have sent directed ones. Returns whether there were any.
 function M.clear(known)
   local some = next(known.by) ~= nil
   known.by, known.directed, known.directed_n = {}, {}, 0
@@ -122,7 +122,8 @@ local function put(known, bare, resource, p)
   return true
 end
 
--- Of a sender without resource it is about all of them (RFC 6121 4.5.4: the last has gone). Was one there?
+-- A presence without a resource is about all of them (RFC 6121 4.5.4: the last one has gone). Returns whether one was
+-- there.
 local function take_away(known, bare, resource)
   local resources = known.by[bare]
   if not resources then return false end
@@ -136,8 +137,8 @@ local function take_away(known, bare, resource)
   return was
 end
 
---- Notes a presence of an address that is wanted. Is it news: of one that is kept, or of one that was? An error always
---- is: something of ours came back.
+--- Stores a presence of a kept address. Returns whether to report it: if it is kept, or replaces one that was. An
+--- error is always reported: a presence of ours was returned.
 ---@param known table
 ---@param bare string
 ---@param resource string
@@ -148,14 +149,14 @@ function M.note(known, bare, resource, p)
   return take_away(known, bare, resource) or p.type == "error"
 end
 
---- For `save`: plain data.
+--- Plain data for `save`.
 function M.save(known) return known.by end
 
 local function is_presence(p)
   return type(p) == "table" and type(p.since) == "number" and type(p.priority) == "number"
 end
 
---- What `save` gave; what isn't shaped like it is left out.
+--- Loads what `save` returned; ignores invalid data.
 function M.load(known, saved)
   for bare, resources in pairs(type(saved) == "table" and saved or {}) do
     for resource, p in pairs(type(resources) == "table" and resources or {}) do

@@ -1,9 +1,10 @@
--- words: what a presence says (RFC 6121 4.7, XEP-0319), as a table and as a stanza. Keeps nothing.
+-- words: presences (RFC 6121 4.7, XEP-0319) as tables and as stanzas. Stores nothing.
 --
---   { show =?, status =?, priority =?, idle_since =? }      to be said
---   { type =?, show =?, status =?, priority =?, since =, idle_since =?, caps =?, error =? }   heard
+--   { show =?, status =?, priority =?, idle_since =? }      to be sent
+--   { type =?, show =?, status =?, priority =?, since =, idle_since =?, caps =?, error =? }   received
 --
--- What is heard is the peer's, and bounded: a priority from -128 to 127, a status of 4,096 bytes, no time to come.
+-- Received values come from the peer, and are bounded: a priority from -128 to 127, a status of 4,096 bytes, no time
+-- in the future.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -17,16 +18,16 @@ local LONGEST_STATUS, LONGEST_CAPS = 4096, 128
 local SHOWS = { away = true, chat = true, dnd = true, xa = true }
 local TYPES = { subscribe = true, subscribed = true, unavailable = true, unsubscribe = true, unsubscribed = true }
 
--- Heard
+-- Received presences
 
--- No more than so many bytes, and no part of a character.
+-- At most so many bytes, cut between characters.
 local function cut(text, most)
   if not text or #text <= most then return text end
   while most > 0 and text:byte(most + 1) >= 0x80 and text:byte(most + 1) < 0xC0 do most = most - 1 end
   return text:sub(1, most)
 end
 
--- RFC 6121 4.7.2.3: what is no such number says nothing; the default is 0.
+-- RFC 6121 4.7.2.3: an invalid priority is ignored; the default is 0.
 local function read_priority(text)
   local n = #text < 10 and text:find "^%s*[+-]?%d+%s*$" and tonumber(text) or 0
   return math.max(-128, math.min(127, n))
@@ -42,8 +43,8 @@ local function caps_of(c)
   return ver and #ver <= LONGEST_CAPS and ver or nil
 end
 
--- The first child of each meaning, by name and namespace, to be gone through once: rosters are long, and a presence has
--- other children than these.
+-- The first child of each relevant name and namespace, found in one pass: rosters are long, and presences have other
+-- children than these.
 local MEANT = { show = "show", priority = "priority", status = "status", ["idle " .. IDLE] = "idle",
   ["delay " .. DELAY] = "delay", ["c " .. CAPS] = "caps" }
 
@@ -61,14 +62,14 @@ local function children_of(stanza)
   return found
 end
 
--- An element's own text; in most there is nothing else.
+-- An element's own text; most elements have nothing else.
 local function text_of(x)
   local text = x[3]
   if x[4] == nil and type(text) == "string" then return text end
   return xexpr.text(x)
 end
 
--- Of several in the right language (RFC 6121 4.7.2.2).
+-- Of several the one in the right language (RFC 6121 4.7.2.2).
 local function status_of(stanza, x)
   if not x.status then return nil end
   return cut(x.again and xexpr.text(stanza, "status") or text_of(x.status), LONGEST_STATUS)
@@ -79,8 +80,8 @@ local function show_of(x)
   return SHOWS[show] and show or nil
 end
 
---- What a presence of type nil, "unavailable" or "error" says.
----@param stanza xmpp.Stanza as it came in
+--- Parses a presence of type nil, "unavailable" or "error".
+---@param stanza xmpp.Stanza as received
 ---@return xmpp.Presence
 function M.read(stanza)
   local kind, now = stanza[2].type, time.now()
@@ -93,10 +94,10 @@ function M.read(stanza)
     idle_since = x.idle and stamp_of(x.idle[2].since, now) }
 end
 
--- Said
+-- Presences to be sent
 
---- The stanza that says it.
----@param p table as `check` gives it
+--- The stanza for a presence.
+---@param p table as `check` returns it
 ---@param to? string|xmpp.Jid
 ---@return xmpp.Stanza
 function M.stanza(p, to)
@@ -116,7 +117,8 @@ local function fail(option, fname, wanted, v, level)
     level + 1)
 end
 
---- Raises at `level` for what no presence can say; gives a copy. directed: it may have a type.
+--- Checks a program's presence, and returns a copy; raises an error at `level` if it is invalid. directed: it may have
+--- a type.
 function M.check(p, position, fname, level, directed)
   p = guard.check_opts(p, directed and DIRECTED or OPTIONS, position, fname, level + 1)
   if p.show and not SHOWS[p.show] then fail("show", fname, "away, chat, dnd or xa", p.show, level + 1) end

@@ -1,9 +1,9 @@
--- event: what services tell us of (XEP-0060 7.1.2, 8; XEP-0163 4.3). A part of xmpp.pubsub.
+-- event: notifications from services (XEP-0060 7.1.2, 8; XEP-0163 4.3). A part of xmpp.pubsub.
 --
--- Who is trusted: who is asked for, by the address that it has: the service that a listener names; without one our own
--- account, the services that we have subscribed to by this connection, and contacts, of whom a roster in use says who
--- they are. A full address is a client's, and clients have no nodes: what comes from one is dropped, and so are errors,
--- which bring back to us what somebody has sent in our name.
+-- Who is trusted: the service that a listener names, by its address; without one our own account, the services to
+-- which we have subscribed over this connection, and the contacts, if a roster is in use. A full address belongs to a
+-- client, and clients have no nodes: what comes from one is dropped, and so are errors, which return to us what
+-- somebody has sent in our name.
 
 local core = require "xmpp.load"
 local ext = require "xmpp.ext"
@@ -18,17 +18,17 @@ local M = {}
 
 local EVENT = words.EVENT
 local DROPPED = { error = true, groupchat = true }
-local MOST_SERVICES = 1000 -- that are known as subscribed to
+local MOST_SERVICES = 1000 -- services that are remembered as subscribed to
 
--- Whose events count: own.listeners, in order; own.services: spelling's key -> address, n_services of them.
+-- The state: own.listeners, in order; own.services: spelling's key -> address, n_services of them.
 local function kept(conn)
   local own = guard.of(conn, "pubsub")
   if not own.listeners then own.listeners, own.services, own.n_services = {}, {}, 0 end
   return own
 end
 
---- From here on events of that service count, nil: our own account, whose do anyway.
----@return fun() forget if they didn't before
+--- Begins to accept notifications from that service; nil: our own account, which is always accepted.
+---@return fun() undoes that, if it was new
 function M.expect(conn, service)
   local own, jid = kept(conn), service and core.jid(service)
   local key = jid and spelling.key(jid)
@@ -39,13 +39,13 @@ function M.expect(conn, service)
   end
 end
 
--- Reading
+-- Parsing
 
 local Event = {}
 local of_event = setmetatable({}, { __mode = "k" }) -- event -> its connection
 local meta = { __index = Event }
 
---- Returns the payload of the event's item, and asks for it if the service has not sent it.
+--- Returns the payload of the notification's item, and requests it if the service has not sent it.
 ---@return xmpp.Element? payload
 ---@return xmpp.Error?
 function Event.fetch(event)
@@ -53,7 +53,7 @@ function Event.fetch(event)
   local conn = of_event[event]
   local list, err = items.functions.items(conn, event.from, event.node, { ids = { event.id } })
   if not list then return nil, err end
-  if not list[1] then return words.fail("item-not-found", "the item isn't there any more") end
+  if not list[1] then return words.fail("item-not-found", "the item no longer exists") end
   return list[1].payload
 end
 
@@ -87,7 +87,7 @@ function readers.subscription(x, add)
   if jid then add { kind = "subscription", jid = jid, subscription = xexpr.attr(x, "subscription") } end
 end
 
--- What a message tells of, in its order.
+-- The events of a message, in order.
 local function read(stanza, conn, from, own)
   local list, stamp = {}, xexpr.is_delayed(stanza)
   local to = words.address(xexpr.attr(stanza, "to"))
@@ -105,9 +105,9 @@ local function read(stanza, conn, from, own)
   return list
 end
 
--- Hearing
+-- Receiving
 
--- Only a roster that is in use knows contacts: it isn't loaded for this.
+-- Is this a contact? Only a roster that is in use knows: it isn't loaded for this.
 local function is_contact(conn, jid)
   for _, name in ipairs(ext.list(conn)) do
     if name == "roster" then return require "xmpp.roster".subscription(conn, jid) ~= nil end
@@ -120,7 +120,7 @@ local function is_subscribed(own, jid)
   return named ~= nil and spelling.is(named, jid)
 end
 
--- Does the listener believe who has sent it? May wait, if what it was given as `trusts` does.
+-- Does the listener trust the sender? May wait, if its function `trusts` does.
 local function believes(listener, conn, jid, own)
   if listener.trusts then return own or listener.trusts(conn, jid) == true end
   if listener.service then return spelling.is(listener.service, jid) end
@@ -135,7 +135,7 @@ local function tell(listener, conn, jid, own, list)
   end
 end
 
--- An event that comes: for each listener in a coroutine of its own, since whom it trusts may not be known yet.
+-- Handles a notification: for each listener in a coroutine of its own, since trust may have to wait for the roster.
 local function hear(_, stanza, conn)
   if DROPPED[xexpr.attr(stanza, "type") or ""] then return end
   local own, jid = xexpr.from_account(stanza, conn), xexpr.attr(stanza, "from")
@@ -151,13 +151,13 @@ end
 
 M.taps = { { { name = "message", has = EVENT }, hear } }
 
---- Has f(event) called. listener: { f =, node =?, service =?, trusts =? f(conn, jid) that may wait, our own account is
---- trusted besides }.
+--- Calls f(event) for notifications. listener: { f =, node =?, service =?, trusts =? f(conn, jid), which may wait; our
+--- own account is trusted as well }.
 ---@return fun(): boolean off
 function M.listen(conn, listener)
   local own, list = kept(conn), { listener }
   for i, other in ipairs(own.listeners) do list[i], list[i + 1] = other, listener end
-  own.listeners = list -- a new one: `hear` goes through the old
+  own.listeners = list -- a copy: `hear` may be iterating over the old list
   return function()
     if listener.off then return false end
     listener.off = true
@@ -170,7 +170,7 @@ function M.listen(conn, listener)
   end
 end
 
---- Nobody listens any more.
+--- Removes all listeners.
 function M.stop(conn)
   local own = kept(conn)
   for _, listener in ipairs(own.listeners) do listener.off = true end

@@ -1,4 +1,5 @@
--- items: what is in a node, read (XEP-0060 6.5), by pages where the service has them (XEP-0059). A part of xmpp.pubsub.
+-- items: reads the items of a node (XEP-0060 6.5), in pages if the service supports them (XEP-0059). A part of
+-- xmpp.pubsub.
 
 local guard = require "xmpp.guard"
 local iq = require "xmpp.iq"
@@ -34,7 +35,7 @@ local function read_all(x, stanza, wanted)
   return out
 end
 
--- Where the next page goes on; nil: there is none.
+-- The id after which the next page begins; nil: there is none.
 local function next_of(pubsub, n, after)
   local page, why = rsm.read(pubsub)
   if why then return nil, "pubsub." .. why end
@@ -72,14 +73,14 @@ local function check(opts, level)
   if opts.after then words.sendable({ "id", {}, opts.after }, "bad option 'after' of 'items'", level + 1) end
 end
 
---- Checks the options of `items`; never nil. `level` as guard's.
+--- Checks the options of `items`, and returns a table. `level` as in guard.
 function M.options(opts, level)
   opts = guard.check_opts(opts, ITEMS, 4, "items", level + 1)
   check(opts, level + 1)
   return opts
 end
 
---- As `items`, with options that have been checked.
+--- Like `items`, with options that have been checked.
 ---@return xmpp.PubsubItems?
 ---@return xmpp.Error?
 function M.ask(conn, service, node, opts)
@@ -95,14 +96,14 @@ function M.ask(conn, service, node, opts)
   return items
 end
 
---- Reads what is in a node: { { id =, payload =?, publisher =? }... }, in the service's order. Without options:
---- everything, or as much as the service gives at once. If the service says that there is more, items.next is what
---- `after` continues from.
+--- Reads the items of a node: { { id =, payload =?, publisher =? }... }, in the service's order. Without options:
+--- everything, or as much as the service sends at once. If the service says that there are more, items.next is the
+--- value for `after`.
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
 ---@param opts? { max: integer?, ids: string[]?, after: string?, timeout: number?, from: string|xmpp.Jid|nil } max: the
---- last ones; with `after`: the size of a page (100); ids: these items; after: continue behind items.next ("": the
+--- last ones; with `after`: the size of a page (100); ids: these items; after: continue after items.next ("": the
 --- first page); timeout: seconds; from: the address of a component that asks
 ---@return xmpp.PubsubItems? items
 ---@return xmpp.Error?

@@ -1,5 +1,5 @@
--- node: nodes themselves, made, set, emptied, deleted, and who may do what with them (XEP-0060 5, 8). A part of
--- xmpp.pubsub. Whether we may is the service's to say.
+-- node: creates, configures, purges and deletes nodes, and manages affiliations (XEP-0060 5, 8). A part of
+-- xmpp.pubsub. Whether we may is decided by the service.
 
 local core = require "xmpp.load"
 local data_form = require "xmpp.form"
@@ -19,7 +19,7 @@ local AFFILIATIONS = { none = true, member = true, outcast = true, owner = true,
 
 -- For the files of pubsub/.
 
---- The form that a node is set by.
+--- The configuration form of a node.
 ---@return xmpp.Form?
 ---@return xmpp.Error?
 function M.form(conn, service, node, o)
@@ -29,14 +29,14 @@ function M.form(conn, service, node, o)
   return form, err
 end
 
---- Sets it, by the form x.
+--- Configures a node, by the form x.
 ---@return true?
 ---@return xmpp.Error?
 function M.set(conn, service, node, x, o)
   return words.done(conn, service, OWNER, { { "configure", { node = node }, x } }, o)
 end
 
---- Makes one, set by the form x (nil: as the service likes); node nil: the service names it.
+--- Creates a node, configured by the form x (nil: the service's defaults); node nil: the service chooses its name.
 ---@return string?
 ---@return xmpp.Error?
 function M.make(conn, service, node, x, o)
@@ -67,7 +67,7 @@ function F.create(conn, service, node, values, opts)
 end
 
 --- Without values: returns a node's configuration as a form (XEP-0060 8.2). With values: changes these, and leaves the
---- others as they are.
+--- others unchanged.
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
@@ -88,8 +88,8 @@ end
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
----@param opts? { redirect: string?, timeout: number?, from: string|xmpp.Jid|nil } redirect: the URI of what replaces
---- it; timeout: seconds; from: the address of a component that asks
+---@param opts? { redirect: string?, timeout: number?, from: string|xmpp.Jid|nil } redirect: the URI of its
+--- replacement; timeout: seconds; from: the address of a component that asks
 ---@return true?
 ---@return xmpp.Error?
 function F.delete(conn, service, node, opts)
@@ -117,8 +117,8 @@ end
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node? string
----@param opts? { max: integer?, timeout: number?, from: string|xmpp.Jid|nil } max: at most so many (1,000), then
---- nodes.more is true; timeout: seconds; from: the address of a component that asks
+---@param opts? { max: integer?, timeout: number?, from: string|xmpp.Jid|nil } max: at most so many (1,000); if there
+--- are more, nodes.more is true; timeout: seconds; from: the address of a component that asks
 ---@return xmpp.DiscoItem[]? nodes
 ---@return xmpp.Error?
 function F.nodes(conn, service, node, opts)
@@ -134,7 +134,7 @@ function F.nodes(conn, service, node, opts)
   return out
 end
 
--- Who may what
+-- Affiliations
 
 local function read_affiliations(x, stanza, xmlns, key)
   local out = {}
@@ -149,10 +149,10 @@ local function read_affiliations(x, stanza, xmlns, key)
   return out
 end
 
---- Returns what we are at a service's nodes (XEP-0060 5.7): { [node] = "owner" }.
+--- Returns our affiliations with a service's nodes (XEP-0060 5.7): { [node] = "owner" }.
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account
----@param node? string only at this one
+---@param node? string only with this one
 ---@param opts? { timeout: number?, from: string|xmpp.Jid|nil }
 ---@return table<string, string>?
 ---@return xmpp.Error?
@@ -164,7 +164,7 @@ function F.affiliations(conn, service, node, opts)
   return read_affiliations(x, stanza, PUBSUB, "node")
 end
 
---- Returns who is what at a node of ours (XEP-0060 8.9): { [address] = "publisher" }.
+--- Returns the affiliations with a node of ours (XEP-0060 8.9): { [address] = "publisher" }.
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
@@ -179,7 +179,7 @@ function F.members(conn, service, node, opts)
   return read_affiliations(x, stanza, OWNER, "jid")
 end
 
---- Gives somebody an affiliation with a node of ours (XEP-0060 8.9.2).
+--- Sets somebody's affiliation with a node of ours (XEP-0060 8.9.2).
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string

@@ -1,9 +1,9 @@
--- publish: what is put into a node, and taken out of it (XEP-0060 7). A part of xmpp.pubsub.
+-- publish: publishes items to a node, and retracts them (XEP-0060 7). A part of xmpp.pubsub.
 --
--- What is published with options is never published with others: they are a precondition (XEP-0060 7.1.5), and a
--- service that doesn't know that would pass over them in silence. So a service that doesn't announce them isn't given
--- the item: without `fix` that is an error; with it the node is made, or set, first, and looked at before anything is
--- put into it.
+-- An item with options is never published to a node with others: they are a precondition (XEP-0060 7.1.5), which a
+-- service without support for it would silently ignore. So a service that doesn't announce support isn't given the
+-- item: without `fix` that is an error; with it the node is created or configured first, and checked before anything
+-- is published to it.
 
 local guard = require "xmpp.guard"
 local iq = require "xmpp.iq"
@@ -15,14 +15,14 @@ local M = {}
 
 local PUBSUB = words.PUBSUB
 local ACCESS = "pubsub#access_model"
-local LARGE = "255" -- items of a node, where the service doesn't know "max"
--- How services refuse an option that they don't know (ejabberd before 24 has no max_items among them).
+local LARGE = "255" -- largest number of items, if the service doesn't support "max"
+-- How services refuse an unknown option (ejabberd before 24 doesn't know max_items here).
 local UNKNOWN = { ["resource-constraint"] = true, ["bad-request"] = true, ["not-acceptable"] = true,
   ["feature-not-implemented"] = true }
 
--- What is being published: conn, service, node, item, id, values (full names, or nil), fix, o (timeout, from).
+-- The publication p: conn, service, node, item, id, values (full names, or nil), fix, o (timeout, from).
 
--- The id in what the service answers; true: it doesn't say.
+-- The id in the service's answer; true: it doesn't say.
 local function read_id(p, answer, stanza)
   local publish = answer ~= true and xexpr.child(answer, "publish", PUBSUB)
   if not publish then return p.id or true end
@@ -34,7 +34,7 @@ local function read_id(p, answer, stanza)
   return p.id or id or true
 end
 
--- Publishes it, if the node has these values.
+-- Publishes the item, with these values as a precondition.
 local function put(p, values)
   local children = { { "publish", { node = p.node }, p.item } }
   if values then
@@ -54,20 +54,20 @@ local function texts(v)
   return table.concat(list, "\0")
 end
 
--- Has the node the values that are asked for?
+-- Does the node have the requested values?
 local function check_node(p)
   local form, err = node_of.form(p.conn, p.service, p.node, p.o)
   if not form then return nil, err end
   for var, v in pairs(p.values) do
     if form.values[var] == nil or texts(form.values[var]) ~= texts(v) then
-      return words.fail("conflict", ("the node has another '%s' than was asked for"):format(var),
+      return words.fail("conflict", ("the node has another '%s' than requested"):format(var),
         "precondition-not-met")
     end
   end
   return true
 end
 
--- Makes the node as it is to be, whether it is there or not, and looks whether it is.
+-- Creates or configures the node, and checks the result.
 local function prepare(p)
   local x = words.form(words.NODE_CONFIG, p.values, "bad option 'options'", 1)
   local made, err = node_of.make(p.conn, p.service, p.node, x, p.o)
@@ -79,12 +79,12 @@ local function prepare(p)
   return check_node(p)
 end
 
--- Of a service that doesn't know "max" a large number is asked for.
+-- For a service that doesn't support "max" replaces it by a large number.
 local function adapt(p, features)
   if p.values["pubsub#max_items"] == "max" and not features[words.MAX] then p.values["pubsub#max_items"] = LARGE end
 end
 
--- The node is another: it is set, and the item published under the same condition.
+-- The node has other values: configures it, and publishes the item with the same precondition.
 local function put_fixed(p)
   local x = words.form(words.NODE_CONFIG, p.values, "bad option 'options'", 1)
   local ok, err = node_of.set(p.conn, p.service, p.node, x, p.o)
@@ -92,7 +92,7 @@ local function put_fixed(p)
   return put(p, p.values)
 end
 
--- The service doesn't know such a condition: the node is made first.
+-- The service doesn't support preconditions: prepares the node first.
 local function put_prepared(p, values)
   local ok, err = prepare(p)
   if not ok then return nil, err end
@@ -117,8 +117,8 @@ end
 
 local PUBLISH = { id = "string", options = "table", fix = "boolean", timeout = "number", from = "jid" }
 
---- For xmpp.pep, which has its own options. `level`: who is to blame for what can't be sent, 2: the caller of who calls
---- this.
+--- For xmpp.pep, which has its own options. `level`: where to report an invalid item, 2: at the caller of this
+--- function's caller.
 function M.publish(conn, service, node, payload, opts, level)
   local p = { conn = conn, service = service, node = node, id = opts.id, fix = opts.fix, o = opts }
   p.item = { "item", { id = opts.id }, payload }
@@ -132,17 +132,17 @@ end
 M.functions = {}
 
 --- Publishes an item (XEP-0060 7.1). With `options`, such as { access_model = "whitelist", persist_items = true }, it
---- is only published into a node that has these, or that is created with them. Otherwise the error has app
---- "precondition-not-met", or with `fix` the node is changed and publishing is tried once more. A service that does not
---- know such options is not given the item: condition "feature-not-implemented", or with `fix` the node is created or
---- changed, and looked at, first.
+--- is only published to a node that has these, or that is created with them. Otherwise the error has app
+--- "precondition-not-met", or with `fix` the node is reconfigured and publishing is tried once more. A service that
+--- does not support such options is not given the item: condition "feature-not-implemented", or with `fix` the node is
+--- first created or reconfigured, and checked.
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account (XEP-0163)
 ---@param node string
 ---@param payload? xmpp.Element nil: an item without one
 ---@param opts? { id: string?, options: table?, fix: boolean?, timeout: number?, from: string|xmpp.Jid|nil } id: the
---- item's; an item that has it already is replaced; without it the service chooses one; options: see above; fix: see
---- above; timeout: seconds; from: the address of a component that publishes
+--- item's id; an existing item with that id is replaced; without it the service chooses one; options: see above; fix:
+--- see above; timeout: seconds; from: the address of a component that publishes
 ---@return string|true|nil id true if the service has chosen one and does not say which
 ---@return xmpp.Error? err
 function M.functions.publish(conn, service, node, payload, opts)
@@ -155,13 +155,13 @@ end
 
 local RETRACT = { notify = "boolean", timeout = "number", from = "jid" }
 
---- Removes an item from a node (XEP-0060 7.2).
+--- Retracts an item from a node (XEP-0060 7.2).
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
 ---@param id string
----@param opts? { notify: boolean?, timeout: number?, from: string|xmpp.Jid|nil } notify: tell subscribers (true);
---- timeout: seconds; from: the address of a component that asks
+---@param opts? { notify: boolean?, timeout: number?, from: string|xmpp.Jid|nil } notify: notify the subscribers
+--- (true); timeout: seconds; from: the address of a component that asks
 ---@return true?
 ---@return xmpp.Error?
 function M.functions.retract(conn, service, node, id, opts)

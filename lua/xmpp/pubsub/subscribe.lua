@@ -1,5 +1,5 @@
--- subscribe: subscriptions, which live at the service, whatever becomes of a session (XEP-0060 6). A part of
--- xmpp.pubsub. Whom we have subscribed to is trusted for its events: see pubsub/event.lua.
+-- subscribe: subscriptions, which are stored by the service and outlast a session (XEP-0060 6). A part of xmpp.pubsub.
+-- A service that we have subscribed to is trusted for its notifications: see pubsub/event.lua.
 
 local core = require "xmpp.load"
 local event = require "xmpp.pubsub.event"
@@ -20,7 +20,7 @@ local function read(x, node)
   return { node = xexpr.attr(x, "node") or node, jid = jid, subscription = state, subid = xexpr.attr(x, "subid") }
 end
 
--- Who is subscribed: who asks, if nothing else is said.
+-- The subscriber: by default the address that sends the request.
 local function subscriber(conn, opts)
   local jid, err = core.jid(opts.jid or opts.from or conn:jid():bare())
   return jid and tostring(jid), err
@@ -29,14 +29,14 @@ end
 local UNSUBSCRIBE = { jid = "jid", subid = "string", timeout = "number", from = "jid" }
 local SUBSCRIBE = { jid = "jid", options = "table", timeout = "number", from = "jid" }
 
---- Subscribes to a node (XEP-0060 6.1). Look at the result: `subscription` is "subscribed", "pending" (the owner is
---- asked) or "unconfigured".
+--- Subscribes to a node (XEP-0060 6.1). Check the result: `subscription` is "subscribed", "pending" (the owner has to
+--- approve it) or "unconfigured".
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string
 ---@param opts? { jid: string|xmpp.Jid|nil, options: table<string, any>?, timeout: number?, from: string|xmpp.Jid|nil }
---- jid: who gets the events (our account); options: of the subscription, such as { digest = true } (6.3); timeout:
---- seconds; from: the address of a component that asks
+--- jid: who gets the notifications (our account); options: of the subscription, such as { digest = true } (6.3);
+--- timeout: seconds; from: the address of a component that asks
 ---@return xmpp.Subscription?
 ---@return xmpp.Error?
 function F.subscribe(conn, service, node, opts)
@@ -49,7 +49,7 @@ function F.subscribe(conn, service, node, opts)
     local x = words.form(words.SUBSCRIBE_OPTIONS, opts.options, "bad option 'options' of 'subscribe'", 2)
     children[2] = { "options", {}, x }
   end
-  local forget = event.expect(conn, service) -- an event may be here before the answer
+  local forget = event.expect(conn, service) -- a notification may arrive before the answer
   local answer, stanza = words.ask("set", conn, service, PUBSUB, children, opts)
   if answer == nil then
     forget()
@@ -93,7 +93,7 @@ local function read_all(x, stanza, xmlns, node)
   return out
 end
 
---- Lists our subscriptions at a service (XEP-0060 5.6). From then on its events count.
+--- Lists our subscriptions at a service (XEP-0060 5.6). From then on its notifications are accepted.
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node? string only to this one
@@ -110,7 +110,7 @@ function F.subscriptions(conn, service, node, opts)
   return list, err
 end
 
---- Lists who is subscribed to a node of ours (XEP-0060 8.8).
+--- Lists the subscribers of a node of ours (XEP-0060 8.8).
 ---@param conn xmpp.Conn
 ---@param service string|xmpp.Jid|nil nil: our own account
 ---@param node string

@@ -1,4 +1,4 @@
--- pubsub/words: what the files of xmpp.pubsub have in common: namespaces, arguments, and questions to a service.
+-- pubsub/words: what the files of xmpp.pubsub have in common: namespaces, arguments, and requests to a service.
 
 local core = require "xmpp.load"
 local data_form = require "xmpp.form"
@@ -14,20 +14,20 @@ M.OWNER, M.EVENT, M.ERRORS = M.PUBSUB .. "#owner", M.PUBSUB .. "#event", M.PUBSU
 M.PUBLISH_OPTIONS, M.NODE_CONFIG = M.PUBSUB .. "#publish-options", M.PUBSUB .. "#node_config"
 M.SUBSCRIBE_OPTIONS, M.MAX = M.PUBSUB .. "#subscribe_options", M.PUBSUB .. "#config-node-max"
 
-M.LONGEST_ID = 4096 -- bytes of an item's id that is kept for anything
+M.LONGEST_ID = 4096 -- largest id of an item, in bytes
 
 local MOST_SERVICES = 100 -- whose features are remembered
 
 -- Arguments
 
---- Raises at `level` (2: at the caller of who calls this) for what can't be sent.
+--- Raises an error at `level` (2: at the caller of this function's caller) if the element isn't valid.
 function M.sendable(x, what, level)
   local ok, why = core.check_stanza { "iq", { type = "set" }, x }
   if not ok then error(("%s (%s)"):format(what, (why:gsub("^stanza%[3%]", "it"))), level + 1) end
 end
 
---- Raises at the caller of who calls this where the arguments that all functions begin with are none.
----@param named? boolean there must be a node
+--- Checks the arguments that all functions begin with, and raises an error at the caller of this function's caller.
+---@param named? boolean a node is required
 function M.check(conn, service, node, fname, named)
   guard.check_conn(conn, fname, 3)
   if service ~= nil and not core.is_jid(service) then guard.check_type(service, "string", 2, fname, 3) end
@@ -36,7 +36,7 @@ function M.check(conn, service, node, fname, named)
   M.sendable({ "node", {}, node }, ("bad argument #3 to '%s'"):format(fname), 3)
 end
 
---- Values of a form, by the names that they have in it: "access_model" is "pubsub#access_model".
+--- Form values with the full names of their fields: "access_model" becomes "pubsub#access_model".
 ---@return table<string, any>
 function M.full(values)
   local out = {}
@@ -47,7 +47,8 @@ function M.full(values)
   return out
 end
 
---- The form that says them. Raises at `level` (2: at the caller of who calls this) for what can't be said.
+--- The form with these values. Raises an error at `level` (2: at the caller of this function's caller) if they are
+--- invalid.
 ---@return xmpp.Element
 function M.form(form_type, values, what, level)
   local ok, x = pcall(data_form.submit, form_type, M.full(values))
@@ -58,7 +59,7 @@ end
 
 -- Reading
 
---- The children of an element that is in the namespace `xmlns`, of that name and in the same.
+--- The children with that name of an element in the namespace `xmlns`, that are in the same namespace.
 ---@return fun(): xmpp.Element?
 function M.children(x, name, xmlns)
   local following = xexpr.children(x, name)
@@ -69,11 +70,11 @@ function M.children(x, name, xmlns)
   end
 end
 
---- The first of them.
+--- The first such child.
 ---@return xmpp.Element?
 function M.child(x, name, xmlns) return M.children(x, name, xmlns)() end
 
--- Asking
+-- Requests
 
 local function payload_of(answer, stanza, xmlns)
   if answer == true then return true, stanza end
@@ -83,7 +84,7 @@ local function payload_of(answer, stanza, xmlns)
   return answer, stanza
 end
 
---- Asks a service, nil: our own account. The answer's pubsub element; true: the answer is empty.
+--- Sends a request to a service, nil: our own account. Returns the answer's pubsub element; true: the answer is empty.
 ---@param o { timeout: number?, from: string|xmpp.Jid|nil }
 ---@return xmpp.Element|true|nil
 ---@return xmpp.Stanza|xmpp.Error
@@ -95,7 +96,7 @@ function M.ask(kind, conn, service, xmlns, children, o)
   return payload_of(answer, stanza, xmlns)
 end
 
---- The same for what is asked of one element, which must be in the answer.
+--- The same for a request with one element, which must be in the answer.
 ---@return xmpp.Element?
 ---@return xmpp.Stanza|xmpp.Error
 ---@return xmpp.Element? pubsub
@@ -112,7 +113,7 @@ function M.get(conn, service, xmlns, children, o)
   return x, stanza, answer
 end
 
---- Has something done whose answer says nothing.
+--- Sends a request whose answer has no content.
 ---@return true?
 ---@return xmpp.Error?
 function M.done(conn, service, xmlns, children, o)
@@ -121,14 +122,14 @@ function M.done(conn, service, xmlns, children, o)
   return true
 end
 
---- A prepared address out of an answer; nil: it is none.
+--- A prepared address from an answer; nil if it is invalid.
 ---@return string?
 function M.address(text)
   local jid = text and core.jid(text)
   return jid and tostring(jid)
 end
 
---- What a service can; nil: our own account's. Asked once a session.
+--- The features of a service; nil: of our own account. Requested once in a session.
 ---@return table<string, true>?
 ---@return xmpp.Error?
 function M.features(conn, service, o)
@@ -146,7 +147,7 @@ function M.features(conn, service, o)
   return info.features
 end
 
---- An error of ours.
+--- An error detected here.
 ---@return nil
 ---@return xmpp.Error
 function M.fail(condition, text, app)

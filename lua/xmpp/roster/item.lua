@@ -1,5 +1,5 @@
--- roster/item: a contact, { jid, name =?, subscription, ask =?, groups, approved =? }: read as a server writes it
--- (RFC 6121 2.1.2), and as it was saved; and written. For xmpp.roster.
+-- roster/item: a contact, { jid, name =?, subscription, ask =?, groups, approved =? }: parsed from a server's element
+-- (RFC 6121 2.1.2) or from saved data; and written. For xmpp.roster.
 --
 --   local item, why = item.read({ "item", { jid = "anna@example.net", subscription = "both" } }, {})
 
@@ -14,27 +14,27 @@ M.ROSTER = ROSTER
 
 local SUBSCRIPTIONS = { none = true, to = true, from = true, both = true }
 
--- Lists of groups are shared by all who are in the same; `known` has those of one roster: their names -> the list.
+-- Equal lists of groups are the same table; `known` has those of one roster: their names -> the list.
 local NO_GROUPS = {}
 
 local function list_of(names, known)
   local sorted = {}
   for name in pairs(names) do sorted[#sorted + 1] = name end
   table.sort(sorted)
-  local key = table.concat(sorted, "\0") -- which no XML has
+  local key = table.concat(sorted, "\0") -- a character that XML doesn't allow
   known[key] = known[key] or sorted
   return known[key]
 end
 
--- The group's name; nil: it is none (RFC 6121 2.3.3), or none of the roster's. It stands in an item in a query, whose
--- namespace these are in.
+-- A group's name; nil: the name is empty (RFC 6121 2.3.3), or the element belongs to another namespace. The namespace
+-- is inherited from the query.
 local function name_of(group)
   if group[1] ~= "group" or (group[2].xmlns or ROSTER) ~= ROSTER then return nil end
   local name = group[4] == nil and type(group[3]) == "string" and group[3] or xexpr.text(group)
   return name ~= "" and name or nil
 end
 
--- Each group once.
+-- The groups of an item, each once.
 local function groups_of(x, known)
   local names, first, n = nil, nil, 0
   for i = 3, #x do
@@ -47,15 +47,15 @@ local function groups_of(x, known)
   end
   if n == 0 then return NO_GROUPS end
   if n > 1 then return list_of(names, known) end
-  known[first] = known[first] or { first } -- as most are
+  known[first] = known[first] or { first } -- most contacts are in one group
   return known[first]
 end
 
---- An element of a received roster as a contact; its subscription is "remove" where that is said. What the RFC does not
---- know is "none" (2.1.2.5). nil and a reason: it is none; true behind the reason: for its address alone, which our
---- preparation refuses, as a server with another one need not.
+--- Parses an element of a received roster; its subscription may be "remove". An unknown one counts as "none"
+--- (2.1.2.5). nil and a reason if it is invalid; followed by true if only the address is, because the server prepares
+--- addresses differently.
 ---@param x xmpp.Element
----@param known table of lists of groups that are there already
+---@param known table of lists of groups that exist already
 ---@return xmpp.RosterItem? item
 ---@return string? reason
 ---@return boolean? foreign
@@ -81,7 +81,7 @@ local function same_list(a, b)
   return true
 end
 
---- Do both say the same of a contact?
+--- Are both contacts equal?
 ---@param a xmpp.RosterItem
 ---@param b xmpp.RosterItem
 ---@return boolean
@@ -90,7 +90,7 @@ function M.same(a, b)
     and same_list(a.groups, b.groups)
 end
 
---- What asks the server to have a contact like that (RFC 6121 2.3), or to remove it (2.5).
+--- The query that asks the server to add or change a contact (RFC 6121 2.3).
 ---@param jid string
 ---@param name string?
 ---@param groups string[]?
@@ -107,7 +107,7 @@ function M.removal(jid)
   return { "query", { xmlns = ROSTER }, { "item", { jid = jid, subscription = "remove" } } }
 end
 
--- Saved ones
+-- Saved contacts
 
 local function is_text(v) return v == nil or type(v) == "string" end
 
@@ -132,9 +132,9 @@ function M.to_save(item)
   return copy
 end
 
---- The contact that `to_save` gave; nil: it did not.
+--- The contact that `to_save` returned; nil if the data are invalid.
 ---@param saved any
----@param known table as of `read`
+---@param known table as for `read`
 ---@return xmpp.RosterItem?
 function M.from_save(saved, known)
   if type(saved) ~= "table" or type(saved.jid) ~= "string" then return nil end

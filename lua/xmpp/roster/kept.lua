@@ -1,9 +1,9 @@
--- roster/kept: the roster as it is kept here, fetched by its version, changed by pushes, saved. For xmpp.roster.
+-- roster/kept: the roster as it is stored here, fetched by version, changed by pushes, saved. For xmpp.roster.
 --
--- Who is trusted: our own account, and nobody else (RFC 6121 2.1.6): a push by the server's domain, by a full address
--- of ours or by a stranger changes nothing. The version is kept behind what it is the version of: a link may break in
--- between, and what was never applied would never be asked for again. So it stands still while the roster of this
--- session isn't here yet, whatever is pushed meanwhile.
+-- Who is trusted: our own account, and nobody else (RFC 6121 2.1.6): a push from the server's domain, from a full
+-- address of ours or from a stranger changes nothing. The version is stored only after the changes it stands for: the
+-- connection may break in between, and changes that were not applied would never be requested again. So it doesn't
+-- change before the roster of this session has arrived, whatever is pushed in the meantime.
 
 local core = require "xmpp.load"
 local iq = require "xmpp.iq"
@@ -17,11 +17,11 @@ local M = {}
 local ROSTER = items.ROSTER
 local VERSIONING = "urn:xmpp:features:rosterver" -- RFC 6121 2.6.1
 
---- What goes with a handle and isn't for its readers. conn: where the connection is, as long as it is; account: our
---- bare address; version; known: was there ever a roster; synced: is this session's here; session: its number; asking:
---- the question under way; ready: a promise that those wait for who want the roster; told: those who wait for a push;
---- offs: what is to be taken away; gone: why it is over; full: bare address -> true where a full one is a contact, as
---- old gateways' are.
+--- The private state of a handle. conn: a weak reference to the connection; account: our bare address; version; known:
+--- was there ever a roster; synced: has this session's arrived; session: its number; asking: the request in progress;
+--- ready: a promise for those who wait for the roster; told: those who wait for a push; offs: functions to call at the
+--- end; gone: the error that ended it; full: bare address -> true if a full address is a contact, as those of old
+--- gateways are.
 ---@param st table
 ---@param conn xmpp.Conn?
 ---@return table
@@ -31,7 +31,7 @@ function M.of(st, conn)
   return meta.own
 end
 
---- Has the server said that it can that (RFC 6120 4.3.2)?
+--- Has the server announced that stream feature (RFC 6120 4.3.2)?
 ---@param conn xmpp.Conn
 ---@param xmlns string
 ---@return boolean
@@ -40,7 +40,7 @@ function M.offers(conn, xmlns)
   return offers ~= nil and offers[xmlns] ~= nil
 end
 
---- The contact at an address, or at its bare one.
+--- The contact with an address, or with its bare one.
 ---@param st table
 ---@param jid xmpp.Jid
 ---@return xmpp.RosterItem?
@@ -52,7 +52,7 @@ end
 
 local SEES = { to = true, both = true }
 
--- What is a contact, or isn't any more.
+-- Adds or removes a contact.
 local function set(st, jid, item)
   local p = M.of(st)
   local bare = jid:match "^([^/]+)/"
@@ -61,7 +61,7 @@ local function set(st, jid, item)
   if not item and p.conn[1] then presence.forget(p.conn[1], bare or jid) end
 end
 
---- Are presences from a bare address a contact's?
+--- Are presences from a bare address those of a contact?
 ---@param st table
 ---@param bare string
 ---@return boolean
@@ -71,8 +71,8 @@ local function note(events, ...)
   if events then events[#events + 1] = { ... } end
 end
 
--- Puts one item in its place. What that changes goes into `events`, if these are wanted. Only the contact himself can
--- let us see his presence, and the server says so: who says "subscribed" is of no account.
+-- Applies one item. The events that this causes are added to `events`, if given. Only the server says whether we see a
+-- contact's presence: a presence of type "subscribed" alone proves nothing.
 local function put(st, item, events)
   local old = st.items[item.jid]
   if item.subscription == "remove" then
@@ -93,7 +93,7 @@ local function tell(st, events)
   for _, e in ipairs(events) do st:emit(e[1], e[2], e[3]) end
 end
 
--- The whole roster is this: what isn't in it any more is removed.
+-- Replaces the whole roster: removes what is no longer in it.
 local function replace(st, now, events)
   local gone = {}
   for jid, old in pairs(st.items) do
@@ -109,14 +109,14 @@ local function bad(reason, stanza)
   return iq.bad_format("the answer of our server: " .. reason, stanza)
 end
 
--- All contacts of a result. What our preparation refuses is left out, and counted.
+-- All contacts of a result. Those with an address that is invalid by RFC 7622 are left out, and counted.
 local function read_all(query)
   local now, known, skipped, n = {}, {}, 0, 0
   for x in xexpr.children(query, "item", ROSTER) do
     n = n + 1
     local item, why, foreign = items.read(x, known)
     if item and item.subscription ~= "remove" then
-      if now[item.jid] then return nil, ("query.item[%d].jid: it is there twice"):format(n) end
+      if now[item.jid] then return nil, ("query.item[%d].jid: it occurs twice"):format(n) end
       now[item.jid] = item
     elseif foreign then
       skipped = skipped + 1
@@ -127,11 +127,11 @@ local function read_all(query)
   return now, skipped
 end
 
--- What answered our question is the roster, or says that ours is right.
+-- Handles the answer to our request: the roster, or the statement that our version is current.
 local function take(st, answer, stanza, versioned)
   local p = M.of(st)
-  local events = p.known and {} or nil -- the first roster isn't told contact by contact
-  if answer == true then -- RFC 6121 2.6.3; an empty query is another thing, an empty roster
+  local events = p.known and {} or nil -- the first roster causes no events
+  if answer == true then -- RFC 6121 2.6.3; an empty query would be an empty roster
     if not versioned then return bad("query: missing", stanza) end
   elseif answer[1] ~= "query" or xexpr.attr(answer, "xmlns") ~= ROSTER then
     return bad("query: missing", stanza)
@@ -145,7 +145,7 @@ local function take(st, answer, stanza, versioned)
   return events or {}
 end
 
--- Ends those who wait for the roster.
+-- Ends the calls that wait for the roster.
 local function settle(p, ok, err)
   local ready = p.ready
   p.ready = nil
@@ -158,7 +158,7 @@ local function ask(st, conn, session)
   local versioned = M.offers(conn, VERSIONING)
   local version = versioned and (p.version or "") or nil
   local answer, stanza = iq.get(conn, nil, { "query", { xmlns = ROSTER, ver = version } })
-  if p.gone or conn:info().rebound ~= session then return end -- a question of this session's is under way, or will be
+  if p.gone or conn:info().rebound ~= session then return end -- another request belongs to this session
   p.asking = nil
   local events, err
   if answer then events, err = take(st, answer, stanza, versioned) else err = stanza end
@@ -171,7 +171,7 @@ local function ask(st, conn, session)
   st:emit("fetched", st.items)
 end
 
---- Has the roster of this session fetched, if it isn't. A promise of the end.
+--- Fetches the roster of this session, unless it has arrived. Returns a promise for the end.
 ---@param st table
 ---@param conn xmpp.Conn
 ---@return xmpp.Promise
@@ -187,7 +187,7 @@ function M.fetch(st, conn)
   return p.asking
 end
 
---- Waits until the roster of this session is here; where an earlier question has failed it is asked again.
+--- Waits until the roster of this session has arrived; if an earlier request has failed it is sent again.
 ---@param st table
 ---@param timeout number?
 ---@return boolean? true
@@ -206,7 +206,7 @@ function M.closed()
   return core.error { layer = "closed", condition = "closed", retry = false, text = "the roster isn't used any more" }
 end
 
---- It is over: nobody waits for anything any more.
+--- Ends everything that waits.
 ---@param st table
 function M.stop(st)
   local p = M.of(st)
@@ -218,7 +218,7 @@ end
 
 -- Pushes
 
--- The one item that is pushed (RFC 6121 2.1.6).
+-- The item in a push (RFC 6121 2.1.6), which must be the only one.
 local function pushed(query)
   if query[1] ~= "query" then return nil end
   local next_item = xexpr.children(query, "item", ROSTER)
@@ -242,7 +242,7 @@ function M.push(st, query, stanza, conn)
   return true
 end
 
---- Has somebody wait for a push of that contact: told.promise; to be given to `forget` in the end.
+--- Waits for a push of that contact: told.promise; it must be given to `forget` in the end.
 ---@param st table
 ---@param fits fun(jid: string): boolean
 ---@return table told
@@ -256,7 +256,7 @@ function M.forget(st, told) M.of(st).told[told] = nil end
 
 -- Saving
 
---- All that is to be kept, as plain data.
+--- Everything that is to be saved, as plain data.
 ---@param st table
 ---@return table?
 function M.save(st)
@@ -267,14 +267,14 @@ function M.save(st)
   return { account = p.account, version = p.version, items = list }
 end
 
---- Takes what `save` gave; raises where it isn't that, or another account's.
+--- Loads what `save` returned; raises an error if it isn't that, or another account's.
 ---@param st table
 ---@param saved any
 function M.load(st, saved)
   local p, known, now = M.of(st), {}, {}
   if type(saved) ~= "table" or type(saved.items) ~= "table" or
     saved.version ~= nil and type(saved.version) ~= "string" then
-    error("that is no roster", 0)
+    error("a saved roster expected", 0)
   end
   if saved.account ~= p.account then
     error("it is another account's roster: " .. core.shown(tostring(saved.account)), 0)

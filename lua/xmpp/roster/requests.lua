@@ -1,8 +1,8 @@
--- roster/requests: who asks to see our presence (RFC 6121 3.1.3), and what is answered: what the program says to each,
--- or its rule. For xmpp.roster.
+-- roster/requests: subscription requests (RFC 6121 3.1.3), and the answers: those of the program, or of its rule. For
+-- xmpp.roster.
 --
--- Who asks is a stranger: nothing that he says is kept but his address, at most `max_requests` of these; what he
--- repeats is dropped. What he proposes to be called, or to be put into our roster (XEP-0144), isn't read.
+-- A request comes from a stranger: only the address is stored, at most `max_requests` of them; repeated ones are
+-- dropped. A proposed name, or a proposal to add contacts (XEP-0144), is ignored.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -13,7 +13,7 @@ local M = {}
 
 local WHO = "extension 'roster', approve"
 
--- Those of earlier sessions, which the server has not told of again in this one.
+-- Discards requests of earlier sessions that the server has not repeated in this one.
 local function forget_old(st, p, session)
   for jid, of in pairs(p.asked) do
     if of ~= session then st.requests[jid], p.asked[jid], p.n_asked = nil, nil, p.n_asked - 1 end
@@ -26,14 +26,14 @@ local function forget(st, jid)
   st.requests[jid], p.asked[jid], p.n_asked = nil, nil, p.n_asked - 1
 end
 
---- The request has been answered.
+--- A request has been answered.
 ---@param st table
 ---@param jid string bare, as the program writes it
 function M.answered(st, jid)
   forget(st, st.requests[jid] and jid or spelling.key(jid)) -- as the server may write it
 end
 
--- Is it one that nobody has been told of?
+-- Stores a request; returns whether it is new.
 local function note(st, p, jid, session)
   local had = st.requests[jid]
   if not had and p.n_asked >= p.max_requests then
@@ -45,7 +45,7 @@ local function note(st, p, jid, session)
   return not had
 end
 
--- true, false; nil: that is for the program to say.
+-- true, false; nil: the program has to decide.
 local function rule(p, jid, stanza)
   local approve = p.approve
   if type(approve) ~= "function" then return ({ all = true, none = false })[approve] end
@@ -58,7 +58,7 @@ local function rule(p, jid, stanza)
   return verdict
 end
 
--- Who asked, if it is somebody else than ourselves.
+-- The requester, unless that is our own account.
 local function sender(p, stanza)
   local jid = stanza[2].from and core.jid(stanza[2].from)
   jid = jid and tostring(jid:bare())
@@ -67,27 +67,27 @@ end
 
 local SEEN = { to = true, both = true }
 
---- Somebody wants to see our presence.
+--- Handles a subscription request.
 function M.ask(st, stanza, conn)
   local p = kept.of(st)
   local jid = sender(p, stanza)
   if not jid or not note(st, p, jid, conn:info().rebound) then return end
   local verdict = rule(p, jid, stanza)
-  if p.gone or not st.requests[jid] then return end -- he has been answered meanwhile
+  if p.gone or not st.requests[jid] then return end -- it has been answered in the meantime
   if verdict == nil then return st:emit("request", jid, stanza) end
   local sent = verdict and st:approve(jid) or not verdict and st:deny(jid)
-  if not sent then return forget(st, jid) end -- the server will tell of him again
+  if not sent then return forget(st, jid) end -- the server will send the request again
   local item = st.items[jid]
   if verdict and p.mutual and not (item and (item.ask or SEEN[item.subscription])) then st:subscribe(jid) end
 end
 
---- Somebody doesn't want to see it any more.
+--- Somebody has withdrawn the request, or unsubscribed.
 function M.take_back(st, stanza)
   local jid = sender(kept.of(st), stanza)
   if jid then forget(st, jid) end
 end
 
---- A contact doesn't let us see his presence, or not any more.
+--- A contact has denied our request, or cancelled our subscription.
 function M.denied(st, stanza)
   local p = kept.of(st)
   local jid = sender(p, stanza)

@@ -1,4 +1,4 @@
--- answers: what a server answers by itself. Required by xmpp.testing alone.
+-- answers: the automatic responses of a server. Required by xmpp.testing alone.
 
 local INFO, ITEMS = "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/disco#items"
 local CARBONS, PING, ROSTER, SESSION = "urn:xmpp:carbons:2", "urn:xmpp:ping", "jabber:iq:roster",
@@ -13,7 +13,7 @@ end
 local function nothing() end
 local function pong(_, to_server) if not to_server then return false end end
 
--- "type namespace" -> what is in the result, nil: nothing, false: somebody else must know.
+-- "type namespace" -> the content of the result, nil: none, false: answered elsewhere.
 local known = {
   ["get " .. ROSTER] = function() return { "query", { xmlns = ROSTER } } end,
   ["set " .. ROSTER] = nothing,
@@ -27,7 +27,8 @@ local known = {
   end,
 }
 
---- The answer to an iq of `jid`'s (its connection's) that asks: true and what is in it; nothing: a server has none.
+--- The answer to a request from `jid`, the connection's address: true and the content; nothing if a server has no
+--- answer.
 return function(stanza, jid, is_component)
   local payload, to = stanza[3], stanza[2].to
   if type(payload) ~= "table" or payload[2].node then return end

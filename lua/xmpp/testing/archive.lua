@@ -1,13 +1,13 @@
--- archive: an account's archive in a test (XEP-0313, XEP-0441), a small true service: it has messages of before, keeps
--- what is said while it is there, and answers by pages. Required by xmpp.testing alone.
+-- archive: an account's archive in a test (XEP-0313, XEP-0441), a small real service: it has earlier messages, stores
+-- what is said in the meantime, and answers in pages. Required by xmpp.testing alone.
 --
 --   local a = t:archive { "first", "second", { from = "bert@example.net/pc", text = "third", stamp = 1699990000 } }
---   a:says { from = "anna@example.net/pc", text = "live" }   -- comes in, and is kept
---   a.most = 10                                              -- it gives no more at once
---   a.step = function(i) if i == 3 then t:cut() end end      -- called behind each result that it has said
---   a:expires(2)                                             -- the two oldest are gone
+--   a:says { from = "anna@example.net/pc", text = "live" }   -- is received, and stored
+--   a.most = 10                                              -- largest number of results per page
+--   a.step = function(i) if i == 3 then t:cut() end end      -- called after each result that it has sent
+--   a:expires(2)                                             -- removes the two oldest
 --
--- Queries need not be expected; messages that the program sends are to be, as any others.
+-- Queries need not be expected; messages that the program sends have to be, like any others.
 
 local core = require "xmpp.load"
 local pages = require "xmpp.testing.pages"
@@ -22,12 +22,12 @@ local KNOWN = { from = true, to = true, text = true, id = true, type = true, sta
 local Archive = {}
 Archive.__index = Archive
 
-local inner = setmetatable({}, { __mode = "k" }) -- of each: its test and the test's functions
+local inner = setmetatable({}, { __mode = "k" }) -- archive -> its test and the test's functions
 
 local function test_of(archive) return inner[archive].test end
 local function own(archive) return tostring(test_of(archive).jid:bare()) end
 
--- A message as tests write it: a text, or a table.
+-- Stores a message as tests write it: a text, or a table.
 local function put(archive, what, stamp)
   local o = type(what) == "table" and what or { text = what }
   for name in pairs(o) do
@@ -45,7 +45,7 @@ local function put(archive, what, stamp)
   return entry
 end
 
---- A message comes in, and is kept.
+--- Sends a message to the program, and stores it.
 ---@param what string|table
 ---@return string archive_id which is its stanza-id
 function Archive:says(what)
@@ -60,18 +60,18 @@ function Archive:says(what)
   return entry.archive_id
 end
 
---- A message is kept that doesn't come in: somebody said it while the program was away.
+--- Stores a message without sending it: somebody said it while the program was away.
 ---@param what string|table
 ---@return string archive_id
 function Archive:keeps(what) return put(self, what, core.clock()).archive_id end
 
---- The oldest are gone.
+--- Removes the oldest messages.
 ---@param n integer
 function Archive:expires(n)
   for _ = 1, n do table.remove(self.messages, 1) end
 end
 
--- Hearing
+-- Receiving
 
 local function say(archive, x)
   local test = test_of(archive)
@@ -116,7 +116,7 @@ local function metadata(archive, stanza)
   reply(archive, stanza, "result", x)
 end
 
--- What was set last (XEP-0441).
+-- The preferences that were set last (XEP-0441).
 local function preferences(archive, stanza)
   if stanza[2].type == "set" then archive.prefs = stanza[3] end
   reply(archive, stanza, "result", archive.prefs)
@@ -133,7 +133,7 @@ end
 local known = { ["set query"] = ask, ["get query"] = fields, ["get metadata"] = metadata, ["get prefs"] = preferences,
   ["set prefs"] = preferences }
 
--- A message of the program's, which the server hands on and keeps.
+-- A message of the program, which the server forwards and stores.
 local function keep(archive, stanza)
   local attrs, to = {}, stanza[2].to
   if not to or stanza[2].type == "groupchat" or stanza[2].type == "error" then return end
@@ -144,7 +144,7 @@ local function keep(archive, stanza)
     from = attrs.from, to = to, message = { "message", attrs, unpack(stanza, 3) } }
 end
 
--- A stanza of the program's; true: nobody else is to see it.
+-- Handles a stanza of the program; true: nobody else gets it.
 local function hear(archive, stanza)
   if stanza[1] == "message" then return keep(archive, stanza) end
   local payload, to = stanza[3], stanza[2].to
@@ -157,7 +157,7 @@ local function hear(archive, stanza)
   return true
 end
 
---- An archive. functions: fail, turn, hears.
+--- Creates an archive. functions: fail, turn, hears.
 return function(test, functions, list)
   if type(list) ~= "table" then functions.fail(test, "archive(messages): list expected, got %s", type(list)) end
   local archive = setmetatable({ messages = {}, given = 0, asked = 0,

@@ -1,13 +1,13 @@
--- contact: somebody in a test, and the account's roster as far as such people are in it (RFC 6121). Required by
--- xmpp.testing alone.
+-- contact: a contact in a test, and the account's roster with these contacts (RFC 6121). Required by xmpp.testing
+-- alone.
 --
 --   local anna = t:contact("anna@example.net", { subscription = "both", name = "Anna" })
 --   anna:online { show = "away" }
 --   anna:says "hello"
 --   local version = anna:asks { "query", { xmlns = "jabber:iq:version" } }
 --
--- Presences to it, and the roster's iqs, are answered as a server does it; messages to it, and what it is asked, are to
--- be expected as any others.
+-- Presences to it, and the roster's requests, are answered as by a server; messages and requests to it have to be
+-- expected, like any others.
 
 local core = require "xmpp.load"
 local xexpr = require "xmpp.xexpr"
@@ -48,7 +48,7 @@ local function item_of(contact)
   return item
 end
 
--- To the program, once it has asked for its roster (RFC 6121 2.1.6). Its answer is `hear_roster`'s.
+-- Pushes an item to the program, once it has requested its roster (RFC 6121 2.1.6). `hear_account` gets its answer.
 local function push(contact, item)
   local account = inner[contact].account
   if not account.interested then return end
@@ -92,7 +92,7 @@ end
 
 -- What the test does
 
---- It says something: a text, or { text =, id =, type = ("chat"), thread =, resource =, children... }.
+--- Sends a message: a text, or { text =, id =, type = ("chat"), thread =, resource =, children... }.
 ---@param what string|table
 ---@return string id
 function Contact:says(what)
@@ -105,7 +105,7 @@ function Contact:says(what)
   return x[2].id
 end
 
---- It is there, by one of its resources: who may see that, does. directed: who may not, too.
+--- Makes one of its resources available: sends presence if the program may see it. directed: in any case.
 ---@param o? { show: string?, status: string?, priority: integer?, resource: string?, more: xmpp.Element[]?,
 --- directed: boolean? }
 function Contact:online(o)
@@ -118,7 +118,7 @@ function Contact:online(o)
   end)
 end
 
---- It is gone.
+--- Makes a resource unavailable.
 ---@param o? { status: string?, resource: string? }
 function Contact:offline(o)
   o = o or {}
@@ -132,11 +132,11 @@ function Contact:offline(o)
   end)
 end
 
---- It asks something, and has the answer at once.
+--- Sends a request, and returns the answer, which must come at once.
 ---@param payload xmpp.Element
 ---@param o? { kind: "get"|"set"|nil, resource: string? } kind: ("get")
 ---@return xmpp.Element|true|nil answer
----@return xmpp.Stanza|table stanza; or what the error says, as xexpr.error gives it
+---@return xmpp.Stanza|table stanza; or what the error says, as xexpr.error returns it
 function Contact:asks(payload, o)
   o = o or {}
   local asked, id = inner[self].account.asked, core.id()
@@ -154,7 +154,7 @@ local function tell(contact, kind, status)
     status and { "status", {}, status } or nil }, contact.jid)
 end
 
---- It asks to see our presence (RFC 6121 3.1.3): the program is asked, unless it was allowed before.
+--- Requests a subscription to our presence (RFC 6121 3.1.3): the program gets the request, unless it was pre-approved.
 ---@param status? string
 function Contact:requests(status)
   act(self, function()
@@ -165,7 +165,7 @@ function Contact:requests(status)
   end)
 end
 
---- It lets us see its presence, as we have asked for (RFC 6121 3.1.6).
+--- Approves our subscription request (RFC 6121 3.1.6).
 function Contact:approves()
   act(self, function()
     if not self.ask then return end
@@ -176,7 +176,7 @@ function Contact:approves()
   end)
 end
 
---- It doesn't let us, or no longer (RFC 6121 3.2.3).
+--- Denies our request, or cancels our subscription (RFC 6121 3.2.3).
 function Contact:denies()
   act(self, function()
     if not self.ask and not TO[self.subscription] then return end
@@ -186,7 +186,7 @@ function Contact:denies()
   end)
 end
 
---- It doesn't want to see ours any more (RFC 6121 3.3.3).
+--- Unsubscribes from our presence (RFC 6121 3.3.3).
 function Contact:unsubscribes()
   act(self, function()
     if not FROM[self.subscription] then return end
@@ -223,7 +223,7 @@ function done.unsubscribed(contact)
   if was then change(contact, without(contact.subscription, "from")) end
 end
 
--- Presence to it. True: nobody else is to see it.
+-- Handles presence to the contact. True: nobody else gets it.
 local function hear_presence(contact, stanza)
   local f = done[stanza[2].type or ""]
   if f then f(contact) else contact.sees = stanza[2].type == nil end
@@ -257,7 +257,7 @@ local function set_roster(account, stanza, contact, item)
   change(contact, contact.subscription or "none")
 end
 
--- Of our own account: its roster, its presence, and the answers to what was asked or pushed.
+-- Handles stanzas to our own account: its roster, its presence, and the answers to requests and pushes.
 local function hear_account(account, stanza)
   local kind, id, query = stanza[2].type, stanza[2].id, xexpr.child(stanza, "query", ROSTER)
   if stanza[1] == "presence" and not stanza[2].to then
@@ -302,7 +302,7 @@ local function open_account(test, functions)
   return account
 end
 
---- A contact. functions: fail, turn, and what the test's other parts give; see xmpp.testing.
+--- Creates a contact. functions: fail, turn, and those of the test's other parts; see xmpp.testing.
 return function(test, functions, jid, o)
   local address, err = core.jid(jid)
   if not address then functions.fail(test, "contact(jid): %s", tostring(err)) end

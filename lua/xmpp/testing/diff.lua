@@ -1,4 +1,4 @@
--- diff: why an element doesn't fit a pattern (see xexpr.match), for people. Required by xmpp.testing alone.
+-- diff: explains why an element doesn't match a pattern (see xexpr.match). Required by xmpp.testing alone.
 
 local xexpr = require "xmpp.xexpr"
 
@@ -44,7 +44,7 @@ end
 
 local walk
 
--- The child of x that comes nearest to a pattern's: of the same name, with the fewest differences.
+-- The child of x that is most similar to a pattern's child: with the same name and the fewest differences.
 local function nearest(pattern, x, path)
   local least
   for i = 3, #x do
@@ -81,7 +81,7 @@ function walk(pattern, x, path, out)
   walk_children(pattern, x, path, out)
 end
 
---- Lines that say so; none: it fits.
+--- The differences, as text; nil: it matches.
 ---@param pattern xmpp.Element
 ---@param x xmpp.Element
 ---@return string? text
@@ -90,7 +90,7 @@ function M.between(pattern, x)
   pattern, x = xexpr.canonical(pattern), xexpr.canonical(x)
   local out = {}
   walk(pattern, x, x[1], out)
-  if #out == 0 then out[1] = "each child of the pattern must be met by a child of its own" end
+  if #out == 0 then out[1] = "each child of the pattern must match a separate child" end
   return ("expected:\n%s\ngot:\n%s\nthe difference:\n%s"):format(M.shown { pattern }, M.shown { x },
     indented(table.concat(out, "\n")))
 end

@@ -1,12 +1,12 @@
--- forge: what somebody says who wants to be taken for somebody else, for tests that a program isn't taken in. Required
--- by xmpp.testing, as t.forge, when a test wants it.
+-- forge: forged stanzas, for tests that a program doesn't fall for them. Required by xmpp.testing, as t.forge, on
+-- first use.
 --
 --   t.forge.carbon("mallory@evil.example/x", { "message", { from = "boss@example.net" }, { "body", {}, "!shutdown" } })
 --   t:nothing()
 --
--- `from` is the address that the server stamps on it, which nobody can choose: who really says it; nil: no address, as
--- our own server and account may do. With the address that has the right, each is what an honest one sends. Each is
--- received at once, and given back.
+-- `from` is the address that the server puts on the stanza, which nobody can choose: the real sender; nil: no address,
+-- as in stanzas from our own server and account. With the right address each is what an honest sender sends. Each
+-- stanza is received at once, and returned.
 
 local xexpr = require "xmpp.xexpr"
 
@@ -27,7 +27,7 @@ end
 
 local function message(t, from, kind, ...) return receive(t, "message", { from = from, type = kind }, ...) end
 
--- A stanza as it stands inside another one.
+-- A stanza as it is forwarded inside another one.
 local function forwarded(inner, stamp)
   local copy = xexpr.canonical(inner)
   copy[2].xmlns = "jabber:client"
@@ -35,15 +35,15 @@ local function forwarded(inner, stamp)
     stamp and { "delay", { xmlns = "urn:xmpp:delay", stamp = stamp } } or copy, stamp and copy or nil }
 end
 
---- A copy of a message (XEP-0280), as only our own bare address makes them.
+--- A carbon of a message (XEP-0280), which only our own bare address may send.
 ---@param from string?
----@param inner xmpp.Stanza the message that is said to be copied
+---@param inner xmpp.Stanza the message that is allegedly copied
 ---@param direction? "received"|"sent" ("received")
 function F.carbon(t, from, inner, direction)
   return message(t, from, "chat", { direction or "received", { xmlns = "urn:xmpp:carbons:2" }, forwarded(inner) })
 end
 
---- A change of our roster (RFC 6121 2.1.6).
+--- A roster push (RFC 6121 2.1.6).
 ---@param from string?
 ---@param item table attributes: { jid =, subscription =, name =?, ask =? }; groups in its list part
 function F.push(t, from, item)
@@ -55,10 +55,10 @@ function F.push(t, from, item)
     { "item", attrs, unpack(groups) } })
 end
 
---- That somebody is blocked, or isn't any more (XEP-0191 3.3): our own account's word.
+--- A push of the block list (XEP-0191 3.3), which only our own account may send.
 ---@param from string?
 ---@param jid string
----@param is_over? boolean blocked no longer
+---@param is_over? boolean no longer blocked
 function F.block(t, from, jid, is_over)
   return receive(t, "iq", { from = from, type = "set" }, { is_over and "unblock" or "block",
     { xmlns = "urn:xmpp:blocking" }, { "item", { jid = jid } } })
@@ -74,21 +74,21 @@ function F.mam(t, from, inner, o)
     id = o.id or "archived-1" }, forwarded(inner, o.stamp or STAMP) })
 end
 
---- That a message has arrived (XEP-0184).
+--- A receipt (XEP-0184).
 ---@param from string?
 ---@param id string of that message
 function F.receipt(t, from, id)
   return message(t, from, "chat", { "received", { xmlns = "urn:xmpp:receipts", id = id } })
 end
 
---- That a message was displayed (XEP-0333).
+--- A displayed marker (XEP-0333).
 ---@param from string?
 ---@param id string
 function F.displayed(t, from, id)
   return message(t, from, "chat", { "displayed", { xmlns = "urn:xmpp:chat-markers:0", id = id } })
 end
 
---- A text in the place of another (XEP-0308).
+--- A correction (XEP-0308).
 ---@param from string?
 ---@param id string of the message that is corrected
 ---@param text string
@@ -98,7 +98,7 @@ function F.correction(t, from, id, text, kind)
     { "replace", { xmlns = "urn:xmpp:message-correct:0", id = id } })
 end
 
---- That a message is taken back (XEP-0424).
+--- A retraction (XEP-0424).
 ---@param from string?
 ---@param id string
 ---@param kind? string ("chat")
@@ -117,17 +117,17 @@ function F.reaction(t, from, id, list, kind)
   return message(t, from, kind or "chat", x)
 end
 
---- What an occupant of a room says to us alone (XEP-0045 7.5).
+--- A private message of an occupant of a room (XEP-0045 7.5).
 ---@param from string? the occupant's address in the room
 ---@param text string
 function F.private(t, from, text)
   return message(t, from, "chat", { "body", {}, text }, { "x", { xmlns = "http://jabber.org/protocol/muc#user" } })
 end
 
---- An invitation: with o.room a direct one of who says it (XEP-0249), without one that a room hands on (XEP-0045
---- 7.8.2), which is `from`.
+--- An invitation: with o.room a direct one from `from` (XEP-0249), without it one that a room, which is `from`,
+--- forwards (XEP-0045 7.8.2).
 ---@param from string?
----@param o? { room: string?, by: string?, reason: string?, password: string? } by: who is said to have asked the room
+---@param o? { room: string?, by: string?, reason: string?, password: string? } by: who has allegedly asked the room
 function F.invitation(t, from, o)
   o = o or {}
   if o.room then
@@ -140,7 +140,7 @@ function F.invitation(t, from, o)
   return message(t, from, nil, x)
 end
 
---- A presence with the hash of somebody's capabilities (XEP-0115).
+--- A presence with a capabilities hash (XEP-0115).
 ---@param from string?
 ---@param o { ver: string, node: string?, hash: string? }
 function F.caps(t, from, o)
@@ -148,7 +148,7 @@ function F.caps(t, from, o)
     hash = o.hash or "sha-1", node = o.node or "http://example.net/forged", ver = o.ver } })
 end
 
---- That a bookmark of ours has changed (XEP-0402), which a program may follow into a room.
+--- A changed bookmark (XEP-0402), because of which a program may join a room.
 ---@param from string?
 ---@param room string
 ---@param o? { autojoin: boolean?, nick: string?, name: string? } autojoin (true)

@@ -1,4 +1,4 @@
--- pages: how an archive in a test answers a query: the fields that bound it, and its pages (XEP-0313 4, XEP-0059).
+-- pages: how an archive in a test answers a query: the fields that restrict it, and its pages (XEP-0313 4, XEP-0059).
 -- Required by the archives of xmpp.testing alone, an account's and a room's.
 
 local core = require "xmpp.load"
@@ -10,7 +10,7 @@ local M = { MAM = "urn:xmpp:mam:2" }
 
 local RSM = "http://jabber.org/protocol/rsm"
 
--- Those that are asked for, in their order. An entry: { archive_id =, stamp =, from =?, to =? }.
+-- The entries that match, in order. An entry: { archive_id =, stamp =, from =?, to =? }.
 local function matching(list, query)
   local f = form.parse(xexpr.child(query, "x", form.DATA))
   local values = f and f.values or {}
@@ -35,7 +35,7 @@ local function index_of(list, id)
   end
 end
 
--- The first and the last of a page; nil: there is no such id.
+-- The first and the last entry of a page; nil: there is no such id.
 local function page_of(list, set, most)
   local max = math.min(tonumber(xexpr.text(set, "max")) or 50, most or math.huge)
   local before, after = xexpr.child(set, "before"), xexpr.child(set, "after")
@@ -57,7 +57,7 @@ local function result_of(entry, query)
 end
 
 --- Answers a query about `list`, oldest first. o: `say(message)` and `reply(fin)` send; `refuse(type, condition)`;
---- `most` of a page; `step(i)`, called behind each result.
+--- `most`: largest number per page; `step(i)`: called after each result.
 function M.answer(list, stanza, o)
   local query = stanza[3]
   local set = xexpr.child(query, "set", RSM)

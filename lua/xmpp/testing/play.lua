@@ -4,7 +4,7 @@ local xexpr = require "xmpp.xexpr"
 
 local HOLE = "%${([%w_]+)}"
 
--- `text` with its holes filled; those that have no value yet get the one that `got` has in their place.
+-- `text` with its placeholders filled in; those without a value get the one that `got` has in their place.
 local function fill(text, names, got)
   local new, last = {}, 1
   local pattern = text:gsub("[%^%$%(%)%%%.%[%]%*%+%-%?]", "%%%0"):gsub("%%%${([%w_]+)}", function(name)
@@ -42,7 +42,7 @@ local function line_of(line, i, fail)
   local who, xml = line:match "^([CS]): *(.+)$"
   if not who then fail(("line %d of the play begins with neither 'C: ' nor 'S: '"):format(i)) end
   local x, err = xexpr.from_xml(xml)
-  if not x then fail(("line %d of the play is no XML: %s"):format(i, tostring(err))) end
+  if not x then fail(("line %d of the play isn't XML: %s"):format(i, tostring(err))) end
   return who, x
 end
 
@@ -58,7 +58,7 @@ return function(t, lines, fail_of)
       local who, x = line_of(line, i, fail)
       local pattern = fill_element(x, names, who == "C" and t:next() or nil)
       local hole = who == "S" and xexpr.to_xml(pattern):match(HOLE)
-      if hole then fail(("line %d of the play: nothing was sent yet that says what ${%s} is"):format(i, hole)) end
+      if hole then fail(("line %d of the play: nothing that was sent so far has a value for ${%s}"):format(i, hole)) end
       if who == "S" then t:receive(pattern) else t:expect(pattern, false) end
     end
   end

@@ -1,14 +1,14 @@
--- pubsub: a pubsub service in a test (XEP-0060), or an account's own (XEP-0163), a small true service: nodes are made
--- by publishing, publish-options are a precondition, who is subscribed or interested is told. Required by xmpp.testing
--- alone.
+-- pubsub: a pubsub service in a test (XEP-0060), or an account's own (XEP-0163), a small real service: publishing
+-- creates nodes, publish-options are a precondition, subscribers and interested contacts are notified. Required by
+-- xmpp.testing alone.
 --
 --   local service = t:pubsub "pubsub.example.net"
---   service:publish("news", { "entry", { xmlns = "urn:x" } }, "id")     -- by somebody else: subscribers are told
+--   service:publish("news", { "entry", { xmlns = "urn:x" } }, "id")     -- by somebody else: subscribers are notified
 --   assert.equal("whitelist", service.nodes["urn:secret"].config["pubsub#access_model"])
 --   local account = t:pubsub()                                          -- our own; t:pubsub "anna@example.net": hers
 --
--- An account's events reach a program whose presence has been said and whose caps have node+notify. What it does not do
--- right, a test has by t:on, which is asked first. Iqs to it need not be expected.
+-- An account's notifications reach a program that has sent presence and whose caps have node+notify. Wrong behaviour
+-- of a service can be tested by t:on, which is tried first. Iqs to it need not be expected.
 
 local ask = require "xmpp.testing.pubsub.ask"
 local core = require "xmpp.load"
@@ -39,7 +39,7 @@ local function at(service, node)
   return n
 end
 
---- A node is made, as it is said.
+--- Creates a node with that configuration.
 ---@param node string
 ---@param config? table<string, any>
 ---@return table node
@@ -47,7 +47,7 @@ function Service:node(node, config)
   return act(self, nodes.make, node, config)
 end
 
---- Somebody else publishes; the node is made, if need be.
+--- Somebody else publishes an item; the node is created if necessary.
 ---@param node string
 ---@param payload? xmpp.Element
 ---@param id? string ("current")
@@ -59,16 +59,16 @@ function Service:publish(node, payload, id, publisher)
   end)
 end
 
---- Somebody else takes an item out.
+--- Somebody else retracts an item.
 function Service:retract(node, id) act(self, nodes.retract, at(self, node), id) end
 
---- Somebody else empties it.
+--- Somebody else purges the node.
 function Service:purge(node) act(self, nodes.purge, at(self, node)) end
 
---- Somebody else deletes it.
+--- Somebody else deletes the node.
 function Service:delete(node) act(self, nodes.delete, at(self, node)) end
 
--- Hearing
+-- Receiving
 
 local function say(service, stanza, kind, ...)
   local answer = { "iq", { type = kind, id = stanza[2].id, from = stanza[2].to,
@@ -139,7 +139,7 @@ local function hear(service, stanza)
     asks(service, stanza)
 end
 
---- A service. functions: fail, turn, and what the test's other parts give; see xmpp.testing.
+--- Creates a service. functions: fail, turn, and those of the test's other parts; see xmpp.testing.
 return function(test, functions, jid, o)
   local own = tostring(test.jid:bare())
   local address, err = core.jid(jid or own)

@@ -1,5 +1,5 @@
--- room: a room in a test (XEP-0045), a small true service: it lets programs in, tells them who is there, reflects what
--- they say, and answers what they ask of it; the rest is what the test does. Required by xmpp.testing alone.
+-- room: a room in a test (XEP-0045), a small real service: programs can join it, it sends them the occupants, reflects
+-- messages, and answers requests; everything else is up to the test. Required by xmpp.testing alone.
 --
 --   local room = t:room("tea@rooms.example.net", { occupants = { "anna" }, history = { "hello" }, subject = "Tea" })
 --   require "mybot"(t.conn)                             -- joins
@@ -8,8 +8,8 @@
 --   room:says("bert", "!time")
 --   room:kicks("kettle", 333)
 --
--- Presences to it and what is asked of it are its own; messages are to be expected as any others, and it has dealt with
--- them then. What it does not do right, a test has by t:on, which is asked first.
+-- Presences and requests to it are handled here; messages have to be expected, like any others, after it has handled
+-- them. Wrong behaviour of a room can be tested by t:on, which is tried first.
 
 local core = require "xmpp.load"
 local enter = require "xmpp.testing.room.enter"
@@ -28,19 +28,19 @@ local KNOWN = { occupants = true, history = true, subject = true, subject_by = t
 local Room = {}
 Room.__index = Room
 
--- Of each room: the test's functions. Not in its table, which tests print.
+-- room -> the test's functions. Not in the room's table, which tests print.
 local inner = setmetatable({}, { __mode = "k" })
 
 local function fail(room, text, ...) inner[room].fail(room.test, text, ...) end
 
 local function occupant_of(room, nick)
-  inner[room].turn() -- it may be on its way in
+  inner[room].turn() -- it may be joining at the moment
   local occupant = type(nick) == "string" and room.occupants[hall.nick_in(hall.at(room, nick))]
   if not occupant then fail(room, "there is no '%s' in %s", tostring(nick), room.jid) end
   return occupant
 end
 
--- What the test does: f, between two turns.
+-- Calls f for the test, between two turns of the loop.
 local function act(room, f, ...)
   inner[room].turn()
   local a, b = f(room, ...)
@@ -48,7 +48,7 @@ local function act(room, f, ...)
   return a, b
 end
 
--- A message as tests write it: a text, or a table with `text`, `id` and children.
+-- Builds a message as tests write it: a text, or a table with `text`, `id` and children.
 local function stanza_of(what)
   local o = type(what) == "table" and what or { text = what }
   local x = { "message", { id = o.id or core.id() }, o.text and { "body", {}, o.text } or nil }
@@ -56,7 +56,7 @@ local function stanza_of(what)
   return xexpr.canonical(x)
 end
 
---- An occupant says something to all: a text, or { text =, id =, children... }.
+--- An occupant sends a message to all: a text, or { text =, id =, children... }.
 ---@param nick string
 ---@param what string|table
 ---@return string id
@@ -66,20 +66,20 @@ function Room:says(nick, what)
   return x[2].id, act(self, speak.reflect, occupant, x)
 end
 
---- An occupant says something to one of the program's.
+--- An occupant sends a private message to one of the program's.
 ---@param nick string
 ---@param what string|table
----@param to? string nick (the program's, if it has one)
+---@param to? string the recipient's nick (the program's, if it has one)
 ---@return string id
 function Room:whispers(nick, what, to)
   local from, x = occupant_of(self, nick), stanza_of(what)
   local other = to and occupant_of(self, to) or hall.here(self)[1]
-  if not other then fail(self, "nobody of the program's is in %s", self.jid) end
+  if not other then fail(self, "no occupant of %s is the program's", self.jid) end
   act(self, speak.whisper, from, other, x)
   return x[2].id
 end
 
---- Somebody comes in.
+--- Somebody joins.
 ---@param who string|xmpp.TestOccupant
 ---@return xmpp.TestOccupant
 function Room:joins(who)
@@ -107,7 +107,7 @@ local function codes_of(code)
   return out
 end
 
---- Somebody is put out.
+--- An occupant is kicked.
 ---@param nick string
 ---@param code? integer|integer[] (307)
 ---@param reason? string
@@ -116,7 +116,7 @@ function Room:kicks(nick, code, reason, by)
   remove(self, nick, { codes = codes_of(code or 307), reason = reason, by = by })
 end
 
---- The occupant is banned (301), or the address, if nobody is there by it.
+--- An occupant is banned (301), or an address, if there is no such occupant.
 ---@param who string nick, or bare address
 ---@param reason? string
 ---@param by? string nick
@@ -125,12 +125,12 @@ function Room:bans(who, reason, by)
   act(self, rule.affiliate, hall.bare(occupant and occupant.jid or who), "outcast", { reason = reason, by = by })
 end
 
---- Somebody is called otherwise (303).
+--- An occupant changes the nick (303).
 ---@param nick string
 ---@param new string
 function Room:renames(nick, new) act(self, hall.rename, occupant_of(self, nick), new) end
 
---- An occupant's role, affiliation, show, status are others.
+--- Changes an occupant's role, affiliation, show or status.
 ---@param nick string
 ---@param what { role: string?, affiliation: string?, show: string?, status: string? }
 ---@param reason? string
@@ -144,12 +144,12 @@ function Room:changes(nick, what, reason)
   end)
 end
 
---- The subject is another.
----@param nick? string who has set it (the room itself)
+--- Sets the subject.
+---@param nick? string who sets it (the room itself)
 ---@param text string "": none
 function Room:sets_subject(nick, text) act(self, speak.set_subject, nick and occupant_of(self, nick), text) end
 
---- The room says status codes (XEP-0045 10.2.1).
+--- The room sends status codes (XEP-0045 10.2.1).
 function Room:tells(...)
   local codes = { ... }
   act(self, function() hall.status(self, unpack(codes)) end)
@@ -158,10 +158,10 @@ end
 --- The room is destroyed.
 ---@param reason? string
 ---@param alternative? string a room's address
----@param password? string of that
+---@param password? string for that room
 function Room:destroys(reason, alternative, password) act(self, rule.destroy, reason, alternative, password) end
 
---- A message is taken back by the room (XEP-0425).
+--- The room retracts a message (XEP-0425).
 ---@param stanza_id string
 ---@param by? string nick of a moderator
 ---@param reason? string
@@ -169,7 +169,7 @@ function Room:moderates(stanza_id, by, reason)
   act(self, rule.moderate, stanza_id, by and occupant_of(self, by), reason)
 end
 
---- Somebody asks for a voice: the moderators get a form (XEP-0045 8.6).
+--- An occupant requests voice: the moderators get a form (XEP-0045 8.6).
 ---@param nick string
 function Room:asks_voice(nick)
   local o, FIELD = occupant_of(self, nick), "field"
@@ -185,8 +185,8 @@ function Room:asks_voice(nick)
   end)
 end
 
---- The room hands on an invitation to the program (XEP-0045 7.8.2).
----@param from? string address of who invites
+--- The room forwards an invitation to the program (XEP-0045 7.8.2).
+---@param from? string address of the inviting person
 ---@param reason? string
 function Room:invites(from, reason)
   act(self, function()
@@ -197,13 +197,13 @@ function Room:invites(from, reason)
   end)
 end
 
---- The room knows nothing any more of the program's occupants, and tells nobody: as after a break between servers.
----@param nick? string this one alone
+--- The room forgets the program's occupants without telling anybody, as after a broken link between servers.
+---@param nick? string only this one
 function Room:forgets(nick) enter.forget(self, nick and occupant_of(self, nick).jid) end
 
--- Hearing
+-- Receiving
 
--- A stanza of the program's. true: nobody else is to see it.
+-- Handles a stanza of the program. true: nobody else gets it.
 local function hear(room, stanza)
   local to = stanza[2].to and core.jid(stanza[2].to)
   if not to then
@@ -244,7 +244,7 @@ local function fill(room, o)
   for i, entry in ipairs(o.history or {}) do speak.old_message(room, entry, 60 * (#o.history + 1 - i)) end
 end
 
---- A room. functions: fail, turn, and what the test's other parts give; see xmpp.testing.
+--- Creates a room. functions: fail, turn, and those of the test's other parts; see xmpp.testing.
 return function(test, functions, jid, o)
   local room = setmetatable({ jid = check(test, functions, jid, o), test = test, exists = o.exists ~= false,
     occupants = {}, affiliations = {}, history = {}, ids = {}, invited = {}, registered = {}, known = 0, strangers = 0,

@@ -1,5 +1,5 @@
--- server: the other end of a fed connection, as far as its stream goes: login, binding, stream management, ends. What
--- stanzas mean is for who made it. Required by xmpp.testing alone.
+-- server: the other end of a test's connection, as far as the stream is concerned: login, binding, stream management,
+-- its end. Stanzas are passed to its owner. Required by xmpp.testing alone.
 
 local core = require "xmpp.load"
 local xexpr = require "xmpp.xexpr"
@@ -15,24 +15,24 @@ Server.__index = Server
 
 local M = {}
 
---- o: jid (of the account, or the component's domain), component, sm, acks (see testing.new);
---- hears(stanza): called with each stanza that comes in; gone(): when a session can't come back.
+--- o: jid (of the account, or the component's domain), component, sm, acks (see testing.new); hears(stanza): called
+--- with each received stanza; gone(): called when a session can't be resumed any more.
 function M.new(o)
   return setmetatable({ o = o, up = true, state = "closed", sessions = 0 }, Server)
 end
 
--- The session is over, if there is one.
+-- Ends the session, if there is one.
 local function end_session(self)
   self.sm = nil
   if self.bound then self.o.gone() end
   self.bound = false
 end
 
--- Saying
+-- Sending
 
 function Server:say(text) feed(self.conn, text) end
 
---- A stanza; with stream management it is kept until the other side has acknowledged it.
+--- Sends a stanza; with stream management it is stored until the other side has acknowledged it.
 function Server:say_stanza(x)
   local xml = to_xml(x)
   if self.sm then self.sm.kept[#self.sm.kept + 1] = xml end
@@ -55,7 +55,7 @@ function Server:close(condition)
   end_session(self)
 end
 
---- The link breaks. `keeps`: the session may be resumed.
+--- Breaks the connection. `keeps`: the session may be resumed.
 function Server:cut(keeps)
   self.state = "closed"
   if not (keeps and self.sm) then end_session(self) end
@@ -64,7 +64,7 @@ end
 
 function Server:forget() end_session(self) end
 
---- false: there is nothing to acknowledge it by.
+--- Sends an acknowledgement; false: there is no stream management.
 function Server:ack(h)
   if not self.sm or self.state ~= "open" then return false end
   self:say(("<a xmlns='%s' h='%.0f'/>"):format(SM, h or self.sm.h))
@@ -110,7 +110,7 @@ function steps.handshake(self)
   self:say "<handshake/>"
 end
 
--- A new session: what was kept for the old one is gone.
+-- Starts a new session: what was stored for the old one is discarded.
 local function bind(self, x)
   local resource = xexpr.text(xexpr.child(x, "bind", BIND), "resource")
   local jid = self.o.jid:with_resource(resource or core.id())
@@ -154,18 +154,18 @@ function steps.a(self, x)
   if self.sm then hear_ack(self.sm, tonumber(x[2].h)) end
 end
 
--- Is anybody using it (XEP-0352)? A stream begins as if somebody were.
+-- Client state indication (XEP-0352). A stream begins as active.
 
 function steps.active(self, x) self.active = self.active or x[2].xmlns == CSI end
 
 function steps.inactive(self, x) self.active = self.active and x[2].xmlns ~= CSI end
 
--- Hearing
+-- Receiving
 
 local STANZAS = { message = true, presence = true, iq = true }
 
 local function on_element(self, x)
-  if self.state == "closed" then return end -- it was on its way when the link broke
+  if self.state == "closed" then return end -- it was on its way when the connection broke
   local step = x[2].xmlns and steps[x[1]]
   if step then return step(self, x) end
   if x[1] == "handshake" then return steps.handshake(self) end
@@ -182,7 +182,7 @@ local function on_elements(self, bytes)
   end
 end
 
--- Of the other side's.
+-- The other side has ended its stream.
 local function on_end(self)
   if self.state == "closed" then return end
   self:say "</stream:stream>"
@@ -190,7 +190,7 @@ local function on_end(self)
   end_session(self)
 end
 
---- What the other side has sent: whole elements, and headers and ends of streams.
+--- Handles what the other side has sent: whole elements, and headers and ends of streams.
 function Server:read(bytes)
   local from, to, what = bytes:find "<(/?)stream:stream[^>]*>"
   while from do

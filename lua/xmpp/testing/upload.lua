@@ -1,16 +1,16 @@
--- upload: a service for files in a test (XEP-0363), and the web server behind it: what the program uploads is kept, and
--- nothing leaves the process. Required by xmpp.testing alone.
+-- upload: an upload service in a test (XEP-0363), and the web server behind it: what the program uploads is stored,
+-- and nothing leaves the process. Required by xmpp.testing alone.
 --
 --   local u = t:upload { max = 1000 }
 --   local url = assert(upload.file(t.conn, { name = "a.txt", data = "hello" }))
 --   assert.equal("hello", u.files[1].data)                -- name, type, size, url, headers, data
 --   u:refuse("wait", "resource-constraint", { "retry", { xmlns = ..., stamp = ... } })   -- the next slot
---   u:slot(function(slot) slot[3][2].url = "http://..." end)   -- what the next slot says is changed
---   u:answer(403)                                         -- the next file gets that status; a table: nil, that error
---   u:stop_at(10)                                         -- the next file's connection breaks behind 10 bytes
+--   u:slot(function(slot) slot[3][2].url = "http://..." end)   -- changes the next slot
+--   u:answer(403)                                         -- the next upload gets that status; a table: nil, that error
+--   u:stop_at(10)                                         -- the next upload's connection breaks after 10 bytes
 --
--- The server itself says that it has it: call it before the program asks what the server is; it may be before it has
--- connected.
+-- The server itself announces the service: call this before the program asks for the server's features; it may be
+-- before it has connected.
 
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
@@ -20,29 +20,29 @@ local NS, INFO, FORM = "urn:xmpp:http:upload:0", "http://jabber.org/protocol/dis
 local ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 local KNOWN = { max = "number", host = "string", headers = "table" }
 
-local tests = setmetatable({}, { __mode = "k" }) -- of each; not in its table, which tests print
+local tests = setmetatable({}, { __mode = "k" }) -- service -> its test; not in the service's table, which tests print
 
 ---@class xmpp.TestUpload
 local Upload = {}
 Upload.__index = Upload
 
---- The next slot is refused.
+--- Refuses the next slot.
 ---@param kind string
 ---@param condition string
----@param app? xmpp.Element the application's condition
+---@param app? xmpp.Element the application-specific condition
 function Upload:refuse(kind, condition, app)
   self.refusal = { "iq", { type = "error" }, { "error", { type = kind }, { condition, { xmlns = ERRORS } }, app } }
 end
 
---- f(slot) changes the element that is the next slot.
+--- f(slot) changes the element of the next slot.
 ---@param f fun(slot: xmpp.Element)
 function Upload:slot(f) self.change = f end
 
---- What the next file that is put is answered with: a status, or an error in the place of an answer.
+--- The response to the next upload: a status, or an error instead of a response.
 ---@param what integer|table
 function Upload:answer(what) self.next_answer = what end
 
---- The next file's connection breaks behind so many bytes.
+--- Breaks the next upload's connection after so many bytes.
 ---@param bytes integer
 function Upload:stop_at(bytes) self.cut = bytes end
 
@@ -83,7 +83,7 @@ local function http_error(condition)
     text = "said by the test: " .. condition }
 end
 
--- The body, all of it or up to where it is to break.
+-- The body, all of it or up to the point where the connection breaks.
 local function read_body(self, request)
   local pieces, n, cut = {}, 0, self.cut
   self.cut = nil
@@ -100,7 +100,7 @@ local function read_body(self, request)
   return table.concat(pieces)
 end
 
--- As http.request.
+-- In place of http.request.
 local function serve(self, request)
   local data, err = read_body(self, request)
   if not data then return nil, err end
@@ -112,7 +112,7 @@ local function serve(self, request)
   return { status = what or 201, headers = {}, body = "" }
 end
 
--- What the server is asked that it answers itself; nil: that isn't for it.
+-- The server's own answer to a request; nil: it isn't for this service.
 local function answer_of(self, stanza, server)
   local payload = xexpr.children(stanza)()
   if stanza[2].type ~= "get" or not payload or stanza[2].to ~= server then return nil end

@@ -1,4 +1,4 @@
--- name: how an uploaded file is called, and of what type its name makes it. Knows no connection.
+-- name: the name of an uploaded file, and the media type that it stands for. Has no access to the connection.
 
 local core = require "xmpp.load"
 
@@ -27,21 +27,21 @@ function M.base(path)
   return path:match "([^/\\]*)[/\\]*$"
 end
 
---- One that tells nothing but what kind of file it is.
+--- A random name, which reveals only the kind of file.
 ---@param name string
 ---@return string
 function M.random(name)
   return core.id() .. ending_of(name)
 end
 
---- The type that a name makes it; what nobody knows is bytes (RFC 2046 4.5.1).
+--- The media type for a name; unknown ones are application/octet-stream (RFC 2046 4.5.1).
 ---@param name string
 ---@return string
 function M.type_of(name)
   return TYPES[(name:match "%.(%w+)$" or ""):lower()] or "application/octet-stream"
 end
 
---- Can a service be told so? Control characters and ways to other folders are in no name.
+--- May this name be sent to a service? It must not have control characters or lead to another folder.
 ---@param name string
 ---@return boolean
 function M.is_fine(name)

@@ -1,5 +1,5 @@
--- slot: where a file may be put, as a service says it (XEP-0363 5). It is a stranger's word: what it leads to, and what
--- it has us say there, is looked at before it is believed. Required by xmpp.upload alone.
+-- slot: parses an upload slot (XEP-0363 5). It comes from somebody else: the addresses in it, and the headers that it
+-- tells us to send, are checked first. Required by xmpp.upload alone.
 
 local core = require "xmpp.load"
 local iq = require "xmpp.iq"
@@ -11,10 +11,10 @@ local M = { NS = "urn:xmpp:http:upload:0" }
 
 local NS = M.NS
 local MOST_HEADERS, MOST_BYTES = 20, 4096
--- These and no others are sent (XEP-0363 5).
+-- The only headers that are sent (XEP-0363 5).
 local ALLOWED = { authorization = "Authorization", cookie = "Cookie", expires = "Expires" }
 
---- The greatest size that a service tells of, in a form or an error; nil: none that is a number.
+--- The largest size that a service states, in a form or an error; nil: none that is a number.
 ---@param text string?
 ---@return number?
 function M.size(text)
@@ -22,7 +22,7 @@ function M.size(text)
   return tonumber(text)
 end
 
--- Newlines are taken out of both (XEP-0363 5, 12), then nothing that isn't text may be left.
+-- Newlines are removed from both (XEP-0363 5, 12); after that only text is allowed.
 local function stripped(text) return (text:gsub("[\r\n]", "")) end
 
 local function add_header(headers, x)
@@ -48,7 +48,7 @@ local function read_headers(put)
   return headers
 end
 
--- By https; by http only on this machine, and only for who has switched checks off.
+-- https only; http only on this machine, and only if certificates aren't verified.
 local function read_place(url, insecure)
   local place, why = places.read(url)
   if not place then return nil, why end
@@ -56,16 +56,16 @@ local function read_place(url, insecure)
   return nil, "https expected"
 end
 
--- No way into somebody's house but the XMPP server's own.
+-- Refuses private addresses except the XMPP server's own.
 local function may_go(place, trust)
   if not place.is_private or trust.private then return true end
   return places.is_at(place, trust.address) or trust.insecure and place.is_loopback
 end
 
---- What an answer offers.
+--- Parses an answer.
 ---@param answer xmpp.Element|true
 ---@param stanza xmpp.Stanza
----@param trust { address: string?, insecure: boolean?, private: boolean? } address: where the XMPP server is
+---@param trust { address: string?, insecure: boolean?, private: boolean? } address: of the XMPP server
 ---@return { put: string, get: string, headers: table<string, string> }?
 ---@return xmpp.Error?
 function M.read(answer, stanza, trust)
@@ -78,7 +78,7 @@ function M.read(answer, stanza, trust)
   if not place then return iq.bad_format("slot.put.url: " .. why, stanza) end
   if not may_go(place, trust) then
     return nil, core.error { layer = "http", condition = "forbidden-address", retry = false, stanza = stanza,
-      text = ("%s is to be put at %s, which isn't public"):format("the file", core.shown(place.host)) }
+      text = ("%s would be uploaded to %s, which isn't public"):format("the file", core.shown(place.host)) }
   end
   local there
   there, why = read_place(slot.get, trust.insecure)
@@ -88,7 +88,7 @@ function M.read(answer, stanza, trust)
   return slot
 end
 
---- That a file is too large, as a service says it, or would.
+--- The error for a file that is too large for the service.
 ---@param max number
 ---@return nil
 ---@return xmpp.Error
@@ -97,7 +97,7 @@ function M.too_large(max)
     app = "file-too-large", max = max, text = ("the service takes %.0f bytes at most"):format(max) }
 end
 
---- What a refusal says besides (XEP-0363 6): err.max, or err.after, seconds since 1970.
+--- Adds the details of a refusal (XEP-0363 6): err.max, or err.after, seconds since 1970.
 ---@param err xmpp.Error
 ---@return nil
 ---@return xmpp.Error

@@ -1,10 +1,10 @@
--- source: what is uploaded: a file by its path, a text, or what a function gives piece by piece; always with a size
--- that is known before. Required by xmpp.upload alone.
+-- source: what is uploaded: a file by its path, a text, or what a function returns piece by piece; the size is always
+-- known in advance. Required by xmpp.upload alone.
 
 local core = require "xmpp.load"
 local names = require "xmpp.upload.name"
 
-local io = rawget(_G, "io") -- a sandbox may be without
+local io = rawget(_G, "io") -- a sandbox may not have it
 
 local M = {}
 
@@ -59,7 +59,7 @@ local function check(what, level)
   end
 end
 
---- Raises at `level` where it is none.
+--- Opens a source. Raises an error at `level` if it isn't a valid one.
 ---@param what string|table
 ---@param level integer
 ---@return { name: string, size: number, read: (fun(n: number): string?), close: function, type: string? }?

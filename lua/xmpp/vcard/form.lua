@@ -1,4 +1,4 @@
--- vcard/form: a vCard as a table and as XML (XEP-0054). What isn't known here stays in the XML as it is.
+-- vcard/form: a vCard as a table and as XML (XEP-0054). Unknown elements are preserved.
 
 local core = require "xmpp.load"
 local hash = require "xmpp.avatar.hash"
@@ -13,14 +13,14 @@ local TEXTS = { fn = "FN", nickname = "NICKNAME", bday = "BDAY", url = "URL", ti
 local NAME = { family = "FAMILY", given = "GIVEN", middle = "MIDDLE", prefix = "PREFIX", suffix = "SUFFIX" }
 local ADDRESS = { pobox = "POBOX", extra = "EXTADD", street = "STREET", locality = "LOCALITY", region = "REGION",
   postcode = "PCODE", country = "CTRY" }
--- The order that XEP-0054's DTD has.
+-- The order in XEP-0054's DTD.
 local ORDER = { NAME = { "family", "given", "middle", "prefix", "suffix" },
   ADDRESS = { "pobox", "extra", "street", "locality", "region", "postcode", "country" } }
 local WORDS = "home work pref internet x400 voice fax pager msg cell video bbs modem isdn pcs postal parcel dom intl"
 local TYPES = {}
 for word in WORDS:gmatch "%S+" do TYPES[word] = word:upper() end
 
--- Reading. A child counts in the vCard's own namespace.
+-- Parsing. Only children in the vCard's own namespace count.
 
 local function children(x, name)
   local following = xexpr.children(x, name)
@@ -91,7 +91,7 @@ function M.read(x)
   return out
 end
 
--- Writing: each gives the elements for a value, or nil and a reason.
+-- Writing: each function returns the elements for a value, or nil and a reason.
 
 local function string_of(v, what)
   if type(v) ~= "string" then return nil, ("%s: string expected, got %s"):format(what, type(v)) end
@@ -113,7 +113,7 @@ end
 
 local function write_types(x, v, what)
   for _, word in ipairs(v.types or {}) do
-    if not TYPES[word] then return nil, ("%s.types: '%s' is none"):format(what, core.shown(tostring(word))) end
+    if not TYPES[word] then return nil, ("%s.types: there is no type '%s'"):format(what, core.shown(tostring(word))) end
     x[#x + 1] = { TYPES[word] }
   end
   return x
@@ -149,7 +149,7 @@ function writers.photo(v)
   return { { "PHOTO", {}, { "TYPE", {}, kind }, { "BINVAL", {}, core.base64(data) } } }
 end
 
--- A list of what has types.
+-- A list of values with types.
 local function several(what, name, key, child)
   return function(v)
     local out = {}
@@ -177,7 +177,7 @@ writers.adr = several("adr", "ADR")
 
 local ELEMENT = { n = "N", org = "ORG", photo = "PHOTO", email = "EMAIL", tel = "TEL", adr = "ADR" }
 
---- What is to be changed, as elements by their names: { FN = { x }, PHOTO = {} }; an empty list takes them away.
+--- The changes, as elements by name: { FN = { x }, PHOTO = {} }; an empty list removes them.
 ---@param values table
 ---@return table<string, xmpp.Element[]>?
 ---@return string? reason
@@ -202,7 +202,7 @@ function M.changes(values)
   return out
 end
 
---- The vCard with these changes; everything else in it stays.
+--- The vCard with these changes; everything else in it is preserved.
 ---@param old xmpp.Element? nil: there is none
 ---@param changes table<string, xmpp.Element[]>
 ---@return xmpp.Element

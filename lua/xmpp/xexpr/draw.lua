@@ -9,15 +9,15 @@ local ENTITY = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ["'"] = "&apos
 
 local function char_ref(c) return ("&#%d;"):format(c:byte()) end
 
--- DEL and U+0080 to U+009F are legal in XML, but some terminals obey them.
+-- DEL and U+0080 to U+009F are legal in XML, but some terminals interpret them.
 local function escape(s, what)
   s = s:gsub(what, function(c) return ENTITY[c] or char_ref(c) end)
   return (s:gsub("\194([\128-\159])", char_ref))
 end
 
--- An attribute's name as XML has it, and the declaration it needs: the prefix for a Clark key is made up from `n`.
+-- An attribute's name in XML, and the declaration that it needs: the prefix for a Clark name is generated from `n`.
 local function spell(key, n)
-  local uri, name = key:match "^{(.+)}([^}]*)$" -- a namespace may have braces of its own
+  local uri, name = key:match "^{(.+)}([^}]*)$" -- a namespace may contain braces
   if not uri then return key end
   if uri == XML then return "xml:" .. name end
   return ("ns%d:%s"):format(n, name), { ("xmlns:ns%d"):format(n), uri }
@@ -45,8 +45,8 @@ local function has_text(x)
   return false
 end
 
--- `pad` is the line break and indentation before x; false inside an element with text, where white space would be text
--- too.
+-- `pad` is the line break and indentation before x; false inside an element with text, where white space would be
+-- significant.
 local function render(out, x, ink, pad)
   local name = ink.name .. x[1] .. ink.off
   out[#out + 1] = "<" .. name

@@ -1,4 +1,4 @@
--- form: what an element may be made of, and its canonical form. Called by xexpr alone. Raises nothing.
+-- form: checks what an element may contain, and makes its canonical form. Called by xexpr alone. Raises no errors.
 
 local core = require "xmpp.load"
 
@@ -9,19 +9,19 @@ local function show(v) return type(v) == "string" and ("'%s'"):format(core.shown
 
 local function is_element(v) return type(v) == "table" and type(v[1]) == "string" end
 
--- The shortest text that reads back as the same number; nil for what has none (nan, the infinities). The core's, since
--- not every Lua writes the same digits.
+-- The shortest text that reads back as the same number; nil for nan and the infinities. It is the core's, since not
+-- every Lua writes the same digits.
 local number_text = core.number_text
 
--- What `v` is written as, nil when it is no text, number or Jid.
+-- The text that `v` is written as, nil unless it is a text, number or Jid.
 local function text_of(v)
   local kind = type(v)
   if kind == "string" then return v end
   return kind == "number" and number_text(v) or kind == "userdata" and core.is_jid(v) and tostring(v) or nil
 end
 
--- The well-formed sequences of UTF-8 beyond ASCII (RFC 3629 4), less U+FFFE and U+FFFF, which XML forbids. No sequence
--- can begin inside another, so their order is of no weight.
+-- The well-formed sequences of UTF-8 beyond ASCII (RFC 3629 4), except U+FFFE and U+FFFF, which XML forbids. No
+-- sequence can begin inside another, so their order doesn't matter.
 local SEQUENCES = {
   "[\194-\223][\128-\191]", "\224[\160-\191][\128-\191]", "[\225-\236\238][\128-\191][\128-\191]",
   "\237[\128-\159][\128-\191]", "\239[\128-\190][\128-\191]", "\239\191[\128-\189]",
@@ -29,7 +29,7 @@ local SEQUENCES = {
   "\244[\128-\143][\128-\191][\128-\191]",
 }
 
--- Why XML cannot carry `s`; nil when it can.
+-- Why XML cannot contain `s`; nil if it can.
 local function forbidden(s)
   if s:find "[%z\1-\8\11\12\14-\31]" then return "a control character that XML forbids" end
   if not s:find "[\128-\255]" then return nil end
@@ -37,7 +37,7 @@ local function forbidden(s)
   if s:find "[\128-\255]" then return "invalid UTF-8, or a character that XML forbids" end
 end
 
--- An XML NCName: exact in ASCII; beyond it every character passes here, the core's writer knows them all.
+-- An XML NCName: exact in ASCII; beyond it every character is accepted here, and the core's writer checks them.
 local function is_name(s)
   return type(s) == "string" and s:find "^[%a_\128-\255][%w_.%-\128-\255]*$" ~= nil and not forbidden(s)
 end
@@ -46,18 +46,18 @@ end
 local function is_attribute_name(s)
   if s == "xml:lang" or is_name(s) then return true end
   if type(s) ~= "string" then return false end
-  local uri, name = s:match "^{(.+)}([^}]*)$" -- a namespace may have braces of its own
+  local uri, name = s:match "^{(.+)}([^}]*)$" -- a namespace may contain braces
   return uri ~= nil and uri ~= XMLNS and not (uri == XML and name == "lang") and is_name(name) and not forbidden(uri)
 end
 
--- The attributes' table (nil when slot 2 is a child already) and the slot of the first child.
+-- The attributes' table (nil if slot 2 is a child already) and the slot of the first child.
 local function parts(x)
   local second = x[2]
   if type(second) == "table" and second[1] == nil then return second, 3 end
   return nil, 2
 end
 
--- shape() makes the canonical form. What it refuses, it and its helpers answer with nil and the rest of a path:
+-- shape() makes the canonical form. If it refuses something, it and its helpers return nil and the rest of a path:
 -- "[3][2].to: string expected, got nil".
 local shape
 
@@ -81,7 +81,7 @@ local function shape_attributes(attrs)
   return out
 end
 
--- Appends the texts that stood side by side as one; returns an empty list for the next ones.
+-- Appends adjacent texts as one; returns an empty list for the next ones.
 local function flush(out, run)
   if #run == 0 then return run end
   local s = table.concat(run)
@@ -105,7 +105,7 @@ local function shape_children(out, x, first, inherited, depth)
   return out
 end
 
--- A key that is no place in the list x: what lies behind a hole, or a field.
+-- A key that isn't an index of the list x: one after a hole, or a named field.
 local function stray_key(x)
   local n = #x
   for key in pairs(x) do
@@ -113,15 +113,14 @@ local function stray_key(x)
   end
 end
 
--- A new table in the canonical form of x, which stands `depth` (1) elements deep, in a parent (or stream) of namespace
--- `inherited`.
+-- A new table in the canonical form of x, at `depth` (1), in a parent (or stream) of namespace `inherited`.
 function shape(x, inherited, depth)
   depth = depth or 1
   if depth > MAX_DEPTH then return nil, (": deeper than %d elements"):format(MAX_DEPTH) end
   if not is_name(x[1]) then return nil, "[1]: element name expected, got " .. show(x[1]) end
   local stray = stray_key(x)
   if stray ~= nil then
-    return nil, ("[%s]: a key that belongs to no list without holes"):format(core.shown(tostring(stray)))
+    return nil, ("[%s]: a key that a list without holes doesn't have"):format(core.shown(tostring(stray)))
   end
   local given, first = parts(x)
   local attrs, reason = shape_attributes(given or {})

@@ -1,8 +1,8 @@
--- who: who said it? Questions whose answers an attacker would like to give. Every one that trusts what is inside a
--- stanza looks first at who sent it, so that a program can't forget to (CVE-2017-5589 and its kin).
+-- who: who sent it? Functions for questions that an attacker would like to answer. Each function that trusts the
+-- contents of a stanza checks its sender first, so that a program can't forget to (CVE-2017-5589 and similar).
 --
--- Of nothing, nil, nothing is said: nil. `me` is a connection or our own address. Addresses are compared after
--- preparation; one that can't be prepared is nobody's but its own.
+-- For nil they return nil. `me` is a connection or our own address. Addresses are compared after preparation; one that
+-- is invalid only equals itself.
 
 local core = require "xmpp.load"
 local form = require "xmpp.xexpr.form"
@@ -15,7 +15,7 @@ local function fail(n, fname, wanted, v)
   error(("bad argument #%d to '%s' (%s expected, got %s)"):format(n, fname, wanted, type(v)), 4)
 end
 
--- Is there an element, or nothing?
+-- Is it an element (true) or nil (false)? Raises an error for anything else.
 local function is_there(x, fname)
   if x == nil then return false end
   if not form.is_element(x) then fail(1, fname, "element", x) end
@@ -47,7 +47,8 @@ local function child(x, name, xmlns, inherited)
   end
 end
 
---- Did our own account say it (RFC 6121 2.1.6: roster pushes; carbons; PEP of ours)? `from` is absent or our bare JID.
+--- Was it sent by our own account (RFC 6121 2.1.6: roster pushes; carbons; our PEP events)? Its `from` is absent or
+--- our bare JID.
 ---@param x xmpp.Stanza?
 ---@param me xmpp.Conn|xmpp.Jid|string
 ---@return boolean? nil for nil
@@ -58,7 +59,7 @@ function M.from_account(x, me)
   return from == nil or is_bare_of(from, jid)
 end
 
---- Did one of our own resources (or our account) send it? What a bot must not answer.
+--- Was it sent by one of our own resources (or our account)? A bot must not answer such a stanza.
 ---@param x xmpp.Stanza?
 ---@param me xmpp.Conn|xmpp.Jid|string
 ---@return boolean? nil for nil
@@ -70,8 +71,8 @@ function M.is_own(x, me)
   return j ~= nil and j:bare() == jid:bare()
 end
 
---- Was it held back on its way (XEP-0203)? Then when: the stamp as it came, "2002-09-10T23:08:25Z"; else nil. Anybody
---- can put a stamp on what he sends: good enough to leave history unanswered, for nothing else.
+--- Was it delayed (XEP-0203)? Then returns the stamp as received, "2002-09-10T23:08:25Z"; else nil. Anybody can add a
+--- stamp to a stanza: it may be used to leave history unanswered, and for nothing else.
 ---@param x xmpp.Stanza?
 ---@return string? stamp
 function M.is_delayed(x)
@@ -102,8 +103,8 @@ function M.is_carbon(x, me)
   return direction
 end
 
---- The message inside a carbon copy that our own account made, and its direction; nil for anything else. The message is
---- as it would have come by itself, a new table without the xmlns that it needed inside.
+--- The message inside a carbon copy that our own account made, and its direction; nil for anything else. The message
+--- is as if it had been received itself: a new table without the xmlns that it needed inside.
 ---@param x xmpp.Stanza?
 ---@param me xmpp.Conn|xmpp.Jid|string
 ---@return xmpp.Stanza? message

@@ -1,11 +1,12 @@
-/* gloox: gloox's part in `make bench`, as a component. Prints microseconds of CPU (user and system) a piece.
+/* gloox: the program for gloox in `make bench`, as a component. Prints microseconds of CPU (user and system) for a
+ * stanza.
  *
  *   gloox flood N          handlers count what comes from `peer flood`
  *   gloox send N           small messages to `peer sink`
  *   gloox ping N DEPTH     DEPTH at a time, with `peer echo`
  *
- * It answers the pings in the flood. Answers that nobody has asked for (3 % of the flood) reach no handler, so its own
- * statistics say when all is there. */
+ * It answers the pings in the flood. Responses without a request (3 % of the flood) reach no handler, so gloox's own
+ * statistics are used to see when all have come. */
 #include <gloox/component.h>
 #include <gloox/connectionlistener.h>
 #include <gloox/eventhandler.h>

@@ -1,4 +1,5 @@
-// goxmpp: go-xmpp's part in `make bench`, as a client without TLS. Prints microseconds of CPU (user and system) a piece.
+// goxmpp: the program for go-xmpp in `make bench`, as a client without TLS. Prints microseconds of CPU (user and
+// system) for a stanza.
 //
 //	goxmpp flood N         what comes from `peer flood` is counted
 //	goxmpp send N          small messages to `peer sink`
@@ -33,7 +34,7 @@ func receive(c *xmpp.Client) interface{} {
 	return stanza
 }
 
-// By its login it has said that it is present.
+// The login has sent presence already.
 func flood(c *xmpp.Client, n int) {
 	for seen := 0; seen < n; seen++ {
 		receive(c)

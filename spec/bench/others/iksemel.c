@@ -1,13 +1,14 @@
-/* iksemel: iksemel's part in `make bench`, as a component. Prints microseconds of CPU (user and system) a piece.
+/* iksemel: the program for iksemel in `make bench`, as a component. Prints microseconds of CPU (user and system) for a
+ * stanza.
  *
  *   iksemel flood N          a hook counts what comes from `peer flood`
  *   iksemel parse FILE N     the stanzas of FILE, from memory, to trees
- *   iksemel sax FILE N       the same, told to hooks that make nothing of it
- *   iksemel tostring N       as flood; what it takes to make text of the trees again
+ *   iksemel sax FILE N       the same, with hooks that do nothing
+ *   iksemel tostring N       receives a flood, and measures the time to make text of the trees again
  *   iksemel send N           small messages to `peer sink`
  *   iksemel ping N DEPTH     DEPTH at a time, with `peer echo`, each answer by a rule of iksemel's filter for its id
  *
- * It resolves no namespaces; and what comes as a ping is not answered, which it leaves to its user. */
+ * It doesn't resolve namespaces; and pings aren't answered, which it leaves to the program. */
 #include <iksemel.h>
 #include <string.h>
 
@@ -30,7 +31,7 @@ static void die(const char *what) {
   exit(2);
 }
 
-/* Memory. */
+/* In memory. */
 
 static char *read_file(const char *path, size_t *n) {
   FILE *f = fopen(path, "rb");
@@ -45,7 +46,7 @@ static char *read_file(const char *path, size_t *n) {
   return data;
 }
 
-/* Seconds that the parser took. */
+/* How many seconds the parser took. */
 static double feed(iksparser *p, const char *path) {
   size_t n, at, piece;
   char *bytes = read_file(path, &n);
@@ -71,7 +72,7 @@ static int parse(const char *path, long n) {
   return tell(spent, (double)n);
 }
 
-/* The depth is kept, since without it nobody could tell where a stanza ends. */
+/* The depth is counted, since otherwise one couldn't know where a stanza ends. */
 static int on_tag(void *arg, char *name, char **atts, int type) {
   int *depth = arg;
   (void)name, (void)atts;
@@ -114,7 +115,7 @@ static void keep(iks *node) {
   if (kept.n == sizeof kept.stanzas / sizeof *kept.stanzas || me.seen + kept.n == me.n) write_kept();
 }
 
-/* The network. */
+/* Over the network. */
 
 static void send_and_delete(iks *x) {
   if (iks_send(me.stream, x) != IKS_OK) die("iks_send");
@@ -172,7 +173,7 @@ static double send_all(void) {
   return cpu() - since;
 }
 
-/* An iq that was asked, and what waits for its answer. */
+/* An iq that was sent, and the rule that waits for its answer. */
 typedef struct request {
   char id[32];
   iksrule *rule;

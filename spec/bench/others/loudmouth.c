@@ -1,11 +1,11 @@
-/* loudmouth: loudmouth's part in `make bench`, as a client without TLS. Prints microseconds of CPU (user and system) a
- * piece.
+/* loudmouth: the program for loudmouth in `make bench`, as a client without TLS. Prints microseconds of CPU (user and
+ * system) for a stanza.
  *
  *   loudmouth flood N         a handler counts what comes from `peer flood`
  *   loudmouth send N          small messages to `peer sink`
  *   loudmouth ping N DEPTH    DEPTH at a time, with `peer echo`, each with a handler for its reply
  *
- * What comes as a ping is not answered, which it leaves to its user. */
+ * Pings aren't answered, which it leaves to the program. */
 #include <loudmouth/loudmouth.h>
 #include <string.h>
 

@@ -1,10 +1,11 @@
-/* qxmpp: QXmpp's part in `make bench`, as a client without TLS. Prints microseconds of CPU (user and system) a piece.
+/* qxmpp: the program for QXmpp in `make bench`, as a client without TLS. Prints microseconds of CPU (user and system)
+ * for a stanza.
  *
  *   qxmpp flood N          an extension counts what comes from `peer flood`
- *   qxmpp send N           small messages to `peer sink`, 64 a turn
+ *   qxmpp send N           small messages to `peer sink`, 64 in a turn
  *   qxmpp ping N DEPTH     DEPTH at a time, with `peer echo`
  *
- * It answers the pings in the flood, and what the extension has counted goes on to the signals, as for every user. */
+ * It answers the pings in the flood, and what the extension has counted goes on to the signals, as in any program. */
 #include <QCoreApplication>
 #include <QDomElement>
 #include <QSet>
@@ -48,7 +49,7 @@ class Bench : public QXmppClientExtension {
   }
 
  private:
-  void begin() { /* it says that it is present by itself */
+  void begin() { /* QXmpp sends presence by itself */
     since = cpu();
     if (what == "send") send();
     if (what == "ping")

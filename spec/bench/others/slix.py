@@ -1,7 +1,7 @@
-"""slix: slixmpp's part in `make bench`, as a component. Prints microseconds of CPU (user and system) a piece.
+"""slix: the program for slixmpp in `make bench`, as a component. Prints microseconds of CPU (user and system) a stanza.
 
 slix.py flood N      a handler counts what comes from `peer flood`
-slix.py tostring N   the same; what it takes to make text of the stanzas again
+slix.py tostring N   the same, and measures the time to make text of the stanzas again
 slix.py send N       small messages to `peer sink`, 64 a turn
 slix.py ping N DEPTH DEPTH at a time, with `peer echo`
 """
@@ -25,7 +25,7 @@ class Everything(MatcherBase):
 
 
 async def each_stanza(xmpp, n, handler):
-    """Until `handler` has had n of them."""
+    """Returns when `handler` has had n stanzas."""
     left, done = n, asyncio.Event()
 
     def on_stanza(stanza):

@@ -1,9 +1,9 @@
-/* strophe: libstrophe's part in `make bench`, as a client without TLS (as a component Debian's 0.12.2 dies on the first
- * stanza). Prints microseconds of CPU (user and system) a piece.
+/* strophe: the program for libstrophe in `make bench`, as a client without TLS (as a component, Debian's 0.12.2 crashes
+ * at the first stanza). Prints microseconds of CPU (user and system) for a stanza.
  *
  *   strophe flood N           a handler counts what comes from `peer flood`
- *   strophe tostring N        the same; what it takes to make text of the stanzas again
- *   strophe send N            small messages to `peer sink`, 64 a turn
+ *   strophe tostring N        the same, and measures the time to make text of the stanzas again
+ *   strophe send N            small messages to `peer sink`, 64 in a turn
  *   strophe ping N DEPTH      DEPTH at a time, with `peer echo` */
 #include <string.h>
 #include <strophe.h>

@@ -1,8 +1,8 @@
-// xmppjs: xmpp.js's part in `make bench`, as a component. Prints microseconds of CPU (user and system) a piece.
+// xmppjs: the program for xmpp.js in `make bench`, as a component. Prints microseconds of CPU (user and system) a stanza.
 //
 //   node xmppjs.js MODULES flood N        a handler counts what comes from `peer flood`; MODULES has node_modules
 //   node xmppjs.js MODULES parse FILE N   the stanzas of FILE, from memory
-//   node xmppjs.js MODULES tostring N     as flood; what it takes to make text of the stanzas again
+//   node xmppjs.js MODULES tostring N     receives a flood, and measures the time to make text of the stanzas again
 //   node xmppjs.js MODULES send N         small messages to `peer sink`, 64 a turn
 //   node xmppjs.js MODULES ping N DEPTH   DEPTH at a time, with `peer echo`
 const [modules, what, ...rest] = process.argv.slice(2);
@@ -32,7 +32,7 @@ function parse() {
   if (seen === n) tell(clock() - since);
 }
 
-// Until `handler` has had n stanzas.
+// Resolves when `handler` has had n stanzas.
 function eachStanza(xmpp, handler) {
   return new Promise((done) => {
     let left = n;

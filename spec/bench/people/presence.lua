@@ -1,4 +1,4 @@
--- Presences of contacts, one of each, as they come at the beginning of a session.
+-- Presences of contacts, one from each, as they come at the beginning of a session.
 
 local presence = require "xmpp.presence"
 

@@ -1,4 +1,4 @@
--- The occupants of a room that is joined: their presences, our own, and the subject.
+-- Entering a room: the occupants' presences, our own, and the subject.
 
 local fed = require "spec.support.fed"
 local muc = require "xmpp.muc"

@@ -1,4 +1,4 @@
--- A roster that is fetched, as a whole.
+-- Fetching a whole roster.
 
 local fed = require "spec.support.fed"
 local roster = require "xmpp.roster"

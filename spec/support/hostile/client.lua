@@ -1,10 +1,11 @@
--- The library as a client for the matrix: does what HOSTILE_* say and reports on stdout, one JSON object a line.
+-- The library as a client for the matrix: does what the variables HOSTILE_* say, and prints its events, one JSON object
+-- a line.
 local xmpp = require "xmpp"
 local json = require "cjson"
 
 local function setting(name) return (assert(os.getenv("HOSTILE_" .. name), "HOSTILE_" .. name .. " is not set")) end
 
--- Long strings are cut: what is measured is the library's memory, not the report's.
+-- Long strings are shortened, since the library's memory is measured, not the report's.
 local function short(v)
   if type(v) == "string" then return #v > 200 and v:sub(1, 200) .. "..." or v end
   local copy = { v[1], {} }

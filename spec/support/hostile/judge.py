@@ -1,4 +1,4 @@
-"""judge: holds what a client did against what its row asks, and against what holds for every row.
+"""judge: compares what a client did with what its row requires, and with what is required in every row.
 
 A run has: row, session (None: nobody connected), events (None: the client reports none), status (as wait4 tells it),
 late, rss (KiB), again and elsewhere (connections that came besides the first)."""
@@ -11,7 +11,7 @@ STREAM = "http://etherx.jabber.org/streams"
 
 
 def complaints(run, max_rss):
-    """Every way in which the client was wrong, as a sentence each."""
+    """Everything that the client did wrong, one sentence for each."""
     if not run.session:
         return ["the client did not connect"]
     if not run.session.reached:
@@ -25,7 +25,7 @@ def complaints(run, max_rss):
 
 
 def always(run, max_rss):
-    """What no server may bring about."""
+    """What a client must not do, whatever the server does."""
     if run.late:
         yield "it outlived its deadline"
     if os.WIFSIGNALED(run.status) and not run.late:
@@ -54,7 +54,7 @@ def always_told(run):
 
 
 def after(run):
-    """What the client said after the row had begun."""
+    """What the client sent after the row had begun."""
     return run.session.reader.heard[run.session.mark:].decode(errors="backslashreplace")
 
 
@@ -67,7 +67,7 @@ def stream_error(run):
 
 
 def end(run):
-    """What a client that reports told of the end."""
+    """What a client that reports has said about the end."""
     ends = [event for event in run.events or () if event["event"] == "end"]
     return ends[-1] if ends else {}
 
@@ -79,7 +79,7 @@ def is_live(run, _):
 
 
 def is_close(run, _):
-    """It closed by itself, or the server did and it noticed."""
+    """It closed by itself, or it noticed that the server had closed."""
     return not run.late and not run.session.alive
 
 
@@ -135,7 +135,7 @@ def reported(kind):
 
 
 def is_told(words, event):
-    """LAYER [CONDITION...] [retry|final]; what has been bound may also be told to be 'closed', for that condition."""
+    """LAYER [CONDITION...] [retry|final]; after binding the layer may also be 'closed', with that condition."""
     conditions = [word for word in words[1:] if word not in ("retry", "final")]
     if event.get("layer") not in (words[0], "closed") or (conditions and event.get("condition") not in conditions):
         return False

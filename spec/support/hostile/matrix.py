@@ -1,4 +1,4 @@
-"""matrix: the rows, read from rows/*.txt. How one is written is told in README.md."""
+"""matrix: the rows, read from rows/*.txt. README.md says how they are written."""
 import os
 import re
 
@@ -70,7 +70,7 @@ class Row:
 
 
 def paragraphs(text):
-    """Yields a row's lines, stripped; a line that begins with '<' continues the one before. '#' begins a remark."""
+    """Yields a row's lines, stripped; a line that begins with '<' continues the one before. '#' begins a comment."""
     for paragraph in re.split(r"\n\s*\n", text):
         lines = []
         for line in paragraph.splitlines():

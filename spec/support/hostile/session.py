@@ -1,7 +1,7 @@
-"""session: a server that leads a client through a login, up to the point where a row takes over.
+"""session: a server that plays a login with a client correctly, up to the point where a row takes over.
 
-A stage is what the server waits for and what it then does; a row's steps come in place of that, and 'continue' goes on
-with the next stage as if nothing had happened."""
+A stage is what the server waits for and what it then does. A row's steps are done instead of that, and 'continue' goes
+on with the next stage as if nothing had happened."""
 import base64
 import hashlib
 import hmac
@@ -21,7 +21,7 @@ HEADER = ("<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:strea
           "version='1.0' xml:lang='en'>" % (STREAM, DOMAIN))
 MECHANISMS = "<mechanisms xmlns='%s'><mechanism>%s</mechanism></mechanisms>"
 
-# What a row's text may have in braces; what only the moment knows is added by Session.
+# What a row's text may have in braces; Session adds what differs from connection to connection.
 WORDS = {
     "domain": DOMAIN, "user": USER, "bare": USER + "@" + DOMAIN, "friend": "romeo@%s/orchard" % DOMAIN,
     "mallory": "mallory@evil.example/x", "header": HEADER, "snonce": NONCE, "salt": SALT, "rounds": str(ROUNDS),
@@ -37,12 +37,12 @@ WORDS = {
 HOLE = re.compile(r"\{([a-z0-9-]+)\}")
 ALIVE = "<iq type='get' id='alive' from='%s'><ping xmlns='urn:xmpp:ping'/></iq>" % DOMAIN
 LINES, COLUMNS = 60, 400
-IDLE = 2  # seconds that a client is to stay where nothing ends its session
+IDLE = 2  # seconds that a client must stay if nothing ends its session
 VERSIONS = {"1.1": ssl.TLSVersion.TLSv1_1, "1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 def decode(text):
-    """From base64; what isn't any, is nothing."""
+    """Decodes base64; invalid base64 gives no bytes."""
     try:
         return base64.b64decode(text, validate=True).decode()
     except ValueError:
@@ -55,7 +55,7 @@ def unescape(text):
 
 
 class Setup:
-    """What holds for every row: times in seconds, the folder with the certificates."""
+    """Settings for every row: times in seconds, the folder with the certificates."""
 
     def __init__(self, certs, timeout, stay, slack):
         self.certs, self.timeout, self.longest_stay, self.stop, self.slack = certs, timeout, stay, 1, slack
@@ -83,7 +83,7 @@ class Setup:
 
 
 class Scram:
-    """The server's side of SCRAM (RFC 5802), for a server that lies only where a row says so."""
+    """The server's side of SCRAM (RFC 5802), which is correct except where a row changes it."""
 
     def __init__(self, mechanism, first):
         self.hash = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256"}.get(mechanism)
@@ -101,7 +101,7 @@ class Scram:
 
 
 class Session:
-    """One connection, from accept to its end. What the judges want to know is in its fields."""
+    """One connection, from accept to its end. Its fields have what judge needs."""
 
     def __init__(self, sock, row, setup, elsewhere):
         self.row, self.setup = row, setup

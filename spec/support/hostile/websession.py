@@ -1,5 +1,6 @@
-"""websession: the same server over WebSocket (RFC 7395): a message for each thing that is said, <open/> and <close/> in the place of
-the stream's ends. 'raw', 'endless', 'repeat' and 'trickle' are bytes on the connection here, with no frame round them."""
+"""websession: the same server over WebSocket (RFC 7395): a message for each element, and <open/> and <close/> instead
+of the stream's header and end. 'raw', 'endless', 'repeat' and 'trickle' are bytes on the connection here, without
+frames."""
 import base64
 import hashlib
 import os
@@ -37,7 +38,7 @@ class WebSession(Session):
         self.words.update(header=OPEN, framing=FRAMING)
         self.upgraded, self.rest, self.shut = False, b"", False
 
-    # What the client says.
+    # What the client sends.
 
     def hear(self, data):
         if self.wire.deaf:
@@ -128,7 +129,7 @@ class WebSession(Session):
             self.fault("a message has no namespace of its own: %.200r" % text)
         super().hear(payload)
 
-    # What it hears.
+    # What the server sends.
 
     def on_upgrade(self):
         self.do_raw("{switch}Sec-WebSocket-Protocol: xmpp\\r\\n\\r\\n")

@@ -1,6 +1,6 @@
-"""wire: one connection of a server, in the clear or under TLS, and a reader of what the client says on it.
+"""wire: one connection of a server, with or without TLS, and a reader of what the client sends on it.
 
-Whoever sends also reads: a client that answers while it is written to can't bring both to a standstill."""
+Sending also reads, so that a client that answers while it is being sent to can't cause a deadlock."""
 import select
 import socket
 import ssl
@@ -9,11 +9,11 @@ import time
 import xml.parsers.expat
 
 BLOCK = 64 * 1024
-TLS_RECORDS = range(20, 25)  # the first byte of a TLS record, with which no XML begins
+TLS_RECORDS = range(20, 25)  # the first byte of a TLS record; no XML begins with these
 
 
 class Gone(Exception):
-    """The client has closed, or the time is up: there is nobody to play with any more."""
+    """The client has closed, or the time is up."""
 
 
 class Wire:
@@ -149,7 +149,7 @@ class Element:
 
 
 class Reader:
-    """What the client says, taken apart: 'items' has stream headers, elements and the stream's end, by name."""
+    """What the client sends, parsed: 'items' has stream headers, elements and the stream's end, by name."""
 
     def __init__(self):
         self.items, self.faults, self.heard = [], [], bytearray()

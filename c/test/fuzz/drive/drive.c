@@ -1,10 +1,10 @@
-/* drive: a fuzz target without libFuzzer, for runs that are long: inputs by chance alone, nothing measured, nothing kept, so many
- * times as many. Linked with a target (make build/drive/TARGET):
+/* drive: runs a fuzz target without libFuzzer, many more times: inputs are random, coverage isn't measured, and no
+ * input is kept. Linked with a target (make build/drive/TARGET):
  *
  *   drive RUNS SEED [FILE...]
  *
- * Without files it makes scripts; with some, one input in four is one of these with a few places altered. The same seed makes the
- * same inputs. What a target aborts on is left in drive-SEED-NUMBER. */
+ * Without files all inputs are scripts of random bytes. With files, one input in four is one of these with a few bytes
+ * altered. The same seed gives the same inputs. An input on which a target aborts is written to drive-SEED-NUMBER. */
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
@@ -36,7 +36,7 @@ static uint32_t draw(uint32_t n) { /* splitmix64 */
   return (uint32_t)((z ^ z >> 31) >> 32) % n;
 }
 
-/* Mostly small bytes, which are what is ordinary in a script; how many aren't differs. */
+/* Mostly small bytes, which make ordinary things in a script; how many are large differs. */
 static void make_script(void) {
   static const uint32_t wilder[] = {1, 8, 8, 8, 8, 40, 40, 256};
   uint32_t wild = draw(wilder[draw(8)]), most = draw(8) ? 100 : 600, i;

@@ -1,11 +1,11 @@
--- What is to be seen: the window with contacts and rooms, and a buffer for each conversation, whose last line is
--- written and sent. Required by xmpp_nvim alone, which knows what is said.
+-- What the user sees: the window with contacts and rooms, and a buffer for each conversation, whose last line is
+-- written and sent. Required by xmpp_nvim alone, which does the talking to the server.
 
 local api = vim.api
 
 local M = {
   talks = {}, -- bare JID -> { jid, name = f(), sign = f(), say = f(text), nicks = f(), buffer, unread }
-  contacts = {}, -- bare JID -> its name, of who is listed without a conversation, too
+  contacts = {}, -- bare JID -> name: the contacts, which are listed even without a conversation
 }
 
 local PROMPT = "> "
@@ -31,12 +31,12 @@ local function show_in(window_command, buffer)
   api.nvim_win_set_buf(0, buffer)
 end
 
--- What others have chosen, on one line.
+-- Text that others have chosen, on one line.
 local function plain(text) return (text:gsub("%c", " ")) end
 
 -- The list
 
---- The sign for somebody who shows that; nil: he isn't there.
+--- The sign for a contact who shows that; nil: he is offline.
 function M.sign(show) return show and (SIGN[show] or SIGN.available) or " " end
 
 function M.name_of(jid)
@@ -44,7 +44,7 @@ function M.name_of(jid)
   return plain(name and name ~= "" and name or jid:match "^[^@]+")
 end
 
---- Contacts by their names, and behind them rooms.
+--- All contacts sorted by name, followed by the rooms.
 ---@return string[]
 function M.listed()
   local all, key = {}, {}
@@ -90,21 +90,21 @@ end
 
 -- Conversations
 
--- Lines above the one that is being written.
+-- Inserts lines above the one that is being written.
 local function put(talk, text, at)
   local lines = vim.split(os.date("%H:%M ", at) .. text, "\n", { plain = true })
   vim.fn.appendbufline(talk.buffer, api.nvim_buf_line_count(talk.buffer) - 1, lines)
   vim.bo[talk.buffer].modified = false
 end
 
--- The line that was written, which the prompt has left behind, is taken out: what is said comes above it by itself.
+-- Removes the line that was entered, which the prompt buffer has kept: what is sent is inserted above by put.
 local function on_line(talk, text)
   local last = api.nvim_buf_line_count(talk.buffer)
   api.nvim_buf_set_lines(talk.buffer, last - 2, last - 1, false, {})
   if text ~= "" then talk.say(text) end
 end
 
--- Nicks that may be meant by what stands before the cursor, and where that begins. A nick may have spaces in it.
+-- The nicks that complete the text before the cursor, and where that text begins. A nick may contain spaces.
 local function candidates(nicks, before)
   for at = #PROMPT + 1, #before do
     local lead = before:sub(at):lower()
@@ -116,7 +116,7 @@ local function candidates(nicks, before)
   return {}
 end
 
--- Puts the nick that is meant to where the cursor is, or shows those that may be.
+-- Completes the nick before the cursor, or shows a menu if there are several.
 local function complete_nick(talk)
   local row, column = unpack(api.nvim_win_get_cursor(0))
   local before = api.nvim_get_current_line():sub(1, column)
@@ -142,7 +142,7 @@ local function open_buffer(talk)
   vim.keymap.set("i", "<Tab>", function() complete_nick(talk) end, { buffer = buffer })
 end
 
---- The conversation with that address; say(text) is called with what is written in it, nicks() for who may be meant.
+--- The conversation with that address; say(talk, text) gets each line entered; nicks() returns what <Tab> completes.
 ---@return table talk
 function M.talk(jid, say, nicks)
   local talk = M.talks[jid]
@@ -166,12 +166,12 @@ function M.show(talk)
   M.mark_read(talk)
 end
 
---- What somebody has said, or (who nil) what has happened; at: seconds since 1970, nil: just then.
+--- Appends what somebody has said, or (who nil) what has happened; at: seconds since 1970, nil: now.
 function M.append(talk, who, text, at)
   put(talk, who and ("<%s> %s"):format(plain(who), text) or "* " .. plain(text), at)
 end
 
---- Something has come. Does nobody look at it?
+--- Counts a new message as unread and returns true, unless the user is looking at the conversation.
 ---@return boolean
 function M.count(talk)
   if has_focus and talk.buffer == api.nvim_get_current_buf() then return false end
@@ -180,7 +180,7 @@ function M.count(talk)
   return true
 end
 
---- How contacts are drawn: show(jid) gives what somebody shows, nil: he isn't there.
+--- Sets how contacts are drawn: show(jid) returns what a contact shows, nil: he is offline.
 function M.start(show)
   show_of = show
   local group = api.nvim_create_augroup("XmppWindows", {})

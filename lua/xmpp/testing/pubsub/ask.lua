@@ -1,5 +1,5 @@
--- ask: what the program asks of a test's pubsub service (XEP-0060), answered as a service does it. For
--- xmpp.testing.pubsub. Each function gives what is in the result, or nil, type, condition [, the application's].
+-- ask: requests of the program to a test's pubsub service (XEP-0060), answered as a service does. For
+-- xmpp.testing.pubsub. Each function returns the content of the result, or nil, type, condition [, the application's].
 
 local core = require "xmpp.load"
 local nodes = require "xmpp.testing.pubsub.node"
@@ -13,7 +13,7 @@ local KINDS = { ["pubsub#persist_items"] = "boolean", ["pubsub#deliver_payloads"
 
 local function pubsub(xmlns, ...) return { "pubsub", { xmlns = xmlns }, ... } end
 
--- What a form says, by full names; {}: there is none.
+-- The values of a form, by full names; {}: there is none.
 local function values_of(parent)
   local out, x = {}, parent and xexpr.child(parent, "x", DATA)
   for field in xexpr.children(x, "field") do
@@ -34,7 +34,7 @@ local function form_of(n)
   return x
 end
 
--- May who asks read it?
+-- May the requester read it?
 local function readable(service, n)
   if service.is_own or n.config["pubsub#access_model"] ~= "whitelist" then return true end
   return n.affiliations[tostring(service.test.conn:jid():bare())] ~= nil
@@ -74,7 +74,7 @@ asked["set " .. PUBSUB .. " create"] = function(service, x, all)
   return pubsub(PUBSUB, { "create", { node = node } })
 end
 
--- The page of the node's items that is asked for, and what is said of it.
+-- The requested page of the node's items, and its result set.
 local function page(n, set)
   local max, after = tonumber(xexpr.text(set, "max")) or 100, xexpr.text(set, "after")
   local first, list = 1, {}
@@ -165,7 +165,7 @@ asked["get " .. PUBSUB .. " affiliations"] = function(service)
   end)
 end
 
--- The owner's: f(service, node, x).
+-- For requests that only an owner may send: f(service, node, x).
 local function owners(f)
   return function(service, x)
     local n = service.nodes[xexpr.attr(x, "node")]

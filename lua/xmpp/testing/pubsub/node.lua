@@ -1,4 +1,4 @@
--- node: the nodes of a test's pubsub service, what is in them, and who is told. For xmpp.testing.pubsub.
+-- node: the nodes of a test's pubsub service, their items, and notifications. For xmpp.testing.pubsub.
 --
 -- A node: { node =, config = { [var] = text }, items = { { id =, payload =, publisher = }... } oldest first,
 -- subscribers = { [address] = state }, affiliations = { [address] = affiliation } }.
@@ -12,7 +12,7 @@ M.PUBSUB = "http://jabber.org/protocol/pubsub"
 M.OWNER, M.EVENT, M.ERRORS = M.PUBSUB .. "#owner", M.PUBSUB .. "#event", M.PUBSUB .. "#errors"
 M.DATA = "jabber:x:data"
 
--- How nodes are that nobody has set otherwise (XEP-0163 for accounts).
+-- Default configurations (XEP-0163 for accounts).
 local ACCOUNT = { ["pubsub#access_model"] = "presence", ["pubsub#persist_items"] = "1", ["pubsub#max_items"] = "1",
   ["pubsub#send_last_published_item"] = "on_sub_and_presence", ["pubsub#deliver_payloads"] = "1" }
 local SERVICE = { ["pubsub#access_model"] = "open", ["pubsub#persist_items"] = "1", ["pubsub#max_items"] = "10",
@@ -20,7 +20,7 @@ local SERVICE = { ["pubsub#access_model"] = "open", ["pubsub#persist_items"] = "
 
 local BOOLEAN = { ["true"] = "1", ["false"] = "0" }
 
---- A value as it is compared.
+--- A value in the form in which it is compared.
 function M.plain(text) return BOOLEAN[text] or text end
 
 local function copied(t)
@@ -29,7 +29,7 @@ local function copied(t)
   return out
 end
 
---- Makes a node.
+--- Creates a node.
 function M.make(service, node, config)
   local n = { node = node, config = copied(service.is_account and ACCOUNT or SERVICE), items = {}, subscribers = {},
     affiliations = {} }
@@ -38,9 +38,9 @@ function M.make(service, node, config)
   return n
 end
 
--- Telling
+-- Notifications
 
--- Does the program want to be told, by its presence (XEP-0163 4.3.2)?
+-- Does the program announce interest, by its presence (XEP-0163 4.3.2)?
 local function is_interested(service, node)
   return service.present and disco.own_info(service.test.conn).features[node .. "+notify"] == true
 end
@@ -54,7 +54,7 @@ local function receivers(service, n)
   return out
 end
 
---- Says what has happened to who is to know.
+--- Notifies the subscribers.
 function M.tell(service, n, x)
   for _, to in ipairs(receivers(service, n)) do
     service.test.server:say_stanza { "message", { from = service.jid, to = to, type = "headline" },
@@ -78,7 +78,7 @@ local function take(n, id)
   end
 end
 
---- Puts an item into a node; what is too much goes.
+--- Adds an item to a node; removes items beyond the limit.
 function M.put(service, n, item)
   take(n, item.id)
   if n.config["pubsub#persist_items"] ~= "0" then n.items[#n.items + 1] = item end
@@ -87,7 +87,7 @@ function M.put(service, n, item)
   M.tell(service, n, told_item(n, item))
 end
 
---- Takes it out; was it there?
+--- Removes an item; returns whether it was there.
 function M.retract(service, n, id, silently)
   local item = take(n, id)
   if item and not silently then M.tell(service, n, { "items", { node = n.node }, { "retract", { id = id } } }) end
@@ -104,7 +104,7 @@ function M.delete(service, n)
   M.tell(service, n, { "delete", { node = n.node } })
 end
 
---- The last items, which are said to who comes (XEP-0163 4.3.4).
+--- Sends the last items, as to a contact that becomes available (XEP-0163 4.3.4).
 function M.tell_last(service)
   local names = {}
   for node in pairs(service.nodes) do names[#names + 1] = node end

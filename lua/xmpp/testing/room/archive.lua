@@ -1,4 +1,4 @@
--- archive: what was said in a test's room, by pages (XEP-0313, XEP-0059). Required by xmpp.testing.room's parts alone.
+-- archive: the history of a test's room, in pages (XEP-0313, XEP-0059). Required by xmpp.testing.room's parts alone.
 
 local hall = require "xmpp.testing.room.hall"
 local pages = require "xmpp.testing.pages"

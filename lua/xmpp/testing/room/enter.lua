@@ -1,11 +1,11 @@
--- enter: what a program's presence to a test's room does: joining, history, nicks, leaving (XEP-0045 7.1 to 7.14).
+-- enter: handles a program's presence to a test's room: joining, history, nicks, leaving (XEP-0045 7.1 to 7.14).
 -- Required by xmpp.testing.room alone.
 
 local hall = require "xmpp.testing.room.hall"
 local speak = require "xmpp.testing.room.speak"
 local xexpr = require "xmpp.xexpr"
 
--- Why who knocks isn't let in: an error's type and condition; nil: nothing.
+-- Why a join is refused: an error's type and condition; nil: it isn't.
 local function objection(room, stanza, jid, nick)
   local affiliation, config = hall.affiliation(room, jid), room.config
   local other = room.occupants[nick]
@@ -19,7 +19,7 @@ local function objection(room, stanza, jid, nick)
   if config.max and #hall.all(room) >= config.max and not is_owner then return "wait", "service-unavailable" end
 end
 
--- What is the program's own in its presence, to be shown to the others.
+-- The program's own children of its presence, which are shown to the others.
 local function own_parts(stanza)
   local out = {}
   for i = 3, #stanza do
@@ -36,7 +36,7 @@ local function take_presence(occupant, stanza)
     own_parts(stanza)
 end
 
--- All that who has come in is told, in its order: the others, itself, history, subject.
+-- Everything that a new occupant is sent, in order: the others, itself, history, subject.
 local function welcome(room, occupant, stanza, codes)
   for _, other in ipairs(hall.all(room)) do
     if other ~= occupant then hall.presence(room, other, occupant) end
@@ -63,7 +63,7 @@ local function come_in(room, stanza, jid, nick)
   welcome(room, occupant, stanza, codes)
 end
 
--- Not by the protocol of rooms, and not in it: told that it isn't (as services do since they know of ghosts).
+-- A presence that isn't a join, from somebody who isn't in the room: answers that they are not in it (333).
 local function out_of_step(room, stanza, jid)
   hall.say(room, { "presence", { type = "unavailable" }, { "x", { xmlns = hall.USER },
     { "item", { affiliation = hall.affiliation(room, jid), role = "none" } }, { "status", { code = "110" } },
@@ -78,7 +78,7 @@ local function move(room, stanza, occupant, nick)
   hall.rename(room, occupant, nick)
 end
 
---- A presence for the room, of a program's address.
+--- Handles a presence to the room, from an address of the program.
 local function enter(room, stanza)
   local jid, nick = hall.sender(room, stanza), hall.nick_in(stanza[2].to)
   local occupant, kind = hall.find(room, jid), stanza[2].type
@@ -97,7 +97,7 @@ local function enter(room, stanza)
   hall.show(room, occupant)
 end
 
---- The program's occupants are gone, and nobody is told: of that address, or all.
+--- Removes the program's occupants without telling anybody: those of that address, or all.
 local function forget(room, jid)
   for _, occupant in ipairs(hall.here(room)) do
     if not jid or occupant.jid == jid then room.occupants[occupant.nick] = nil end

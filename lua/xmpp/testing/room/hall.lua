@@ -1,8 +1,8 @@
--- hall: who is in a test's room, and what each of them is shown of the others (XEP-0045 7). Required by
+-- hall: the occupants of a test's room, and what each of them sees of the others (XEP-0045 7). Required by
 -- xmpp.testing.room and its parts alone.
 --
--- An occupant is { nick =, jid =, role =, affiliation =, id =, show =, status =, here = }; here: it is the program's,
--- the only one that is told anything.
+-- An occupant is { nick =, jid =, role =, affiliation =, id =, show =, status =, here = }; here: it is the program's;
+-- only such an occupant is sent anything.
 
 local core = require "xmpp.load"
 local xexpr = require "xmpp.xexpr"
@@ -20,7 +20,7 @@ local ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
 function M.bare(jid) return tostring(assert(core.jid(jid)):bare()) end
 
---- Who has sent what came.
+--- The sender of a received stanza.
 function M.sender(room, stanza) return stanza[2].from or tostring(room.test.conn:jid()) end
 
 function M.at(room, nick) return tostring(assert(core.jid(room.jid)):with_resource(nick)) end
@@ -28,14 +28,14 @@ function M.at(room, nick) return tostring(assert(core.jid(room.jid)):with_resour
 --- The nick in an address, nil: it is the room's own.
 function M.nick_in(to) return core.jid(to).resourcepart end
 
---- The occupant that has this full address.
+--- The occupant with this full address.
 function M.find(room, jid)
   for _, occupant in pairs(room.occupants) do
     if occupant.jid == jid then return occupant end
   end
 end
 
---- Those of the program's, in an order that is the same each time.
+--- The program's occupants, in a reproducible order.
 function M.here(room)
   local out = {}
   for _, occupant in pairs(room.occupants) do
@@ -45,7 +45,7 @@ function M.here(room)
   return out
 end
 
---- All of them, by their nicks.
+--- All occupants, sorted by nick.
 function M.all(room)
   local out = {}
   for _, occupant in pairs(room.occupants) do out[#out + 1] = occupant end
@@ -53,17 +53,17 @@ function M.all(room)
   return out
 end
 
--- Standing
+-- Roles and affiliations
 
 function M.affiliation(room, jid) return room.affiliations[M.bare(jid)] or "none" end
 
---- The role of who comes in with that affiliation (XEP-0045 5.1.2).
+--- The role of a new occupant with that affiliation (XEP-0045 5.1.2).
 function M.first_role(room, affiliation)
   if affiliation == "owner" or affiliation == "admin" then return "moderator" end
   return affiliation == "none" and room.config.moderated and "visitor" or "participant"
 end
 
--- The same for the same account, each time it comes (XEP-0421).
+-- The occupant-id, which is the same each time for the same account (XEP-0421).
 local function occupant_id(room, jid)
   local key = M.bare(jid)
   if not room.ids[key] then
@@ -73,7 +73,7 @@ local function occupant_id(room, jid)
   return room.ids[key]
 end
 
---- Puts an occupant in: a nick, or a table with what is known.
+--- Adds an occupant: a nick, or a table with more details.
 function M.put(room, o)
   if type(o) == "string" then o = { nick = o } end
   room.strangers = room.strangers + (o.jid and 0 or 1)
@@ -87,15 +87,15 @@ function M.put(room, o)
   return occupant
 end
 
--- Saying
+-- Sending
 
---- To one of the program's addresses.
+--- Sends a stanza to one of the program's addresses.
 function M.say(room, x, from, to)
   x[2].from, x[2].to = from, to
   room.test.server:say_stanza(x)
 end
 
---- The error that answers a stanza.
+--- Answers a stanza with an error.
 function M.refuse(room, stanza, type, condition, text)
   local out = { stanza[1], { type = "error", id = stanza[2].id } }
   for i = 3, #stanza do out[#out + 1] = stanza[i] end
@@ -120,7 +120,7 @@ local function user(room, occupant, viewer, o)
   return x
 end
 
---- An occupant's presence, as a viewer gets it. o: type; nick, the new one (303); codes; by and reason; destroy, an
+--- Sends an occupant's presence to a viewer. o: type; nick, the new one (303); codes; by and reason; destroy, an
 --- element; status, a text.
 function M.presence(room, occupant, viewer, o)
   o = o or {}
@@ -134,19 +134,19 @@ function M.presence(room, occupant, viewer, o)
   M.say(room, out, M.at(room, o.old or occupant.nick), viewer.jid)
 end
 
---- The same to all who are here.
+--- The same to all of the program's occupants.
 function M.show(room, occupant, o)
   for _, viewer in ipairs(M.here(room)) do M.presence(room, occupant, viewer, o) end
 end
 
---- An occupant goes; all are told, itself too, unless it is `silent`.
+--- Removes an occupant; all are told, including itself, unless it is `silent`.
 function M.remove(room, occupant, o)
   o.type = "unavailable"
   if not o.silent then M.show(room, occupant, o) end
   room.occupants[occupant.nick] = nil
 end
 
---- A nick changes (XEP-0045 7.6).
+--- Changes a nick (XEP-0045 7.6).
 function M.rename(room, occupant, nick)
   local old = occupant.nick
   nick = M.nick_in(M.at(room, nick))
@@ -156,7 +156,7 @@ function M.rename(room, occupant, nick)
   M.show(room, occupant)
 end
 
---- A message to all who are here, from an occupant, or the room if there is none. children: as they come.
+--- A message to all of the program's occupants, from an occupant, or the room if there is none, with these children.
 function M.broadcast(room, occupant, id, ...)
   for _, viewer in ipairs(M.here(room)) do
     M.say(room, { "message", { type = "groupchat", id = id }, ... }, occupant and M.at(room, occupant.nick) or room.jid,
@@ -164,14 +164,14 @@ function M.broadcast(room, occupant, id, ...)
   end
 end
 
---- Status codes in a message of the room's own (XEP-0045 10.2.1).
+--- Sends status codes in a message from the room itself (XEP-0045 10.2.1).
 function M.status(room, ...)
   local x = { "x", { xmlns = M.USER } }
   for _, code in ipairs { ... } do x[#x + 1] = { "status", { code = tostring(code) } } end
   M.broadcast(room, nil, core.id(), x)
 end
 
---- What an element's child says.
+--- The text of an element's child.
 function M.text(x, ...) return xexpr.text(x, ...) end
 
 return M

@@ -1,6 +1,5 @@
--- rule: what a test's room answers when it is asked, and does when it is told: disco, self-pings (XEP-0410), lists,
--- roles and affiliations (XEP-0045 8 to 10), configuration, moderation (XEP-0425), registration. Required by
--- xmpp.testing.room alone.
+-- rule: how a test's room answers requests: disco, self-pings (XEP-0410), lists, roles and affiliations (XEP-0045 8 to
+-- 10), configuration, moderation (XEP-0425), registration. Required by xmpp.testing.room alone.
 
 local archive = require "xmpp.testing.room.archive"
 local core = require "xmpp.load"
@@ -22,7 +21,7 @@ end
 
 -- Disco
 
---- What the room says it has.
+--- The features that the room announces.
 function M.features(room)
   local config = room.config
   local out = { INFO, ITEMS, hall.MUC, REGISTER, "http://jabber.org/protocol/muc#self-ping-optimization",
@@ -63,7 +62,7 @@ local RANK = { outcast = 0, none = 1, member = 2, admin = 3, owner = 4 }
 
 local function with_nick(room, nick) return nick and room.occupants[hall.nick_in(hall.at(room, nick))] end
 
--- An occupant whose role or affiliation has changed, or who is out by that.
+-- Shows an occupant whose role or affiliation has changed, or who is removed because of that.
 local function show_change(room, occupant, o)
   if occupant.role == "none" then
     return hall.remove(room, occupant, { codes = { "307" }, by = o.by, reason = o.reason })
@@ -75,7 +74,7 @@ local function show_change(room, occupant, o)
   hall.show(room, occupant, { by = o.by, reason = o.reason })
 end
 
---- Gives an address an affiliation; those of its occupants who are there are shown with it.
+--- Sets the affiliation of an address; its occupants are shown with it.
 function M.affiliate(room, bare, affiliation, o)
   room.affiliations[bare] = affiliation ~= "none" and affiliation or nil
   for _, occupant in ipairs(hall.all(room)) do
@@ -89,13 +88,13 @@ function M.affiliate(room, bare, affiliation, o)
   end
 end
 
---- Gives an occupant a role.
+--- Sets an occupant's role.
 function M.give_role(room, occupant, role, o)
   occupant.role = role
   show_change(room, occupant, o)
 end
 
--- May `by` do to an item what it says? An error's type and condition; nil: he may.
+-- May `by` make the change that an item asks for? An error's type and condition; nil: yes.
 local function may_not(room, by, attrs)
   local target = with_nick(room, attrs.nick)
   if attrs.nick and not target then return "cancel", "item-not-found" end
@@ -124,7 +123,7 @@ local function change(room, by, item)
   end
 end
 
--- Who acts: an occupant, or somebody with an affiliation who isn't there.
+-- Who acts: an occupant, or somebody with an affiliation who isn't in the room.
 local function actor(room, stanza)
   local jid = hall.sender(room, stanza)
   return hall.find(room, jid) or { affiliation = hall.affiliation(room, jid), role = "none" }
@@ -162,7 +161,7 @@ end
 
 -- Configuration
 
--- Our name for each, its var, its kind.
+-- For each: our own name, its var, its kind.
 local FIELDS = {
   { "name", "muc#roomconfig_roomname", "text-single" }, { "description", "muc#roomconfig_roomdesc", "text-single" },
   { "persistent", "muc#roomconfig_persistentroom", "boolean" }, { "public", "muc#roomconfig_publicroom", "boolean" },
@@ -199,7 +198,7 @@ local function configure(room, stanza, x)
   if not was_locked then hall.status(room, unpack(codes)) end
 end
 
---- The room is no more (XEP-0045 10.9).
+--- Destroys the room (XEP-0045 10.9).
 function M.destroy(room, reason, alternative, password)
   local x = { "destroy", { jid = alternative }, password and { "password", {}, password } or nil }
   if reason then x[#x + 1] = { "reason", {}, reason } end
@@ -230,7 +229,7 @@ end
 
 -- Moderation
 
---- The room takes a message back (XEP-0425).
+--- The room retracts a message (XEP-0425).
 function M.moderate(room, stanza_id, by, reason)
   for i, entry in ipairs(room.history) do
     if entry.stanza_id == stanza_id then table.remove(room.history, i) break end
@@ -273,7 +272,7 @@ local function register(room, stanza)
   if hall.affiliation(room, bare) == "none" then M.affiliate(room, bare, "member", {}) end
 end
 
--- Asking
+-- Requests
 
 local known = { ["set " .. archive.MAM] = function(room, stanza) archive.ask(room, stanza, reply) end,
   ["get " .. INFO] = info, ["get " .. ITEMS] = items, ["get " .. hall.ADMIN] = get_items,
@@ -281,7 +280,8 @@ local known = { ["set " .. archive.MAM] = function(room, stanza) archive.ask(roo
   ["get " .. REGISTER] = register, ["set " .. REGISTER] = register, ["set " .. hall.MODERATE] = moderate,
   ["get " .. PING] = function(room, stanza) reply(room, stanza) end }
 
--- To an occupant: who isn't in the room is told so, a ping of oneself is answered by the room (XEP-0410 3.3).
+-- A request to an occupant: refused if the sender isn't in the room; a self-ping is answered by the room (XEP-0410
+-- 3.3).
 local function ask_occupant(room, stanza, nick)
   local occupant = hall.find(room, hall.sender(room, stanza))
   if not occupant then return hall.refuse(room, stanza, "cancel", "not-acceptable") end
@@ -291,7 +291,7 @@ local function ask_occupant(room, stanza, nick)
   return false
 end
 
---- An iq for the room or an occupant. false: the test is to see it.
+--- Handles an iq to the room or to an occupant. false: it is passed to the test.
 function M.ask(room, stanza)
   if stanza[2].type ~= "get" and stanza[2].type ~= "set" then return false end
   local nick, payload = hall.nick_in(stanza[2].to), xexpr.children(stanza)()

@@ -1,4 +1,4 @@
--- speak: what is said in a test's room: reflections, history, subject, whispers (XEP-0045 7.2.13 to 7.9, 8.1).
+-- speak: messages in a test's room: reflections, history, subject, private messages (XEP-0045 7.2.13 to 7.9, 8.1).
 -- Required by xmpp.testing.room and its parts alone.
 
 local core = require "xmpp.load"
@@ -13,9 +13,9 @@ local M = {}
 local DELAY = "urn:xmpp:delay"
 local MOST_KEPT = 1000
 
--- What is said
+-- Messages
 
--- A message's children as they go to the room: what only the room may say is taken out of them.
+-- A message's children as they are sent to the room: those that only the room may add are removed.
 local function cleaned(room, x)
   local out = {}
   for i = 3, #x do
@@ -29,7 +29,7 @@ local function cleaned(room, x)
   return out
 end
 
--- With what the room adds.
+-- Adds the room's own children.
 local function marked(room, occupant, children)
   local id = core.id()
   if room.stanza_ids then
@@ -41,13 +41,13 @@ local function marked(room, occupant, children)
   return children, id
 end
 
--- Into the history.
+-- Adds an entry to the history.
 local function keep(room, entry)
   room.history[#room.history + 1] = entry
   if #room.history > MOST_KEPT then table.remove(room.history, 1) end
 end
 
---- An occupant's message, a stanza, goes to all. Its stanza-id.
+--- Sends an occupant's message, a stanza, to all. Returns its stanza-id.
 function M.reflect(room, occupant, x)
   local children, stanza_id = marked(room, occupant, cleaned(room, x))
   local id = x[2].id
@@ -75,7 +75,7 @@ end
 
 -- History (XEP-0045 7.2.14)
 
--- An entry as the test gives it, with what is missing.
+-- An entry as the test gives it, with defaults for what is missing.
 function M.old_message(room, entry, age)
   local o = type(entry) == "table" and entry or { text = entry }
   local children = marked(room, nil, { { "body", {}, o.text } })
@@ -94,7 +94,7 @@ local function told(room, entry)
   return x
 end
 
---- What of it is wanted goes to who has come in.
+--- Sends the requested part of the history to a new occupant.
 function M.tell_history(room, viewer, wanted)
   local attrs = wanted and wanted[2] or {}
   local since = attrs.since and time.parse(attrs.since) or attrs.seconds and core.clock() - tonumber(attrs.seconds) or 0
@@ -111,7 +111,7 @@ function M.tell_history(room, viewer, wanted)
   end
 end
 
--- What a program says
+-- Messages of the program
 
 local function to_all(room, stanza, occupant)
   if not occupant then return hall.refuse(room, stanza, "modify", "not-acceptable") end
@@ -135,7 +135,7 @@ local function to_one(room, stanza, occupant, nick)
   if other.here then M.whisper(room, occupant, other, stanza) end
 end
 
--- To the room itself: invitations are remembered; what else there is (requests for a voice) is for the test to see.
+-- A message to the room itself: invitations are recorded; anything else (requests for voice) is passed to the test.
 local function to_room(room, stanza, occupant)
   local x = xexpr.child(stanza, "x", hall.USER)
   for invite in xexpr.children(x, "invite", hall.USER) do
@@ -156,7 +156,7 @@ function M.whisper(room, from, to, x)
   hall.say(room, { "message", { type = "chat", id = x[2].id }, unpack(children) }, hall.at(room, from.nick), to.jid)
 end
 
---- A message for the room, of a program's address.
+--- Handles a message to the room, from an address of the program.
 function M.hear(room, stanza)
   local occupant, nick = hall.find(room, hall.sender(room, stanza)), hall.nick_in(stanza[2].to)
   if stanza[2].type == "error" then return end

@@ -1,29 +1,30 @@
-#include "ebb.h"
+#include "shrink.h"
 
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
 
-enum { CYCLES = 3 }; /* after the first: what has a finalizer, or is held by what has one, goes later */
+enum { CYCLES = 3 }; /* cycles after the first in which memory is given back: objects with finalizers, and what they
+                        refer to, are freed later */
 
-static const char weak_key, see_key; /* of the registry: the keys of weak tables; l_see */
+static const char weak_key, shrink_key; /* registry keys: the list of the weak tables' keys; the function l_shrink */
 
 static void push(lua_State *L, int cycles) {
   int *left = lua_newuserdatauv(L, sizeof *left, 0);
   *left = cycles;
-  luaL_setmetatable(L, XB_EBB);
+  luaL_setmetatable(L, XB_SHRINKER);
 }
 
-void xb_push_ebb(lua_State *L) {
+void xb_push_shrinker(lua_State *L) {
   push(L, CYCLES);
 }
 
-/* How many entries the table on top of the stack has; more than XB_WAVE aren't counted. */
+/* The number of entries of the table on top of the stack; counting stops behind XB_MANY. */
 static int count(lua_State *L) {
   int n = 0;
   for (lua_pushnil(L); lua_next(L, -2); n++) {
     lua_pop(L, 1);
-    if (n == XB_WAVE) return lua_pop(L, 1), n + 1;
+    if (n == XB_MANY) return lua_pop(L, 1), n + 1;
   }
   return n;
 }
@@ -36,11 +37,11 @@ static void copy(lua_State *L, int from, int to) {
   }
 }
 
-/* The table under that key, on top of the stack, is replaced by one that is as large as what is in it. Where that is very
- * much it stays. */
+/* Replaces the table under that key, which is on top of the stack, by one that is no larger than its entries need. A
+ * table that still has very many entries is left as it is. */
 static void renew(lua_State *L, const void *key) {
   int was = lua_gettop(L), n = count(L);
-  if (n > XB_WAVE) return;
+  if (n > XB_MANY) return;
   lua_createtable(L, 0, n);
   lua_getmetatable(L, was);
   lua_setmetatable(L, -2);
@@ -48,8 +49,8 @@ static void renew(lua_State *L, const void *key) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, key);
 }
 
-/* see(cycles left) */
-static int l_see(lua_State *L) {
+/* l_shrink(cycles left) */
+static int l_shrink(lua_State *L) {
   int left = (int)lua_tointeger(L, 1), i, keys;
   luaL_checkstack(L, 10, "the end of a cycle");
   if (left > 0) push(L, left - 1);
@@ -62,10 +63,11 @@ static int l_see(lua_State *L) {
   return 0;
 }
 
-/* Without memory the tables stay what they are: nothing may be raised here, which Lua 5.1 would do wherever it collects. */
-static int l_ebb(lua_State *L) {
-  const int *left = luaL_checkudata(L, 1, XB_EBB);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &see_key);
+/* When there is no memory, the tables stay as they are. A finalizer must not raise: Lua 5.1 would raise the error
+ * wherever the collector happens to run. */
+static int l_shrinker_gc(lua_State *L) {
+  const int *left = luaL_checkudata(L, 1, XB_SHRINKER);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &shrink_key);
   lua_pushinteger(L, *left);
   if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);
 #ifdef __GLIBC__
@@ -87,13 +89,13 @@ void xb_new_weak(lua_State *L, const char *mode, const void *key) {
   lua_pop(L, 1);
 }
 
-void xb_open_ebb(lua_State *L) {
+void xb_open_shrink(lua_State *L) {
   lua_newtable(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &weak_key);
-  lua_pushcfunction(L, l_see);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &see_key);
-  luaL_newmetatable(L, XB_EBB);
-  lua_pushcfunction(L, l_ebb);
+  lua_pushcfunction(L, l_shrink);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &shrink_key);
+  luaL_newmetatable(L, XB_SHRINKER);
+  lua_pushcfunction(L, l_shrinker_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
 }
