@@ -11,8 +11,9 @@ description = {
 }
 -- lua-cjson is only needed by xexpr.to_json and xexpr.from_json, which say so when it is missing.
 dependencies = { "lua >= 5.1, < 5.6" }
--- libcurl and wslay aren't here, as they need not be there: where pkg-config finds the one, xmpp.http and xmpp.upload work,
--- and where the compiler finds the other's header the option url does.
+-- libcurl, hiredis and wslay are not listed, since the library is built without them, too: where pkg-config finds libcurl,
+-- xmpp.http and xmpp.upload work; where it finds hiredis, xmpp.redis and xmpp.stream (which needs lua-cjson as well); and
+-- where the compiler finds wslay's header, the option url does.
 -- What pkg-config finds is taken, but for those whose folder is given as EXPAT_DIR=/opt/expat and so on.
 external_dependencies = {
   OPENSSL = { header = "openssl/ssl.h", library = "ssl" },
