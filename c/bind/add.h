@@ -1,4 +1,4 @@
-/* add: functions that append a child to each stanza that is sent (conn:add). Rank 4: knows state, call, parts, listen,
+/* add: functions that append a child to each stanza that is sent (conn:add). Rank 4: uses state, call, parts, listen,
  * stanza. */
 #ifndef XB_ADD_H
 #define XB_ADD_H

@@ -1,4 +1,4 @@
-/* bytes: hashes and base64, for the extensions in Lua. Rank 2: knows compat, fault. */
+/* bytes: hashes and base64, for the extensions in Lua. Rank 2: uses compat, fault. */
 #ifndef XB_BYTES_H
 #define XB_BYTES_H
 

@@ -1,5 +1,5 @@
 /* call: the one place where functions of the program are called. Each runs in a coroutine that is resumed here, so that
- * it may raise errors, yield and wait; its errors go to on_error and nowhere else. Rank 1: knows say, state, shrink. */
+ * it may raise errors, yield and wait; its errors go to on_error and nowhere else. Rank 1: uses say, state, shrink. */
 #ifndef XB_CALL_H
 #define XB_CALL_H
 

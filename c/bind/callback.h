@@ -1,5 +1,5 @@
 /* callback: sets and removes who gets stanzas: the handler, the callbacks, the taps and their filters; and
- * conn:receive. Rank 7: knows state, fault, parts, queue, line. */
+ * conn:receive. Rank 7: uses state, fault, parts, queue, line. */
 #ifndef XB_CALLBACK_H
 #define XB_CALLBACK_H
 

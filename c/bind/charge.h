@@ -1,5 +1,5 @@
 /* charge: counts, for each connection, the calls that are suspended and the memory that they take, so that a peer can't
- * make a program pile up suspended calls without end. Rank 2: knows state, call. */
+ * make a program pile up suspended calls without end. Rank 2: uses state, call. */
 #ifndef XB_CHARGE_H
 #define XB_CHARGE_H
 

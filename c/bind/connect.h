@@ -1,4 +1,4 @@
-/* connect: makes a connection from a table of options, which Lua has checked. Rank 7: knows state, fault, parts, jids,
+/* connect: makes a connection from a table of options, which Lua has checked. Rank 7: uses state, fault, parts, jids,
  * wait, stanza, save, token. */
 #ifndef XB_CONNECT_H
 #define XB_CONNECT_H

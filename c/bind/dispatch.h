@@ -1,5 +1,5 @@
 /* dispatch: decides who gets a stanza that comes in, and in which order; and reports whatever else happens on a
- * connection. Rank 8: knows what spec/support/arrows lists. */
+ * connection. Rank 8: uses what spec/support/arrows lists. */
 #ifndef XB_DISPATCH_H
 #define XB_DISPATCH_H
 

@@ -1,4 +1,4 @@
-/* fault: errors as values: tables with a metatable, and how much of a stranger's text they may quote. Rank 1: knows
+/* fault: errors as values: tables with a metatable, and how much of a stranger's text they may quote. Rank 1: uses
  * state. */
 #ifndef XB_FAULT_H
 #define XB_FAULT_H

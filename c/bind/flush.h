@@ -1,4 +1,4 @@
-/* flush: hands what has been sent to the kernel. Rank 1: knows state. */
+/* flush: hands what has been sent to the kernel. Rank 1: uses state. */
 #ifndef XB_FLUSH_H
 #define XB_FLUSH_H
 

@@ -1,4 +1,4 @@
-/* jids: the Jid userdata: a prepared address that never changes (RFC 7622). Rank 2: knows state, shrink, fault. */
+/* jids: the Jid userdata: a prepared address that never changes (RFC 7622). Rank 2: uses state, shrink, fault. */
 #ifndef XB_JIDS_H
 #define XB_JIDS_H
 

@@ -1,6 +1,6 @@
 /* line: the filter option `serial = "from"`: stanzas that wait until the call before them, of the same function and for
  * the same sender, is over. A line is identified by the function's key in XB_MODES and by the sender's address of `n`
- * bytes. Rank 6: knows state, charge, parts, question, queue. */
+ * bytes. Rank 6: uses state, charge, parts, question, queue. */
 #ifndef XB_LINE_H
 #define XB_LINE_H
 

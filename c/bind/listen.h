@@ -1,4 +1,4 @@
-/* listen: the listeners to a connection's events (conn:on), any number for each event. Rank 2: knows state, call,
+/* listen: the listeners to a connection's events (conn:on), any number for each event. Rank 2: uses state, call,
  * fault, parts. */
 #ifndef XB_LISTEN_H
 #define XB_LISTEN_H

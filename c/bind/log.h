@@ -1,4 +1,4 @@
-/* log: the option `log`, a function f("in" or "out", text) that is told what goes over the wire. Rank 3: knows state,
+/* log: the option `log`, a function f("in" or "out", text) that is told what goes over the wire. Rank 3: uses state,
  * call, charge, parts. */
 #ifndef XB_LOG_H
 #define XB_LOG_H

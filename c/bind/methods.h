@@ -1,4 +1,4 @@
-/* methods: the connection's userdata: its finalizer, and its methods. Rank 9: knows what spec/support/arrows lists. */
+/* methods: the connection's userdata: its finalizer, and its methods. Rank 9: uses what spec/support/arrows lists. */
 #ifndef XB_METHODS_H
 #define XB_METHODS_H
 

@@ -1,4 +1,4 @@
-/* parts: how a connection's userdata is found, the Lua values that belong to it, and what keeps it alive. Rank 1: knows
+/* parts: how a connection's userdata is found, the Lua values that belong to it, and what keeps it alive. Rank 1: uses
  * state. */
 #ifndef XB_PARTS_H
 #define XB_PARTS_H

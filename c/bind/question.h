@@ -1,5 +1,5 @@
 /* question: iqs of type get and set, which must be answered; the library does it when nobody else has (RFC 6120 8.2.3).
- * Rank 4: knows state, call, flush, parts, stanza. */
+ * Rank 4: uses state, call, flush, parts, stanza. */
 #ifndef XB_QUESTION_H
 #define XB_QUESTION_H
 

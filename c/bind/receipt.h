@@ -1,4 +1,4 @@
-/* receipt: reports what has become of the stanzas that were sent, and of the connection's sessions. Rank 4: knows
+/* receipt: reports what has become of the stanzas that were sent, and of the connection's sessions. Rank 4: uses
  * state, call, charge, fault, parts, listen, wait, stanza. */
 #ifndef XB_RECEIPT_H
 #define XB_RECEIPT_H

@@ -1,5 +1,5 @@
 /* say: messages for the person who runs the program: errors that no listener takes, and warnings. They go to stderr, or
- * to a function if the host owns the screen (an editor). Rank 0: knows compat. */
+ * to a function if the host owns the screen (an editor). Rank 0: uses compat. */
 #ifndef XB_SAY_H
 #define XB_SAY_H
 

@@ -1,5 +1,5 @@
 /* send: sends stanzas: a table is written as XML, committed to the log, and flushed when the step ends; and requests,
- * for whose response somebody waits. Rank 5: knows what spec/support/arrows lists. */
+ * for whose response somebody waits. Rank 5: uses what spec/support/arrows lists. */
 #ifndef XB_SEND_H
 #define XB_SEND_H
 

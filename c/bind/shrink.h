@@ -2,7 +2,7 @@
  * itself; glibc returns memory to the system by itself only from the end of its heap. A "shrinker" is a userdata whose
  * finalizer remedies both: it rebuilds the library's weak tables at the size that they need now, and calls malloc_trim.
  * Since the objects' memory becomes free over several cycles of the collector, a shrinker creates another one a few
- * times. Rank 1: knows state. */
+ * times. Rank 1: uses state. */
 #ifndef XB_SHRINK_H
 #define XB_SHRINK_H
 

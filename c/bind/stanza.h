@@ -1,4 +1,4 @@
-/* stanza: turns a tape (a received stanza) into a Lua table, and a Lua table into XML that is sent. Rank 3: knows
+/* stanza: turns a tape (a received stanza) into a Lua table, and a Lua table into XML that is sent. Rank 3: uses
  * state, call, fault, jids. */
 #ifndef XB_STANZA_H
 #define XB_STANZA_H

@@ -1,5 +1,5 @@
 /* state: the data that the library keeps for a Lua state and for each connection, shared by the modules above, and the
- * lists of what has something to do. Rank 0: knows compat. */
+ * lists of what has something to do. Rank 0: uses compat. */
 #ifndef XB_STATE_H
 #define XB_STATE_H
 

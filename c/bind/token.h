@@ -1,4 +1,4 @@
-/* token: a connection's token (XEP-0484) to a Lua table, and back. Rank 3: knows state, parts, listen. */
+/* token: a connection's token (XEP-0484) to a Lua table, and back. Rank 3: uses state, parts, listen. */
 #ifndef XB_TOKEN_H
 #define XB_TOKEN_H
 

@@ -1,5 +1,5 @@
 /* wait: waiters: who waits for what, and until when. A waiter is finished exactly once: by what it waits for, by its
- * timeout, or by the end of its connection. Timers, tasks, signals and descriptors are waiters, too. Rank 2: knows
+ * timeout, or by the end of its connection. Timers, tasks, signals and descriptors are waiters, too. Rank 2: uses
  * state, shrink, call, fault, parts. */
 #ifndef XB_WAIT_H
 #define XB_WAIT_H

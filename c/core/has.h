@@ -1,4 +1,4 @@
-/* has: what this system has beyond POSIX, each as 1 or 0; the rooms do without what is missing. Rank 0. Compiled with -DXM_PLAIN
+/* has: what this system has beyond POSIX, each as 1 or 0; the modules do without what is missing. Rank 0. Compiled with -DXM_PLAIN
  * the library takes the system for one that has none of it, so that what stands in can be tested anywhere (plain_spec).
  *
  *   TIMERFD        loop: who sleeps while the clock is set learns of it when it wakes

@@ -1,4 +1,4 @@
-/* options: the settings of a connection. Rank 2: knows bounds, jid, keyring, retry, tls, tunnel. A header only: the
+/* options: the settings of a connection. Rank 2: uses bounds, jid, keyring, retry, tls, tunnel. A header only: the
  * binding fills them in, conn keeps them, link reads them. */
 #ifndef XM_OPTIONS_H
 #define XM_OPTIONS_H

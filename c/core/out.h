@@ -1,4 +1,4 @@
-/* out: builds escaped XML in a buf. Rank 1: knows err, buf, tape, bounds.
+/* out: builds escaped XML in a buf. Rank 1: uses err, buf, tape, bounds.
  *
  *   xm_out o = xm_out_begin(buf);
  *   xm_out_open(&o, ...); xm_out_attr(&o, ...); xm_out_text(&o, ...); xm_out_close(&o, ...);

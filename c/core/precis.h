@@ -1,4 +1,4 @@
-/* precis: the two PRECIS profiles that addresses and passwords need (RFC 8264, 8265). Rank 1: knows err and buf; only
+/* precis: the two PRECIS profiles that addresses and passwords need (RFC 8264, 8265). Rank 1: uses err and buf; only
  * jid knows it. Which characters are assigned is what libunistring says.
  *
  * The rules run in the order of RFC 8264 7: map, normalise, and only then check whether the result is allowed. (Read

@@ -1,4 +1,4 @@
-/* retry: what to do when a link has ended, depending on why it ended and on what came before. Rank 0: knows err. It
+/* retry: what to do when a link has ended, depending on why it ended and on what came before. Rank 0: uses err. It
  * does no I/O and has neither a clock nor a source of randomness of its own, so that its test can be a table. Called by
  * conn. */
 #ifndef XM_RETRY_H

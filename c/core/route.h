@@ -1,4 +1,4 @@
-/* route: which request a stanza answers, and which received iqs are not answered yet. Rank 2: knows err, tape, jid,
+/* route: which request a stanza answers, and which received iqs are not answered yet. Rank 2: uses err, tape, jid,
  * spelled, table. It stores no functions: owners are opaque pointers. Called by conn and by the binding.
  *
  * A lookup by id costs the same whether none or 100,000 requests wait. */

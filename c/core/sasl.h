@@ -1,4 +1,4 @@
-/* sasl: the client's side of authentication (RFC 4422; XEP-0484's HT): bytes in, bytes out. Rank 1: knows err, buf,
+/* sasl: the client's side of authentication (RFC 4422; XEP-0484's HT): bytes in, bytes out. Rank 1: uses err, buf,
  * mech, scram. The XML around the bytes, and whether there is TLS, is the business of login and nego; the choice of
  * mechanism is mech's. */
 #ifndef XM_SASL_H

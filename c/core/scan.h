@@ -1,4 +1,4 @@
-/* scan: reads ordinary stanzas in one pass, straight onto the tape. Rank 1: knows err, tape, bounds, ns, span, utf8;
+/* scan: reads ordinary stanzas in one pass, straight onto the tape. Rank 1: uses err, tape, bounds, ns, span, utf8;
  * only xml includes it.
  *
  * RFC 6120 11 allows only a part of XML, and stanzas use even less: elements and attributes with short ASCII names

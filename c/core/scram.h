@@ -1,4 +1,4 @@
-/* scram: the client's side of SCRAM (RFC 5802, RFC 7677), bytes in, bytes out. Rank 1: knows err, buf, b64, rnd,
+/* scram: the client's side of SCRAM (RFC 5802, RFC 7677), bytes in, bytes out. Rank 1: uses err, buf, b64, rnd,
  * keyring, and is called by sasl and mech only. The only file of the login that calls OpenSSL's hashes.
  *
  *   C: n,,n=user,r=CNONCE          xm_scram_first; n,, is the GS2 header, which may also be y,, or p=tls-exporter,,

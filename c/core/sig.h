@@ -1,4 +1,4 @@
-/* sig: watches signals of the process. Rank 2: knows err, loop. libuv catches them; as everywhere, its watcher only
+/* sig: watches signals of the process. Rank 2: uses err, loop. libuv catches them; as everywhere, its watcher only
  * sets a mark. Any number of loops, each in a thread of its own, may watch the same signal: all are told. */
 #ifndef XM_SIG_H
 #define XM_SIG_H

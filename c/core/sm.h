@@ -1,4 +1,4 @@
-/* sm: stanzas that were committed for sending and aren't known to have arrived; XEP-0198's counters. Rank 1: knows err,
+/* sm: stanzas that were committed for sending and aren't known to have arrived; XEP-0198's counters. Rank 1: uses err,
  * buf, tape.
  *
  *   bytes   | stanza | stanza | stanza | stanza | stanza |

@@ -1,4 +1,4 @@
-/* sock: one TCP connection: dial (happy eyeballs, RFC 8305), receive, send. Rank 2: knows err, dns (the type of an
+/* sock: one TCP connection: dial (happy eyeballs, RFC 8305), receive, send. Rank 2: uses err, dns (the type of an
  * address), loop. libuv watches the descriptor, but doesn't read from it: recv puts the bytes straight where they are
  * wanted.
  *

@@ -1,4 +1,4 @@
-/* span: how many bytes from a place on are plain, checked sixteen at a time. Rank 0: knows no other room.
+/* span: how many bytes from a place on are plain, checked sixteen at a time. Rank 0: uses no other module.
  *
  * A byte is plain if it is printable ASCII (0x20 to 0x7F) and none of four characters which the caller names, as
  * constants (a caller with fewer names one twice, which costs nothing). Whatever isn't plain (a control character, one

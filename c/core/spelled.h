@@ -1,4 +1,4 @@
-/* spelled: is the address that arrived the one that we have used? Rank 1: knows jid, table.
+/* spelled: is the address that arrived the one that we have used? Rank 1: uses jid, table.
  *
  * Addresses are compared as prepared (RFC 7622); and one that arrived may also be spelt as a server of RFC 6122 writes
  * the one that we have used (xm_jid_written): if we used "fußball", "fussball" may arrive, but not the other way round.

@@ -1,4 +1,4 @@
-/* srv: which targets of SRV records are tried, and in which order (RFC 2782). Rank 0: knows no other room. Pure
+/* srv: which targets of SRV records are tried, and in which order (RFC 2782). Rank 0: uses no other module. Pure
  * functions, except for the source of randomness that they are given. */
 #ifndef XM_SRV_H
 #define XM_SRV_H

@@ -1,5 +1,5 @@
 /* stringprep: the profiles of RFC 3454 with which servers of RFC 6122 prepare addresses (Nodeprep, Resourceprep) and
- * SCRAM prepares passwords (SASLprep, RFC 4013). Rank 1: knows err and buf. We ourselves prepare addresses by PRECIS
+ * SCRAM prepares passwords (SASLprep, RFC 4013). Rank 1: uses err and buf. We ourselves prepare addresses by PRECIS
  * (precis); this is for what others do.
  *
  * The RFC's tables are those of Unicode 3.2. For the characters that were assigned then, libunistring's data of today

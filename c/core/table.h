@@ -1,4 +1,4 @@
-/* table: a hash table of nodes with 64-bit hashes, and a hash function for strings. Rank 0: knows err.
+/* table: a hash table of nodes with 64-bit hashes, and a hash function for strings. Rank 0: uses err.
  *
  * A node is the first member of what is stored. Several nodes may have the same hash, whether they are equal or not:
  * the caller compares. */

@@ -1,4 +1,4 @@
-/* tape: one element with all its content, as flat records in document order. Rank 0: knows err, buf, rnd.
+/* tape: one element with all its content, as flat records in document order. Rank 0: uses err, buf, rnd.
  *
  *   OPEN message | ATTR to | ATTR id | OPEN body | TEXT | CLOSE body | CLOSE message
  *

@@ -1,4 +1,4 @@
-/* tls: TLS as a client, on a transport that the caller provides. Rank 1: knows err, buf. With bundle and cert, the only
+/* tls: TLS as a client, on a transport that the caller provides. Rank 1: uses err, buf. With bundle and cert, the only
  * file that includes OpenSSL's ssl.h and x509.h.
  *
  * A context is what many connections share: options, the CA store, the client certificate, sessions to be resumed. It

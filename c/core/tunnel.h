@@ -1,5 +1,5 @@
 /* tunnel: the dialogue with a proxy that sets up a connection to a server: SOCKS5 (RFC 1928, with RFC 1929) or HTTP's
- * CONNECT (RFC 9110 9.3.6). Rank 1: knows err, buf, b64, head, srv. No I/O: bytes in, bytes out.
+ * CONNECT (RFC 9110 9.3.6). Rank 1: uses err, buf, b64, head, srv. No I/O: bytes in, bytes out.
  *
  * One message is sent at a time, since some proxies lose what comes too early. The proxy's answer is read to its last
  * byte and no further: what follows is the server's. The address to which the proxy says it has connected is

@@ -1,4 +1,4 @@
-/* upgrade: the HTTP upgrade to a WebSocket for XMPP, from the client's side (RFC 6455 4.1, RFC 7395 3.1). Rank 1: knows
+/* upgrade: the HTTP upgrade to a WebSocket for XMPP, from the client's side (RFC 6455 4.1, RFC 7395 3.1). Rank 1: uses
  * err, buf, b64, rnd, sha1, head, url. No I/O: bytes in, bytes and a verdict out.
  *
  * Strict, since the answer may come from a cache, a proxy or a plain web server: only 101 is accepted, for our key,

@@ -1,4 +1,4 @@
-/* url: parses the URL of a WebSocket (RFC 6455 3). Rank 1: knows ascii, srv. Nothing in it is decoded: the path goes to
+/* url: parses the URL of a WebSocket (RFC 6455 3). Rank 1: uses ascii, srv. Nothing in it is decoded: the path goes to
  * the server as it is written. */
 #ifndef XM_URL_H
 #define XM_URL_H

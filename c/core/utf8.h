@@ -1,4 +1,4 @@
-/* utf8: reading and writing non-ASCII characters in UTF-8 (RFC 3629). Rank 0: knows no other room. */
+/* utf8: reading and writing non-ASCII characters in UTF-8 (RFC 3629). Rank 0: uses no other module. */
 #ifndef XM_UTF8_H
 #define XM_UTF8_H
 

@@ -1,4 +1,4 @@
-/* watch: watches descriptors of sockets that don't belong to the library. Rank 2: knows err, loop. As everywhere,
+/* watch: watches descriptors of sockets that don't belong to the library. Rank 2: uses err, loop. As everywhere,
  * libuv's watcher only sets a mark. */
 #ifndef XM_WATCH_H
 #define XM_WATCH_H

@@ -1,4 +1,4 @@
-/* wirelog: keeps what goes over the wire, for a program that wants to log it, with secrets masked. Rank 2: knows err,
+/* wirelog: keeps what goes over the wire, for a program that wants to log it, with secrets masked. Rank 2: uses err,
  * buf, tape, out.
  *
  * During a login, the caller says what is secret. In stanzas secrets are found by name: elements and attributes

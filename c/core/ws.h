@@ -1,4 +1,4 @@
-/* ws: WebSocket frames (RFC 6455 5), from the client's side. Rank 1: knows err, buf, rnd. The only file that includes
+/* ws: WebSocket frames (RFC 6455 5), from the client's side. Rank 1: uses err, buf, rnd. The only file that includes
  * wslay, and it uses only wslay's frame functions: no I/O, no stored messages, and callbacks only into this file.
  *
  *   in   while ((ev = xm_ws_next(w, &in, to, room, &n, e)) > XM_WS_MORE) ...

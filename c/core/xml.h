@@ -1,4 +1,4 @@
-/* xml: turns bytes into the elements of an XMPP stream (RFC 6120 4 and 11). Rank 1: knows err, buf, tape, bounds,
+/* xml: turns bytes into the elements of an XMPP stream (RFC 6120 4 and 11). Rank 1: uses err, buf, tape, bounds,
  * parser, scan.
  *
  * It calls no function of the caller's: fill bytes in, then take events out until there are none:

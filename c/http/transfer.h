@@ -1,5 +1,5 @@
 /* transfer: HTTP requests by libcurl's multi interface, on a loop that the caller provides. The only file that includes
- * curl/curl.h; knows nothing of Lua. Rank 1: knows address.
+ * curl/curl.h; knows nothing of Lua. Rank 1: uses address.
  *
  * libcurl says which descriptors it waits for and until when (xh_next_change, xh_timeout); the caller's loop watches
  * them, and reports events (xh_act). The only callbacks that libcurl calls are those here, which only move bytes and

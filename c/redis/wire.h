@@ -1,5 +1,5 @@
 /* wire: bytes to a server and back, by TCP, by TLS or by a socket of this machine, none of which waits. Knows no Redis.
- * Rank 1: knows resolve, secure.
+ * Rank 1: uses resolve, secure.
  *
  * Who has the loop watches what xr_wire_want says, and calls xr_wire_act when that has come: then both may be another. No
  * descriptor is closed that may be watched: of one that is done with xr_wire_want speaks no more, and it is closed by the next
