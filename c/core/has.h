@@ -1,16 +1,17 @@
-/* has: what this system has beyond POSIX, each as 1 or 0; the modules do without what is missing. Rank 0. Compiled with -DXM_PLAIN
- * the library takes the system for one that has none of it, so that what stands in can be tested anywhere (plain_spec).
+/* has: which features beyond POSIX this system has, each as 1 or 0. Other modules do without those that are missing. Rank 0:
+ * uses no other module. With -DXM_PLAIN the library is compiled as if none were there, so that what replaces them can be
+ * tested on any system (plain_spec). Without
  *
- *   TIMERFD        loop: who sleeps while the clock is set learns of it when it wakes
- *   BOOTTIME       loop: ages don't grow while the machine sleeps
- *   BOOT_ID        loop: a saved session doesn't know whether the machine was started anew; its age is taken by the wall's clock
- *   SOCKET_FLAGS   loop: socket(), then fcntl()
- *   USER_TIMEOUT   sock: a connection whose peer acknowledges nothing is given up by keepalive and ack_timeout alone
- *   QUICKACK       sock: what the peer says may be acknowledged some 40 ms later
- *   GETENTROPY     rnd: OpenSSL's generator
+ *   TIMERFD        loop: a process that sleeps while the clock is set notices when it wakes
+ *   BOOTTIME       loop: ages don't grow while the machine is suspended
+ *   BOOT_ID        loop: a saved session can't tell whether the machine was rebooted; its age is taken from the wall clock
+ *   SOCKET_FLAGS   loop: socket() is followed by fcntl()
+ *   USER_TIMEOUT   sock: a dead connection is only noticed by keepalive and ack_timeout
+ *   QUICKACK       sock: acknowledgements to the peer may be delayed by some 40 ms
+ *   GETENTROPY     rnd: OpenSSL's generator is used
  *   HIDDEN_MEMORY  keyring: nothing is kept for the next login, neither SCRAM's keys nor tokens
- *   SECURE_GETENV  bundle: issetugid(), or a comparison of user and group ids
- *   MEMRCHR        buf: a loop
+ *   SECURE_GETENV  bundle: issetugid() is used, or user and group ids are compared
+ *   MEMRCHR        buf: a loop is used
  */
 #ifndef XM_HAS_H
 #define XM_HAS_H
