@@ -414,6 +414,7 @@ server.each(function(s)
       local opts = { resume = false } -- to a client that could resume Prosody says nothing
       local alice, bob = login(s, "alice", opts), login(s, "bob", opts)
       local got, ended = wait_in_every_way(alice, bob)
+      turn_until(function() return bob:info().queued >= 2 end, "both requests to reach Bob")
       s:restart(killed)
       turn_until(ended, "the end of all waits")
       for _, results in pairs(got) do check_error({ layer = "closed", retry = true }, results[1], results[2]) end
