@@ -76,7 +76,9 @@ describe("require 'xmpp'", function()
   it("loads the client's functions only when one of them is used", function()
     assert.equal("true\tfunction\ttable\n", program [[
       print(xmpp.connect_client == xmpp.connect_client, type(xmpp.logout), type(xmpp.contract))]])
-    assert.is_nil(program("local _ = xmpp.connect_component" .. LOADED):find("client", 1, true) and pairs_asks or nil)
+    if pairs_asks then
+      assert.is_nil(program("local _ = xmpp.connect_component" .. LOADED):find("client", 1, true))
+    end
   end)
 
   it("has no unknown fields, and its metatable is protected", function()
