@@ -457,9 +457,8 @@ end
 local client
 
 local function load_client(name)
-  client = client or load_later "xmpp.client" { core = core, options = options, open = open, dialable = dialable,
-    check_where = check_where, check_password = check_password, check_wait = check_wait, load_later = load_later,
-    await_timeout = AWAIT_TIMEOUT }
+  client = client or load_later "xmpp.client" { open = open, dialable = dialable, check_where = check_where,
+    check_password = check_password, load_later = load_later, await_timeout = AWAIT_TIMEOUT }
   return client[name]
 end
 
