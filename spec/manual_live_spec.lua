@@ -47,31 +47,30 @@ server.each(function(s)
     local where = ("MANUAL_HOST=%s MANUAL_PORT=%d MANUAL_CA=%s MANUAL_COMPONENT_PORT=%d XMPP_PASSWORD=%s "
       .. "XMPP_SECRET=%s")
       :format(s.host, s.port, s.ca, s.component_port, s.users[account or "bot"], s.secret)
-    local pipe = assert(io.popen(("echo $$; exec env %s %s timeout -k 5 %d %s spec/support/manual_run.lua %s 2>&1")
-      :format(shell.HERE, where, LIMIT * 3, LUA, path)))
+    local pipe = assert(io.popen(("echo $$; exec env %s %s timeout --foreground -k 20 %d %s "
+      .. "spec/support/manual_run.lua %s 2>&1"):format(shell.HERE, where, LIMIT * 3, LUA, path)))
     local p = { pipe = pipe, pid = pipe:read "*l", name = name }
     running[#running + 1] = p
     return p
   end
 
-  -- Ends it as a service manager does. Returns what it has printed since the last line that was read.
-  local function stop(p)
-    os.execute("kill -TERM " .. p.pid)
-    local rest = p.pipe:read "*a"
-    local ok = p.pipe:close()
-    p.pipe = nil
-    assert.truthy(ok, rest)
-    return rest
-  end
-
-  local function to_the_end(name)
-    local p = start(name)
+  -- Waits for its end, which has to be a success. Returns what it has printed since the last line that was read.
+  local function ended(p)
     local text = p.pipe:read "*a"
-    local ok = p.pipe:close()
+    local ok, how, status = p.pipe:close()
     p.pipe = nil
-    assert.truthy(ok, text)
+    assert.truthy(ok, ("%s ended with %s %s: %s"):format(p.name, how, status, text))
     return text
   end
+
+  -- Ends it as a service manager does: with one SIGTERM. (Without --foreground, timeout sends two, and the second may
+  -- come when the program is about to leave, and has taken its handler away.)
+  local function stop(p)
+    os.execute("kill -TERM " .. p.pid)
+    return ended(p)
+  end
+
+  local function to_the_end(name) return ended(start(name)) end
 
   local function wait_for(what, why)
     local till = os.time() + LIMIT
