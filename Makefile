@@ -195,9 +195,13 @@ test:
 	@for lua in $(OTHER_LUAS); do $(MAKE) --no-print-directory -j$(JOBS) WERROR=-Werror LUA=$$lua all || exit 1; done
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory check-sanitized
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory check ONLY=rest
 	@for lua in $(OTHER_LUAS); do $(MAKE) --no-print-directory LUA=$$lua check || exit 1; done
 
+# `make check` runs everything with one Lua. `make test` runs what it can under sanitizers, with Lua 5.4; then, with
+# ONLY=rest, what cannot run that way, and the C tests as they are compiled for users; and the specs with other Luas,
+# most of them with LuaJIT.
+#
 # The longest specs run first, so that none of them runs alone at the end. Tests wait more than they compute, so there
 # are three jobs (JOBS) for two processors.
 LONGEST = $(patsubst %,spec/%_spec.lua,soak farm websocket pipelining faults plain deb embed reconnect connect hostility rock sasl game sweep \
@@ -226,7 +230,9 @@ XML_TESTS = $(patsubst %,$(BUILD)/test/%,t_xml t_xml_skip t_xml_refusals t_out)
 BY_EXPAT = $(addsuffix $(ALL_BY_EXPAT),$(HOSTILE) $(XML_TESTS) $(BUILD)/test/t_torture spec/roundtrip_spec.lua)
 # These specs are run once more over WebSocket.
 OVER_WEBSOCKET = $(if $(WSLAY_WANTED),$(patsubst %,spec/%_spec.lua+XMPP_OVER=websocket,live muc_live))
-CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(HOSTILE) $(LONGEST_C) $(SPECS) $(C_TESTS) $(BY_EXPAT) $(OVER_WEBSOCKET)))
+ALL_CHECKED = $(HOSTILE) $(LONGEST_C) $(SPECS) $(C_TESTS) $(BY_EXPAT) $(OVER_WEBSOCKET)
+NOT_REST = $(HOSTILE) $(LONGEST_C) $(SANITIZED_SPECS) $(BUILD)/test/t_torture $(XML_TESTS:%=%$(ALL_BY_EXPAT))
+CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(if $(filter rest,$(ONLY)),$(filter-out $(NOT_REST),$(ALL_CHECKED)),$(ALL_CHECKED))))
 NEW_CERTS = rm -rf $$CERTS && env -u CERTS spec/support/certs $$CERTS
 check: export ROUNDTRIP_CASES ?= $(if $(OTHER_LUA),2000,10000)
 check: export CERTS = $(abspath $(BUILD))/certs
@@ -240,7 +246,8 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 # (a sanitizer's quarantine keeps it), that build the library themselves (build, rock), and live ones that take long.
 NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench browser build burst chat_live cmd_certificate cmd_live cmd_token \
   command_live container deb doc expat farm farm_example manual_live memory muc_live muc_soak newcomer plain presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
-SANITIZED = $(LONGEST_C) $(filter-out $(NOT_SANITIZED),$(SPECS)) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
+SANITIZED_SPECS = $(filter-out $(NOT_SANITIZED),$(SPECS))
+SANITIZED = $(LONGEST_C) $(SANITIZED_SPECS) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
 check-sanitized: export ROUNDTRIP_CASES ?= 4000

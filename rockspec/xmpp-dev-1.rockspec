@@ -28,7 +28,7 @@ build = {
   install = { bin = { xmpp = "bin/xmpp" } },
   build_variables = {
     CC = "$(CC)",
-    CFLAGS = "$(CFLAGS) -O2 -I$(OPENSSL_INCDIR) -I$(EXPAT_INCDIR) -I$(UV_INCDIR) -I$(CARES_INCDIR) -I$(IDN2_INCDIR)"
+    CFLAGS = "$(CFLAGS) -I$(OPENSSL_INCDIR) -I$(EXPAT_INCDIR) -I$(UV_INCDIR) -I$(CARES_INCDIR) -I$(IDN2_INCDIR)"
       .. " -I$(UNISTRING_INCDIR) -L$(OPENSSL_LIBDIR) -L$(EXPAT_LIBDIR) -L$(UV_LIBDIR) -L$(CARES_LIBDIR) -L$(IDN2_LIBDIR)"
       .. " -L$(UNISTRING_LIBDIR)",
     LUA = "$(LUA)",
@@ -36,7 +36,7 @@ build = {
   },
   install_variables = {
     CC = "$(CC)",
-    CFLAGS = "$(CFLAGS) -O2 -I$(OPENSSL_INCDIR) -I$(EXPAT_INCDIR) -I$(UV_INCDIR) -I$(CARES_INCDIR) -I$(IDN2_INCDIR)"
+    CFLAGS = "$(CFLAGS) -I$(OPENSSL_INCDIR) -I$(EXPAT_INCDIR) -I$(UV_INCDIR) -I$(CARES_INCDIR) -I$(IDN2_INCDIR)"
       .. " -I$(UNISTRING_INCDIR) -L$(OPENSSL_LIBDIR) -L$(EXPAT_LIBDIR) -L$(UV_LIBDIR) -L$(CARES_LIBDIR) -L$(IDN2_LIBDIR)"
       .. " -L$(UNISTRING_LIBDIR)",
     LUA = "$(LUA)",
