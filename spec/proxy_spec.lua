@@ -99,7 +99,7 @@ server.each(function(s)
     it("whose targets all fail return the last target's error", function()
       local ns = name_server { [CLIENT] = { SRV = { srv(1, NOBODY), srv(2, NOBODY + 1) } } }
       local text = is_told({ layer = "proxy", condition = "connection-refused", retry = true },
-        try(s, { proxy = relay.get "dante".url, nameservers = ns.ADDRESS, host = "none", port = "none" }))
+        try(s, { proxy = relay.get "microsocks".url, nameservers = ns.ADDRESS, host = "none", port = "none" }))
       assert.matches("localhost port " .. NOBODY + 1, text, 1, true)
     end)
 
@@ -158,7 +158,7 @@ server.each(function(s)
     end)
 
     it("connects directly with proxy = false", function()
-      local conn = keep(assert(xmpp.resume(saved(relay.get "dante".url), s.users.alice, s.opts { proxy = false })))
+      local conn = keep(assert(xmpp.resume(saved(relay.get "microsocks".url), s.users.alice, s.opts { proxy = false })))
       assert.is_nil(conn:info().proxy)
       assert.equal(1, conn:info().resumed)
     end)
@@ -196,9 +196,9 @@ server.each(function(s)
     assert.equal(0, status, text)
     assert.equal(relay.get "squid".bare, json.decode(text).proxy)
     text, status = run(("check xmpp.test --host localhost --port %d --ca-file %s --proxy %s"):format(s.port, s.ca,
-      relay.get "dante".bare))
+      relay.get "microsocks".bare))
     assert.equal(0, status, text)
-    assert.matches(", proxy [%d.]+s %(" .. relay.get "dante".bare .. "%), tls ", text)
+    assert.matches(", proxy [%d.]+s %(" .. relay.get "microsocks".bare .. "%), tls ", text)
     text, status = run("check -a bare --proxy environment --json", "ALL_PROXY=" .. r.url)
     assert.equal(0, status, text)
     assert.equal(r.bare, json.decode(text).proxy)
@@ -234,10 +234,11 @@ server.each(function(s)
       end)
     end
 
-    for kind, condition in pairs { microsocks = "connection-refused", dante = "connection-refused",
-      tinyproxy = "general-failure", squid = "general-failure" } do
+    for _, kind in ipairs(relay.all) do
       it("can't connect: " .. kind, function()
-        local text = is_told({ layer = "proxy", condition = condition, retry = true },
+        local is_socks = kind:find "^microsocks" or kind == "dante"
+        local text = is_told({ layer = "proxy", condition = is_socks and "connection-refused" or "general-failure",
+          retry = true },
           try(s, { proxy = relay.get(kind).url, port = NOBODY }))
         assert.matches(relay.get(kind).bare .. " does not connect to localhost port 1", text, 1, true)
       end)

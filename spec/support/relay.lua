@@ -1,15 +1,18 @@
 -- Real proxies for specs, started by relay.py: microsocks, dante and tor (SOCKS5), tinyproxy and squid (CONNECT), some
--- of them also with "+auth" (user and password). Each is started when it is first used.
+-- of them also with "+auth" (user and password). Each is started when it is first used. dante isn't in every Debian
+-- release.
 --
 --   local relay = require "spec.support.relay"
 --   teardown(relay.stop)                 -- all of them
 --   local r = relay.get "squid+auth"     -- r.url, r.bare (the same without user and password), r.host, r.port, r.pid
 --   r:log()                              -- the text of its log
+--   relay.all                            -- the kinds that are there, without tor
 local child = require "spec.support.child"
+local shell = require "spec.support.shell"
 
-local relay = {
-  all = { "microsocks", "microsocks+auth", "dante", "tinyproxy", "tinyproxy+auth", "squid", "squid+auth" },
-}
+local relay = { all = { "microsocks", "microsocks+auth", "tinyproxy", "tinyproxy+auth", "squid", "squid+auth" } }
+if shell.run "PATH=$PATH:/usr/sbin; command -v danted" ~= "" then table.insert(relay.all, 3, "dante") end
+
 local Relay = {}
 Relay.__index = Relay
 
