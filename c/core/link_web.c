@@ -370,7 +370,8 @@ static void answer(xm_link *k) {
 /* All that has come has been read, and unused memory is given back. */
 static int be_dry(xm_link *k) {
   xm_buf_rest(&k->web->in);
-  return xk_web_is_holding(k) || hold(k, xm_xml_drained(k->xml, &k->why)) == XM_OK ? XM_XML_MORE : XM_EFAIL;
+  if (xk_web_is_holding(k) || hold(k, xm_xml_drained(k->xml, &k->why)) == XM_OK) return XM_XML_MORE;
+  return XM_EFAIL;
 }
 
 int xk_web_pull(xm_link *k) {
