@@ -244,6 +244,12 @@ describe("redis, with a server that isn't one,", function()
     end
   end)
 
+  it("takes eight arrays inside each other", function()
+    local value = ask(peer(hex(("*1\r\n"):rep(8) .. "+deep\r\n")))
+    for _ = 1, 8 do value = value[1] end
+    assert.equal("deep", value)
+  end)
+
   it("takes no line that has no end", function()
     for _, bytes in ipairs(ENDLESS) do
       assert.equal("bad-reply", select(2, ask(peer(bytes, "+silent"))).condition)

@@ -8,6 +8,7 @@
 enum {
   LONGEST_LINE = 64 * 1024, /* of what ends at a line's end: errors, numbers, lengths */
   KEPT = 64 * 1024,         /* bytes that stay for the next reply */
+  DEEPEST = 8,              /* arrays inside each other; hiredis has a bound of its own only before 1.0 */
 };
 
 struct xr_reader {
@@ -86,9 +87,15 @@ typedef size_t count;
 typedef int count;
 #endif
 
+static unsigned depth(const redisReadTask *task) {
+  unsigned n = 0;
+  for (; task; task = task->parent) n++;
+  return n;
+}
+
 static void *on_array(const redisReadTask *task, count n) {
   xr_reader *r = task->privdata;
-  if (task->type != REDIS_REPLY_ARRAY) return on_nothing(r);
+  if (task->type != REDIS_REPLY_ARRAY || depth(task) > DEEPEST) return on_nothing(r);
   if ((size_t)n > r->max / sizeof(xr_item)) return fail(r, "too-large", "a reply with more parts than are taken"), NULL;
   return add(r, XR_ARRAY, (long long)n, 0);
 }
