@@ -487,11 +487,11 @@ describe("the command", function()
           printf "log('two', conn:info().resumed) xmpp.every(1, function() end)" >%s
           until_there 'two 1'
           kill -HUP $pid
-          sleep 1
+          for i in $(seq 150); do [ "$(grep -c 'two 1' %s/log)" -lt 2 ] || break; sleep 0.1; done
           printf "log('three', conn:info().resumed) xmpp.after(2, function() xmpp.quit(9) end)" >%s.new
           mv %s.new %s
           until_there 'three 1'
-          ends $pid; cat %s/log]]):format(LUA, path, folder, path, path, path,
+          ends $pid; cat %s/log]]):format(LUA, path, folder, path, path, folder, path,
           path, path, folder))
         assert.matches("^ended 9\n", text)
         assert.matches(" one 0\n", text)
