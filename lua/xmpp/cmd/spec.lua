@@ -49,8 +49,8 @@ spec.commands = {
       { "raw", false, false, "the input is XML: send its stanzas as they are" },
       { "subject", false, "TEXT", "the subject of the message" },
       { "headline", false, false, "send a message of type headline, which expects no reply and isn't stored" },
-      { "wait", false, "WHAT", "receipt: wait until the recipient's client confirms that it has the message (XEP-0184)",
-        kind = "choice", choices = { "receipt" } },
+      { "wait", false, "WHAT", "also wait for this: receipt, by which the recipient's client confirms the "
+        .. "message (XEP-0184)", kind = "choice", choices = { "receipt" } },
     }, text = {
       "The text of the message is TEXT, else the contents of FILE, else standard input. The exit status is 0 only if "
       .. "the server has acknowledged the message (by XEP-0198, or by answering a later request) and it hasn't been "
@@ -129,9 +129,9 @@ spec.commands = {
       "Without NODE, the commands that JID offers to this account are listed. As NODE, admin:add-user and the like "
       .. "stand for the commands for administrators of a server (XEP-0133). Each VAR=VALUE fills in a field of the "
       .. "command's form. On a terminal the other fields are asked for; elsewhere a required field without a value "
-      .. "ends the command with status 9. A secret can't be given as an argument, which other users could read: with "
-      .. "the argument - lines of the form VAR=VALUE are read from standard input. The exit status is 1 if the command "
-      .. "reports that it has failed.",
+      .. "ends the command with status 9. A secret can't be given as an argument, which other users could read: "
+      .. "give the argument - and write lines of the form VAR=VALUE to standard input. The exit status is 1 if the "
+      .. "command reports that it has failed.",
     } },
   { name = "blocking", summary = "show or change the list of blocked addresses", usage = "[WORD [JID...]]", min = 0,
     max = HUGE, kinds = { "jid" }, words = {
@@ -201,12 +201,13 @@ spec.commands = {
     } },
   { name = "archive", summary = "export the archive of the account, or of a room", usage = "WORD", min = 1, max = 1,
     words = { { "export", "", "write the archived messages to standard output, oldest first" } }, options = {
-      { "with", false, "JID", "only messages from or to this address", kind = "jid" },
-      { "since", false, "TIME", "only messages since then: 2026-11-28, 2026-11-28T22:00:00Z, or an age: 90m, 12h, 7d" },
-      { "until", false, "TIME", "only messages until then" },
+      { "with", false, "JID", "export only messages from or to this address", kind = "jid" },
+      { "since", false, "TIME", "export only messages since then: 2026-11-28, 2026-11-28T22:00:00Z, or an age: "
+        .. "90m, 12h, 7d" },
+      { "until", false, "TIME", "export only messages until then" },
       { "room", false, "ROOM", "export the archive of this room", kind = "room" },
-      { "format", false, "HOW", "text, jsonl (JSON objects), or xml: all that is archived, as forwarded elements "
-        .. "(XEP-0297) (default: text)", kind = "choice", choices = { "text", "jsonl", "xml" } },
+      { "format", false, "HOW", "write text, jsonl (JSON objects), or xml: all that is archived, as forwarded "
+        .. "elements of XEP-0297 (default: text)", kind = "choice", choices = { "text", "jsonl", "xml" } },
       { "resume", false, "FILE", "begin after the message whose id is in FILE, and keep the id of the last one there",
         kind = "file" },
     }, text = {
