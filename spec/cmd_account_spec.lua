@@ -46,8 +46,8 @@ describe("the configuration", function()
     fault("[default]\njid = a@b\nwhat?\n", "/x/config.lua:3: '[section]', 'key = value' or '# comment' expected")
     fault("jid = a@b\n", "/x/config.lua:1: 'jid' is not in a section: begin with [default]")
     fault("[a]\njid = a@b\npasword = x\n", "/x/config.lua:3: there is no key 'pasword'; did you mean 'password'?")
-    fault("[a]\njid = a@b\njid = a@c\n", "/x/config.lua:3: 'jid' is there already in [a]")
-    fault("[a]\njid = a@b\n\n[a]\n", "/x/config.lua:4: section [a] is there already, in line 1")
+    fault("[a]\njid = a@b\njid = a@c\n", "/x/config.lua:3: 'jid' is set twice in [a]")
+    fault("[a]\njid = a@b\n\n[a]\n", "/x/config.lua:4: section [a] exists already, in line 1")
     fault("[a]\njid = a@b\n[b]\n", "/x/config.lua:3: section [b] has no 'jid'")
     fault("[a]\njid =\n", "/x/config.lua:2: 'jid' has no value")
     fault("[a]\nport = 0\n", "/x/config.lua:2: a port from 1 to 65535 expected")
@@ -59,7 +59,7 @@ describe("the configuration", function()
     fault("[a]\ntls = yes\n", "/x/config.lua:2: starttls, direct or none expected")
     fault("[a]\nurl = https://x/\n", "/x/config.lua:2: wss://host/path or host-meta expected")
     fault("[a]\njid = a@b\nurl = wss://x/ws\nport = 1\n",
-      "/x/config.lua:1: section [a] has a 'url', which says where to connect, and a host, port or tls besides")
+      "/x/config.lua:1: section [a] has a 'url' as well as a 'host', 'port' or 'tls': remove one or the other")
   end)
 
   it("has rooms, found by their addresses however they are written", function()
@@ -69,12 +69,12 @@ describe("the configuration", function()
     assert.same({ "p", "kettle", 3 }, { rooms["tea@rooms.example.net"].password, rooms["tea@rooms.example.net"].nick,
       rooms["tea@rooms.example.net"].line })
     assert.equal("~/x", rooms["x#y@irc.example.net"]["password-file"])
-    fault("[room tea@x]\npassword = a\n\n[room TEA@x]\n", "/x/config.lua:4: section [room tea@x] is there already, "
+    fault("[room tea@x]\npassword = a\n\n[room TEA@x]\n", "/x/config.lua:4: section [room tea@x] exists already, "
       .. "in line 1")
     fault("[room tea@x]\nport = 1\n", "/x/config.lua:2: there is no key 'port' of a room; did you mean 'nick'?")
-    fault("[room tea@x/y]\n", "/x/config.lua:1: 'tea@x/y' is no address of a room, like tea@rooms.example.net")
-    fault("[room x]\n", "/x/config.lua:1: 'x' is no address of a room, like tea@rooms.example.net")
-    assert.truthy(raised(config.parse, "[room @x]\n", "x").text:find "^x:1: '@x' is no address of a room: ")
+    fault("[room tea@x/y]\n", "/x/config.lua:1: 'tea@x/y' is not the address of a room, like tea@rooms.example.net")
+    fault("[room x]\n", "/x/config.lua:1: 'x' is not the address of a room, like tea@rooms.example.net")
+    assert.truthy(raised(config.parse, "[room @x]\n", "x").text:find "^x:1: '@x' is not the address of a room: ")
   end)
 
   it("is never executed", function()
@@ -99,7 +99,7 @@ describe("the configuration", function()
     w = configured "[one]\njid = a@b\n"
     assert.equal("one", config.account(w).name)
     w = configured "[one]\njid = a@b\n[two]\njid = c@d\n"
-    assert.truthy(raised(config.account, w).text:find("choose one by -a", 1, true))
+    assert.truthy(raised(config.account, w).text:find("choose a section with -a", 1, true))
     assert.truthy(raised(config.account, cmd.world()).text:find("xmpp account add", 1, true))
   end)
 
@@ -507,7 +507,8 @@ describe("run", function()
     gets_work(t)
     local w, insisted = by_term(AT_WORK:format(30), { "--drain", "9" })
     assert.same({ 8, 15 }, { w.status, insisted })
-    assert.truthy(w.stderr:find("xmpp: ended by TERM, but not all was done: 1 calls of handlers", 1, true), w.stderr)
+    assert.truthy(w.stderr:find("xmpp: ended by SIGTERM before everything was done: 1 calls of handlers", 1, true),
+      w.stderr)
     t:advance(30)
   end))
 

@@ -70,7 +70,7 @@ describe("archive export", function()
       "2023-11-03T08:26:43Z" }).stdout))
     local w = run(t, { "export", "--since", "yesterday" })
     assert.equal(2, w.status)
-    assert.matches("%-%-since: 'yesterday' is no time", w.stderr)
+    assert.matches("%-%-since: 'yesterday' is not a time", w.stderr)
     assert.equal(2, run(t, { "export", "--with", "@@" }).status)
     assert.equal(2, run(t, { "import" }).status)
   end))
@@ -108,7 +108,7 @@ describe("archive export", function()
     -- A state file of another query can't be used.
     w = export("--with", "bert@example.net")
     assert.same({ 9, "" }, { w.status, w.stdout })
-    assert.matches("is of another export", w.stderr)
+    assert.matches("belongs to another export", w.stderr)
     -- The archive has deleted the message.
     a:expires(252)
     a:keeps "253"

@@ -74,7 +74,7 @@ describe("command", function()
         fields = { { var = "r", label = "The r", value = "5" } } } })
     local w = run(t, cmd.world(), { "command", "example.net", "go", "a=1", "b=yes", "list=x,y", "typo=1" })
     assert.same({ 0, "Result\nr=5  # The r\nwarning: careful\ndone\n",
-      "xmpp: first\\u{9b}\nxmpp: nothing has asked for 'typo'\n" }, { w.status, w.stdout, w.stderr })
+      "xmpp: first\\u{9b}\nxmpp: the command has not asked for 'typo'\n" }, { w.status, w.stdout, w.stderr })
     assert.same({ "1", "1", "x" }, { got.a, got.b, got.list })
   end))
 
@@ -94,7 +94,7 @@ describe("command", function()
   it("ends with 9 if something is missing, and cancels the session", around(function(t)
     local got = serve(t, ADMIN .. "add-user", { USER }, {})
     local w = run(t, cmd.world(), { "command", "example.net", "admin:add-user", "password=" })
-    assert.same({ 9, "xmpp: accountjid is asked for, and there is no accountjid=VALUE\n", true }, { w.status, w.stderr,
+    assert.same({ 9, "xmpp: the field accountjid is required: give accountjid=VALUE\n", true }, { w.status, w.stderr,
       got.canceled })
     for word, text in pairs { ["accountjid=@"] = "no address", ["admin=maybe"] = "true or false expected" } do
       got.steps = 0

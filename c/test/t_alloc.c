@@ -97,7 +97,7 @@ static void every_size_becomes_every_other(void **state) {
 }
 
 /* Of each small size, allocates enough to fill some pages; no two blocks overlap. */
-static void blocks_lie_apart(void **state) {
+static void blocks_do_not_overlap(void **state) {
   enum { COUNT = 600 };
   static thing things[COUNT];
   xmpp_allocator *a = xmpp_allocator_new();
@@ -155,7 +155,7 @@ static void anything_in_any_order(void **state) {
   live_at_random(false);
 }
 
-static void and_in_want(void **state) {
+static void anything_in_any_order_when_memory_runs_out(void **state) {
   (void)state;
   srand(2);
   live_at_random(true);
@@ -163,7 +163,7 @@ static void and_in_want(void **state) {
 
 /* A large block that shrinks stays where it is if there is no memory for a smaller block; it can be used as
  * any other. */
-static void what_shrinks_in_want_stays(void **state) {
+static void a_large_block_shrinks_in_place_without_memory(void **state) {
   xmpp_allocator *a = xmpp_allocator_new();
   thing large[4] = {{.seed = 1}, {.seed = 2}, {.seed = 3}, {.seed = 4}}, small = {.seed = 5};
   int i;
@@ -193,7 +193,7 @@ static void what_shrinks_in_want_stays(void **state) {
 }
 
 /* A small block that shrinks without memory also stays where it is, and keeps its old size. */
-static void a_small_one_may_shrink_in_want(void **state) {
+static void a_small_block_shrinks_in_place_without_memory(void **state) {
   xmpp_allocator *a = xmpp_allocator_new();
   thing t = {.seed = 9};
   (void)state;
@@ -209,7 +209,7 @@ static void a_small_one_may_shrink_in_want(void **state) {
   assert_int_equal(heap.live, 0);
 }
 
-static void without_memory_there_is_none(void **state) {
+static void without_memory_no_allocator_is_made(void **state) {
   (void)state;
   heap_fails(0, true);
   assert_null(xmpp_allocator_new());
@@ -264,7 +264,7 @@ static void and_those_in_which_something_lives(void **state) {
 }
 
 /* An empty page can be used for blocks of another size. */
-static void an_empty_page_is_anybodys(void **state) {
+static void an_empty_page_serves_any_size(void **state) {
   enum { COUNT = 7000 };
   static thing things[COUNT];
   xmpp_allocator *a = xmpp_allocator_new();
@@ -302,7 +302,7 @@ static void a_block_that_comes_and_goes_costs_no_arena(void **state) {
 }
 
 /* Blocks that the Lua state hasn't freed are freed with the allocator. */
-static void what_is_left_goes_with_it(void **state) {
+static void blocks_are_freed_with_the_allocator(void **state) {
   xmpp_allocator *a = xmpp_allocator_new();
   int i;
   (void)state;
@@ -315,17 +315,17 @@ static void what_is_left_goes_with_it(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_size_becomes_every_other),
-      cmocka_unit_test(blocks_lie_apart),
+      cmocka_unit_test(blocks_do_not_overlap),
       cmocka_unit_test(anything_in_any_order),
-      cmocka_unit_test(and_in_want),
-      cmocka_unit_test(what_shrinks_in_want_stays),
-      cmocka_unit_test(a_small_one_may_shrink_in_want),
-      cmocka_unit_test(without_memory_there_is_none),
+      cmocka_unit_test(anything_in_any_order_when_memory_runs_out),
+      cmocka_unit_test(a_large_block_shrinks_in_place_without_memory),
+      cmocka_unit_test(a_small_block_shrinks_in_place_without_memory),
+      cmocka_unit_test(without_memory_no_allocator_is_made),
       cmocka_unit_test(a_burst_leaves_one_arena),
       cmocka_unit_test(and_those_in_which_something_lives),
-      cmocka_unit_test(an_empty_page_is_anybodys),
+      cmocka_unit_test(an_empty_page_serves_any_size),
       cmocka_unit_test(a_block_that_comes_and_goes_costs_no_arena),
-      cmocka_unit_test(what_is_left_goes_with_it),
+      cmocka_unit_test(blocks_are_freed_with_the_allocator),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

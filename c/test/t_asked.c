@@ -26,7 +26,7 @@ static bool is_answer(const xm_asked *a, const char *bytes, size_t n) {
   return is;
 }
 
-static void an_answer_has_id_and_question(void **state) {
+static void an_answer_matches_by_id_and_question(void **state) {
   xm_asked a = {0};
   (void)state;
   assert_false(is_answer(&a, BYTES(REPLY NAME KIND)));
@@ -44,7 +44,7 @@ static void an_answer_has_id_and_question(void **state) {
 }
 
 /* Every proper prefix of an answer is refused, and so are names with compression pointers and names without an end. */
-static void what_is_not_whole_is_none(void **state) {
+static void a_truncated_answer_is_refused(void **state) {
   static const char whole[] = REPLY NAME KIND;
   char pointer[256] = {0};
   xm_asked a = {0};
@@ -60,7 +60,7 @@ static void what_is_not_whole_is_none(void **state) {
   assert_int_equal(a.n, 1);
 }
 
-static void so_many_are_remembered(void **state) {
+static void the_oldest_question_is_forgotten(void **state) {
   char question[] = HEAD NAME KIND, answer[] = REPLY NAME KIND;
   xm_asked a = {0};
   int i;
@@ -77,9 +77,9 @@ static void so_many_are_remembered(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(an_answer_has_id_and_question),
-      cmocka_unit_test(what_is_not_whole_is_none),
-      cmocka_unit_test(so_many_are_remembered),
+      cmocka_unit_test(an_answer_matches_by_id_and_question),
+      cmocka_unit_test(a_truncated_answer_is_refused),
+      cmocka_unit_test(the_oldest_question_is_forgotten),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

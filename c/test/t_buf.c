@@ -206,7 +206,7 @@ static void test_secret_leaves_nothing_behind(void **unused) {
 }
 
 /* Proves that the last test can fail: a window that isn't secret does leave its bytes behind. */
-static void test_the_spy_sees(void **unused) {
+static void test_unwiped_memory_is_noticed(void **unused) {
   xm_buf b = XM_BUF_INIT;
   (void)unused;
   unwiped_free = 0;
@@ -280,7 +280,7 @@ int main(void) {
       cmocka_unit_test(test_reserve_grows_when_much_is_unread),
       cmocka_unit_test(test_no_memory_changes_nothing),
       cmocka_unit_test(test_secret_leaves_nothing_behind),
-      cmocka_unit_test(test_the_spy_sees),
+      cmocka_unit_test(test_unwiped_memory_is_noticed),
       cmocka_unit_test(test_wipe),
       cmocka_unit_test(test_like_a_plain_array),
   };

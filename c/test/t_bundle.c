@@ -101,7 +101,7 @@ static bool asks(X509_STORE *store, const X509_NAME *name) {
   return is_there;
 }
 
-static void it_gives_what_is_asked_for(void **state) {
+static void certificates_are_loaded_on_demand(void **state) {
   X509_STORE *store = X509_STORE_new();
   xm_bundle *b;
   long live = heap.live;
@@ -135,7 +135,7 @@ static void a_name_in_another_spelling_is_found(void **state) {
   X509_STORE_free(store);
 }
 
-static void it_is_made_or_not(void **state) {
+static void a_failed_allocation_makes_no_half_bundle(void **state) {
   long n = 0, live, refused = 0;
   bool failed;
   (void)state;
@@ -201,9 +201,9 @@ static void it_says_when_memory_has_run_out(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(it_gives_what_is_asked_for),
+      cmocka_unit_test(certificates_are_loaded_on_demand),
       cmocka_unit_test(a_name_in_another_spelling_is_found),
-      cmocka_unit_test(it_is_made_or_not),
+      cmocka_unit_test(a_failed_allocation_makes_no_half_bundle),
       cmocka_unit_test(it_says_when_memory_has_run_out),
   };
   if (CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free) != 1) return 1;

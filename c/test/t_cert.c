@@ -160,7 +160,7 @@ static void any_of_many_names_will_do(void **state) {
 }
 
 /* Two subjectAltName extensions count as none, since neither says which of them is valid. */
-static void two_extensions_are_no_names(void **state) {
+static void two_name_extensions_count_as_none(void **state) {
   const san dns = {SAN_DNS, "xmpp.example", 0};
   X509 *cert = new_cert("x", &dns, 1, 0, 3600);
   char names[100];
@@ -282,7 +282,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(wildcards_are_whole_left_labels),    cmocka_unit_test(other_names_have_their_forms),
       cmocka_unit_test(the_common_name_is_never_looked_at), cmocka_unit_test(addresses_are_addresses),
-      cmocka_unit_test(any_of_many_names_will_do),          cmocka_unit_test(two_extensions_are_no_names),
+      cmocka_unit_test(any_of_many_names_will_do),          cmocka_unit_test(two_name_extensions_count_as_none),
       cmocka_unit_test(a_ca_is_good_for_its_own_names),
       cmocka_unit_test(names_are_listed_for_people),        cmocka_unit_test(other_addresses_are_noticed),
       cmocka_unit_test(a_locale_changes_nothing),

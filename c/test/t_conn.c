@@ -239,7 +239,7 @@ static void what_is_skipped_is_counted(void **state) {
   close_fed(&f);
 }
 
-static void a_stream_error_beyond_a_bound_is_one(void **state) {
+static void a_stream_error_beyond_a_bound_still_counts(void **state) {
   fed f;
   (void)state;
   prepare(&f);
@@ -454,7 +454,7 @@ static void our_ping_is_counted(void **state) {
 }
 
 /* With stream management <r/> asks for a sign of life, also after a jump of the clock. */
-static void with_stream_management_an_r_asks(void **state) {
+static void with_stream_management_r_asks_for_a_sign_of_life(void **state) {
   fed f;
   (void)state;
   prepare(&f);
@@ -500,7 +500,7 @@ static void answer_for_a_while(fed *f, bool counts) {
   assert_true(asked >= 2);
 }
 
-static void an_answer_that_counts_nothing_is_none(void **state) {
+static void an_ack_without_progress_is_no_sign_of_life(void **state) {
   fed f;
   int counts;
   (void)state;
@@ -541,7 +541,7 @@ static void a_pause_holds_stanzas_back(void **state) {
 }
 
 /* A connection with a lot of input yields, so that others get their turn. */
-static void one_turn_has_an_end(void **state) {
+static void a_turn_yields_with_input_left(void **state) {
   static char space[3 << 20];
   fed f;
   int agains = 0;
@@ -601,7 +601,7 @@ static void feed_burst(fed *f, size_t n) {
   assert_int_equal(next(f->c), XM_CONN_NOTHING);
 }
 
-static void what_a_burst_leaves_is_given_back(void **state) {
+static void memory_of_a_burst_is_freed(void **state) {
   fed f;
   (void)state;
   prepare(&f);
@@ -699,19 +699,19 @@ int main(void) {
       cmocka_unit_test(elements_of_other_namespaces_are_passed_over),
       cmocka_unit_test(limits_hold),
       cmocka_unit_test(what_is_skipped_is_counted),
-      cmocka_unit_test(a_stream_error_beyond_a_bound_is_one),
+      cmocka_unit_test(a_stream_error_beyond_a_bound_still_counts),
       cmocka_unit_test(the_queue_has_its_limit),
       cmocka_unit_test(nothing_is_sent_when_it_is_over),
       cmocka_unit_test(a_space_keeps_it_alive),
       cmocka_unit_test(a_ping_asks_for_a_sign_of_life),
       cmocka_unit_test(our_ping_is_counted),
       cmocka_unit_test(a_stanza_beyond_the_queue_is_told_so),
-      cmocka_unit_test(with_stream_management_an_r_asks),
-      cmocka_unit_test(an_answer_that_counts_nothing_is_none),
+      cmocka_unit_test(with_stream_management_r_asks_for_a_sign_of_life),
+      cmocka_unit_test(an_ack_without_progress_is_no_sign_of_life),
       cmocka_unit_test(a_pause_holds_stanzas_back),
-      cmocka_unit_test(one_turn_has_an_end),
+      cmocka_unit_test(a_turn_yields_with_input_left),
       cmocka_unit_test(the_log_has_all_that_is_said),
-      cmocka_unit_test(what_a_burst_leaves_is_given_back),
+      cmocka_unit_test(memory_of_a_burst_is_freed),
       cmocka_unit_test(memory_that_runs_out_is_told),
       cmocka_unit_test(without_memory_for_a_timer_it_ends),
   };

@@ -66,7 +66,7 @@ static void pass(fed *f, unsigned ms) {
 
 /* No further stanzas are taken. */
 
-static void what_was_received_is_given_out(void **state) {
+static void run_dry_gives_out_what_was_received(void **state) {
   fed f;
   (void)state;
   prepare(&f);
@@ -178,7 +178,7 @@ static void what_has_not_arrived_is_counted(void **state) {
 }
 
 /* Without a session there is nothing to be received; and a second close can only shorten the time. */
-static void there_may_be_nothing_to_run_dry(void **state) {
+static void without_a_session_nothing_runs_dry(void **state) {
   fed f;
   (void)state;
   prepare(&f);
@@ -199,7 +199,7 @@ static void there_may_be_nothing_to_run_dry(void **state) {
 
 /* A link that can no longer be written to still ends with the stream error that the server sent, though nothing is
  * read. */
-static void last_words_are_heard(void **state) {
+static void a_final_stream_error_is_read(void **state) {
   fed f;
   (void)state;
   prepare(&f);
@@ -273,7 +273,7 @@ static probe send_probe(fed *f, uint64_t want) {
   return take_probe(f);
 }
 
-static void a_probe_comes_home(void **state) {
+static void a_probe_is_recognised_when_it_returns(void **state) {
   fed f;
   probe p, q;
   (void)state;
@@ -295,7 +295,7 @@ static void a_probe_comes_home(void **state) {
 }
 
 /* A probe is recognised by id and address. Whatever else looks like one is a stanza. */
-static void nothing_else_is_a_probe(void **state) {
+static void a_probe_needs_its_id_and_address(void **state) {
   static const char inside[] = "<probe xmlns='" NS "' hops='0'/>";
   char address[200], id[70];
   fed f;
@@ -332,7 +332,7 @@ static void nothing_else_is_a_probe(void **state) {
 }
 
 /* An error doesn't prove that the route works, and isn't given to the program. */
-static void an_error_is_no_proof(void **state) {
+static void an_error_does_not_prove_the_route(void **state) {
   fed f;
   probe p;
   (void)state;
@@ -348,7 +348,7 @@ static void an_error_is_no_proof(void **state) {
 
 /* A probe of another connection with the same domain is forwarded, each time to a new address, and only MOST_HOPS
  * times. */
-static void anothers_is_sent_on(void **state) {
+static void another_connections_probe_is_forwarded(void **state) {
   fed a, b;
   probe p, q;
   unsigned hops;
@@ -432,7 +432,7 @@ static void expect_spaces(fed *f) {
   xm_buf_free(&sent);
 }
 
-static void three_that_are_missing_end_the_link(void **state) {
+static void three_missing_probes_end_the_link(void **state) {
   fed f;
   probe p, q;
   (void)state;
@@ -463,7 +463,7 @@ static void three_that_are_missing_end_the_link(void **state) {
 }
 
 /* Any stanza proves that the route works, so no probe is sent then; nor while the program reads nothing. */
-static void what_comes_proves_the_route(void **state) {
+static void any_stanza_proves_the_route(void **state) {
   int i;
   fed f;
   (void)state;
@@ -494,7 +494,7 @@ static void what_comes_proves_the_route(void **state) {
 }
 
 /* After the machine has slept, a probe is sent at once, and only one. */
-static void a_jump_of_the_clock_asks(void **state) {
+static void a_jump_of_the_clock_sends_a_probe(void **state) {
   fed f;
   (void)state;
   prepare_watched(&f);
@@ -533,20 +533,20 @@ static void without_memory_no_probe(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(what_was_received_is_given_out),
+      cmocka_unit_test(run_dry_gives_out_what_was_received),
       cmocka_unit_test(every_byte_is_counted),
       cmocka_unit_test(what_is_passed_over_is_not_acknowledged),
       cmocka_unit_test(what_has_not_arrived_is_counted),
-      cmocka_unit_test(there_may_be_nothing_to_run_dry),
-      cmocka_unit_test(last_words_are_heard),
-      cmocka_unit_test(a_probe_comes_home),
-      cmocka_unit_test(nothing_else_is_a_probe),
-      cmocka_unit_test(an_error_is_no_proof),
-      cmocka_unit_test(anothers_is_sent_on),
+      cmocka_unit_test(without_a_session_nothing_runs_dry),
+      cmocka_unit_test(a_final_stream_error_is_read),
+      cmocka_unit_test(a_probe_is_recognised_when_it_returns),
+      cmocka_unit_test(a_probe_needs_its_id_and_address),
+      cmocka_unit_test(an_error_does_not_prove_the_route),
+      cmocka_unit_test(another_connections_probe_is_forwarded),
       cmocka_unit_test(a_probe_may_be_refused),
-      cmocka_unit_test(three_that_are_missing_end_the_link),
-      cmocka_unit_test(what_comes_proves_the_route),
-      cmocka_unit_test(a_jump_of_the_clock_asks),
+      cmocka_unit_test(three_missing_probes_end_the_link),
+      cmocka_unit_test(any_stanza_proves_the_route),
+      cmocka_unit_test(a_jump_of_the_clock_sends_a_probe),
       cmocka_unit_test(without_memory_no_probe),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

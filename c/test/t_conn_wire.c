@@ -238,7 +238,7 @@ static void a_failed_write_is_the_end(void **state) {
   close_wire(&w);
 }
 
-static void a_refusal_is_told(void **state) {
+static void a_refused_connection_is_an_error(void **state) {
   wire w;
   (void)state;
   open_wire(&w, true, 30000);
@@ -323,7 +323,7 @@ static void a_full_kernel_loses_nothing(void **state) {
 
 /* A server that has stopped reading can't be asked for a sign of life either, so the link ends. One that was only slow,
  * and reads on, keeps it. */
-static void who_reads_nothing_is_left(void **state) {
+static void a_server_that_reads_nothing_is_given_up(void **state) {
   int reads;
   (void)state;
   patience = 1000;
@@ -351,7 +351,7 @@ static void who_reads_nothing_is_left(void **state) {
 
 /* Whether the user is active (XEP-0352) is only sent between two stanzas, though the link's buffer ends within one; only
  * the latest state is sent. */
-static void activity_stands_between_stanzas(void **state) {
+static void activity_is_sent_between_stanzas(void **state) {
   enum { LONG = 100000 };
   static char all[2 * LONG];
   static const char inactive[] = "<inactive xmlns='urn:xmpp:csi:0'/>";
@@ -448,7 +448,7 @@ static void nothing_may_come_between_proceed_and_tls(void **state) {
   in_lockstep = false;
 }
 
-static void clear_text_is_no_tls(void **state) {
+static void clear_text_after_proceed_is_refused(void **state) {
   wire w;
   char record[8] = "";
   (void)state;
@@ -477,7 +477,7 @@ static void to_objection(wire *w) {
   assert_string_equal(xm_conn_state_name(w->c), "connecting");
 }
 
-static void who_may_have_objected_is_asked_again(void **state) {
+static void a_possible_objection_brings_a_second_attempt(void **state) {
   wire w;
   (void)state;
   to_objection(&w);
@@ -496,7 +496,7 @@ static void who_may_have_objected_is_asked_again(void **state) {
 }
 
 /* The password isn't given, or the server is gone: the error is that of the first attempt. */
-static void without_a_second_time_the_first_counts(void **state) {
+static void without_a_second_attempt_the_first_error_counts(void **state) {
   int how;
   (void)state;
   for (how = 0; how < 4; how++) {
@@ -524,17 +524,17 @@ int main(void) {
       cmocka_unit_test(a_component_lives_and_dies),
       cmocka_unit_test(a_cut_at_any_byte_is_one_end),
       cmocka_unit_test(a_failed_write_is_the_end),
-      cmocka_unit_test(a_refusal_is_told),
+      cmocka_unit_test(a_refused_connection_is_an_error),
       cmocka_unit_test(a_silent_server_is_given_up),
       cmocka_unit_test(it_may_be_stopped_or_freed_in_any_state),
       cmocka_unit_test(a_full_kernel_loses_nothing),
-      cmocka_unit_test(who_reads_nothing_is_left),
-      cmocka_unit_test(activity_stands_between_stanzas),
+      cmocka_unit_test(a_server_that_reads_nothing_is_given_up),
+      cmocka_unit_test(activity_is_sent_between_stanzas),
       cmocka_unit_test(the_last_flush_is_counted),
       cmocka_unit_test(nothing_may_come_between_proceed_and_tls),
-      cmocka_unit_test(clear_text_is_no_tls),
-      cmocka_unit_test(who_may_have_objected_is_asked_again),
-      cmocka_unit_test(without_a_second_time_the_first_counts),
+      cmocka_unit_test(clear_text_after_proceed_is_refused),
+      cmocka_unit_test(a_possible_objection_brings_a_second_attempt),
+      cmocka_unit_test(without_a_second_attempt_the_first_error_counts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,7 +113,7 @@ static void every_kind_is_a_certificate(void **state) {
   }
 }
 
-static void none_is_one_that_is_cut_or_has_more(void **state) {
+static void cut_or_longer_input_is_no_certificate(void **state) {
   bytes b = make(2, false);
   xm_der subject;
   size_t n = b.n;
@@ -142,7 +142,7 @@ static void spoil(bytes *b) {
 }
 
 /* Of each kind, with random changes anywhere: what we accept OpenSSL accepts, too. (It accepts more.) */
-static void what_is_one_here_is_one_for_openssl(void **state) {
+static void openssl_accepts_what_we_accept(void **state) {
   long taken = 0, refused = 0;
   int kind, i, times;
   (void)state;
@@ -168,7 +168,7 @@ static void what_is_one_here_is_one_for_openssl(void **state) {
 }
 
 /* The same with each byte in turn, with each of its bits flipped, and all of them. */
-static void nor_is_any_byte_special(void **state) {
+static void openssl_accepts_it_with_any_byte_changed(void **state) {
   static const unsigned char masks[] = {0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xFF};
   bytes b = make(3, true);
   size_t at, i;
@@ -220,7 +220,7 @@ static bool hash_of(const X509_NAME *name, uint32_t *hash) {
   return xm_der_hash_name(der, hash);
 }
 
-static void names_that_are_the_same_have_one_hash(void **state) {
+static void equal_names_have_equal_hashes(void **state) {
   static const struct {
     int type[2];
     const char *text[2];
@@ -244,7 +244,7 @@ static void names_that_are_the_same_have_one_hash(void **state) {
   }
 }
 
-static void others_have_others(void **state) {
+static void different_names_have_different_hashes(void **state) {
   static const char *const names[] = {"", "a", "b", "ab", "ba", "a1", "a2", "The CA", "The CB", "The CA 2"};
   uint32_t hashes[sizeof names / sizeof *names];
   size_t i, j;
@@ -258,7 +258,7 @@ static void others_have_others(void **state) {
 }
 
 /* A name spelled as BMPString has no hash. "ab" is equal to the UTF8String, but takes two bytes a letter. */
-static void one_that_is_spelled_otherwise_has_none(void **state) {
+static void a_name_in_bmpstring_has_no_hash(void **state) {
   static const unsigned char bmp[] = {0, 'a', 0, 'b'};
   X509_NAME *name = X509_NAME_new(), *same = new_name(V_ASN1_UTF8STRING, "ab");
   uint32_t hash;
@@ -273,13 +273,13 @@ static void one_that_is_spelled_otherwise_has_none(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_kind_is_a_certificate),
-      cmocka_unit_test(none_is_one_that_is_cut_or_has_more),
-      cmocka_unit_test(what_is_one_here_is_one_for_openssl),
-      cmocka_unit_test(nor_is_any_byte_special),
+      cmocka_unit_test(cut_or_longer_input_is_no_certificate),
+      cmocka_unit_test(openssl_accepts_what_we_accept),
+      cmocka_unit_test(openssl_accepts_it_with_any_byte_changed),
       cmocka_unit_test(a_boolean_has_one_byte),
-      cmocka_unit_test(names_that_are_the_same_have_one_hash),
-      cmocka_unit_test(others_have_others),
-      cmocka_unit_test(one_that_is_spelled_otherwise_has_none),
+      cmocka_unit_test(equal_names_have_equal_hashes),
+      cmocka_unit_test(different_names_have_different_hashes),
+      cmocka_unit_test(a_name_in_bmpstring_has_no_hash),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

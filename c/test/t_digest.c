@@ -56,7 +56,7 @@ static void blake2b_is_as_openssl_has_it(void **unused) {
   }
 }
 
-static void a_shorter_one_is_no_beginning(void **unused) {
+static void a_shorter_digest_is_no_prefix_of_a_longer_one(void **unused) {
   unsigned char longer[64], shorter[32];
   (void)unused;
   xm_blake2b(longer, 64, "abc", 3);
@@ -68,7 +68,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(published_vectors),
       cmocka_unit_test(blake2b_is_as_openssl_has_it),
-      cmocka_unit_test(a_shorter_one_is_no_beginning),
+      cmocka_unit_test(a_shorter_digest_is_no_prefix_of_a_longer_one),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -356,7 +356,7 @@ static void too_long_an_answer_without_tcp_is_none(void **state) {
 }
 
 /* No connection to any of the addresses is tried: only a few sockets are connected to the name server. */
-static void many_addresses_are_cut(void **state) {
+static void addresses_are_limited_in_number(void **state) {
   char *zone = malloc(200000), text[TEXT];
   (void)state;
   repeat(zone, 3000, "x.test A 10.0.@\n");
@@ -382,7 +382,7 @@ static void check_families(const char *aaaa, const char *ipv6, const char *a, co
   assert_int_equal(count_of(text, ipv4), 2);
 }
 
-static void no_family_pushes_the_other_out(void **state) {
+static void neither_family_crowds_out_the_other(void **state) {
   (void)state;
   check_families("a.test AAAA ::1\n", "0 ::1 1", "a.test A 127.0.0.1\n", "0 127.0.0.1 1");
   check_families("a.test AAAA 2001:db8::#\n", "0 2001:db8::", "a.test A 192.0.2.3#\n", "0 192.0.2.3");
@@ -858,8 +858,8 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(takes_sixteen_of_500_targets),
     cmocka_unit_test(names_are_not_looked_up),
     cmocka_unit_test(too_long_an_answer_without_tcp_is_none),
-    cmocka_unit_test(many_addresses_are_cut),
-    cmocka_unit_test(no_family_pushes_the_other_out),
+    cmocka_unit_test(addresses_are_limited_in_number),
+    cmocka_unit_test(neither_family_crowds_out_the_other),
     cmocka_unit_test(asks_once_for_a_host_that_is_named_twice),
     cmocka_unit_test(asks_nobody_for_localhost_or_addresses),
     cmocka_unit_test(localhost_needs_no_hosts_file),

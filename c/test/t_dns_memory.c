@@ -85,7 +85,7 @@ static long sweep(const xm_dns_query *q, int count, bool for_good) {
   return n - 1;
 }
 
-static void every_place_is_an_error(void **state) {
+static void every_failed_allocation_is_an_error(void **state) {
   static const char zone[] =
       "_xmpp-client._tcp.x.test SRV 1 0 1 a.test\n_xmpps-client._tcp.x.test SRV 2 0 2 b.test\n"
       "a.test A 192.0.2.1\nb.test A 192.0.2.2\nb.test AAAA 2001:db8::2\n";
@@ -101,7 +101,7 @@ static void every_place_is_an_error(void **state) {
 }
 
 /* The same for an address, which needs no name server, but a timer. */
-static void so_it_is_for_an_address(void **state) {
+static void a_failed_allocation_is_an_error_for_an_address(void **state) {
   const xm_dns_query q = {.domain = "192.0.2.1", .port = 5222};
   (void)state;
   assert_true(sweep(&q, 1, false) > 2);
@@ -109,8 +109,8 @@ static void so_it_is_for_an_address(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_place_is_an_error),
-      cmocka_unit_test(so_it_is_for_an_address),
+      cmocka_unit_test(every_failed_allocation_is_an_error),
+      cmocka_unit_test(a_failed_allocation_is_an_error_for_an_address),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

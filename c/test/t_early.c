@@ -84,7 +84,7 @@ static void what_is_kept_comes_out_once_and_in_its_order(void **state) {
   assert_int_equal(heap.live, before);
 }
 
-static void there_are_no_more_than_may_be(void **state) {
+static void stanzas_are_limited_in_number(void **state) {
   xm_tape t = XM_TAPE_INIT;
   xm_early e = XM_EARLY_INIT;
   int i;
@@ -98,7 +98,7 @@ static void there_are_no_more_than_may_be(void **state) {
 }
 
 /* Text counts by its bytes, each element by a record's size: a small stanza may take a lot of memory. */
-static void they_take_no_more_memory_than_may_be(void **state) {
+static void stanzas_are_limited_in_memory(void **state) {
   static const struct {
     size_t text;
     unsigned empties;
@@ -157,8 +157,8 @@ static void memory_that_runs_out_is_told(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_is_kept_comes_out_once_and_in_its_order),
-      cmocka_unit_test(there_are_no_more_than_may_be),
-      cmocka_unit_test(they_take_no_more_memory_than_may_be),
+      cmocka_unit_test(stanzas_are_limited_in_number),
+      cmocka_unit_test(stanzas_are_limited_in_memory),
       cmocka_unit_test(memory_that_runs_out_is_told),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

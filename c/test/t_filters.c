@@ -121,7 +121,7 @@ static void slots_come_in_order_of_installation(void **state) {
 
 /* A list has space for at most four times its entries, or a few; if there is no memory for a smaller block, it keeps
  * its own. */
-static void lists_give_their_room_back(void **state) {
+static void lists_shrink(void **state) {
   enum { MANY = 10000, FEW = 5 };
   xm_filters *f = new_filters();
   size_t cap;
@@ -141,7 +141,7 @@ static void lists_give_their_room_back(void **state) {
 }
 
 /* Filters that are found by four different properties, or by none, still come in the order of installation. */
-static void the_order_is_not_that_of_the_words(void **state) {
+static void the_order_does_not_depend_on_the_property(void **state) {
   static const xm_filter asked[] = {{.has = "urn:b"}, {.id = "1"},           {.name = "iq"}, {.from = "a@d/r"},
                                     {.has = "urn:a"}, {.xmlns = "urn:a"},    {0},            {.from = "a@d"},
                                     {.type = "get"},  {.id = "1", .has = "urn:b"}};
@@ -177,7 +177,7 @@ static void more_than_fit_are_counted(void **state) {
   xm_filters_free(f);
 }
 
-static void slots_do_not_wrap(void **state) {
+static void slots_do_not_wrap_at_32_bits(void **state) {
   xm_filters *f = new_filters();
   const said s = {.name = "message"};
   const uint64_t big = (uint64_t)UINT32_MAX + 1;
@@ -353,7 +353,7 @@ static bool is_wanted(const xm_filter *f, const said *s) {
          is_same(f->xmlns, s->children[0]) && has_child(f->has, s) && is_sender(f->from, s->from);
 }
 
-static void it_is_what_comparing_each_would_be(void **state) {
+static void matches_are_those_of_a_plain_comparison(void **state) {
   xm_filters *f = new_filters();
   static xm_filter asked[MOST + 1];
   static uint64_t number[MOST];
@@ -395,7 +395,7 @@ static void it_is_what_comparing_each_would_be(void **state) {
 /* What matching a stanza costs. */
 
 /* Ten thousand filters for words that a stanza doesn't contain cost it nothing. */
-static void others_words_cost_nothing(void **state) {
+static void filters_for_other_words_cost_nothing(void **state) {
   enum { MANY = 10000 };
   const said s = {"message", "chat", "m", "bob@other.example/Zürich", {XM_NS_CLIENT, "urn:receipts"}};
   static char text[MANY][40];
@@ -492,15 +492,15 @@ static void memory_that_runs_out_is_told(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(slots_come_in_order_of_installation),
-      cmocka_unit_test(lists_give_their_room_back),
-      cmocka_unit_test(the_order_is_not_that_of_the_words),
+      cmocka_unit_test(lists_shrink),
+      cmocka_unit_test(the_order_does_not_depend_on_the_property),
       cmocka_unit_test(more_than_fit_are_counted),
-      cmocka_unit_test(slots_do_not_wrap),
+      cmocka_unit_test(slots_do_not_wrap_at_32_bits),
       cmocka_unit_test(a_filter_asks_for_all_it_names),
       cmocka_unit_test(a_filters_sender_may_be_bare),
       cmocka_unit_test(has_looks_at_every_child),
-      cmocka_unit_test(it_is_what_comparing_each_would_be),
-      cmocka_unit_test(others_words_cost_nothing),
+      cmocka_unit_test(matches_are_those_of_a_plain_comparison),
+      cmocka_unit_test(filters_for_other_words_cost_nothing),
       cmocka_unit_test(many_children_ask_a_filter_once),
       cmocka_unit_test(memory_that_runs_out_is_told),
   };

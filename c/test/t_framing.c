@@ -99,7 +99,7 @@ static void elements_get_their_namespace(void **unused) {
   check("<stream:error xmlns:stream='c'/>", "e<stream:error xmlns:stream='c'/>|");
 }
 
-static void where_they_end(void **unused) {
+static void the_end_of_an_element_is_found(void **unused) {
   (void)unused;
   check("<a><a><a/></a><b c='/>' d=\"</a>\"/>></a><x/>", "e<a xmlns='jabber:client'><a><a/></a><b c='/>' d=\"</a>\"/>></a>|e<x xmlns='jabber:client'/>|");
   check("<a>it's \"quoted\" &lt;</a >", "e<a xmlns='jabber:client'>it's \"quoted\" &lt;</a >|");
@@ -116,7 +116,7 @@ static void white_space_is_no_message(void **unused) {
 }
 
 /* A large stanza that is written in small parts: to examine it anew each time would take quadratic time. */
-static void it_is_looked_at_once(void **unused) {
+static void bytes_are_examined_once(void **unused) {
   enum { ALL = 8 << 20, STEP = 64 };
   char *s = malloc(ALL);
   xm_framing f = {.seen = 0};
@@ -163,9 +163,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_ends_of_a_stream),
       cmocka_unit_test(elements_get_their_namespace),
-      cmocka_unit_test(where_they_end),
+      cmocka_unit_test(the_end_of_an_element_is_found),
       cmocka_unit_test(white_space_is_no_message),
-      cmocka_unit_test(it_is_looked_at_once),
+      cmocka_unit_test(bytes_are_examined_once),
       cmocka_unit_test(any_bytes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -521,7 +521,7 @@ static void a_login_that_fails_leaves_nothing(void **state) {
   }
 }
 
-static void who_does_not_want_it_leaves_nothing(void **state) {
+static void a_login_that_opts_out_leaves_nothing(void **state) {
   login l = usual;
   (void)state;
   l.forgetful = true;
@@ -530,7 +530,7 @@ static void who_does_not_want_it_leaves_nothing(void **state) {
   assert_int_equal(log_in(&usual, ANSWER), 1);
 }
 
-static void without_a_place_logins_work_all_the_same(void **state) {
+static void without_locked_memory_logins_still_work(void **state) {
   (void)state;
   may_lock = false;
   assert_int_equal(log_in(&usual, ANSWER), 1);
@@ -559,8 +559,8 @@ int main(void) {
       cmocka_unit_test_teardown(another_password_is_worked_out, forget_all),
       cmocka_unit_test_teardown(anything_else_is_worked_out, forget_all),
       cmocka_unit_test_teardown(a_login_that_fails_leaves_nothing, forget_all),
-      cmocka_unit_test_teardown(who_does_not_want_it_leaves_nothing, forget_all),
-      cmocka_unit_test_teardown(without_a_place_logins_work_all_the_same, forget_all),
+      cmocka_unit_test_teardown(a_login_that_opts_out_leaves_nothing, forget_all),
+      cmocka_unit_test_teardown(without_locked_memory_logins_still_work, forget_all),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

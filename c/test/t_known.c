@@ -56,7 +56,7 @@ static void of_a_stranger_nothing_is_known(void **state) {
   assert_true(offers("on", "") && offers("onee", "") && offers("onf", ""));
 }
 
-static void each_has_its_own(void **state) {
+static void each_server_has_its_own_entry(void **state) {
   (void)state;
   offer("one", "PLAIN\x1ESCRAM-SHA-1");
   offer("two", "EXTERNAL");
@@ -73,7 +73,7 @@ static void each_has_its_own(void **state) {
   assert_int_equal(get("three").objected, 2);
 }
 
-static void what_may_be_the_network_counts_twice(void **state) {
+static void an_ambiguous_objection_must_happen_twice(void **state) {
   (void)state;
   may_object("one", 1);
   assert_int_equal(get("one").objected, 0);
@@ -91,7 +91,7 @@ static void what_may_be_the_network_counts_twice(void **state) {
   assert_int_equal(get("two").suspected, 0);
 }
 
-static void what_is_too_long_is_not_known(void **state) {
+static void too_long_keys_and_offers_are_not_kept(void **state) {
   char text[XM_KNOWN_OFFER + 2], key[XM_KNOWN_KEY + 2];
   (void)state;
   memset(text, 'x', sizeof text);
@@ -111,7 +111,7 @@ static void what_is_too_long_is_not_known(void **state) {
   assert_int_equal(get(key).objected, 0);
 }
 
-static void who_objects_is_met_only_by_a_login(void **state) {
+static void a_server_is_met_by_a_login_only(void **state) {
   xm_known k;
   (void)state;
   xm_known_objection("a", 1, 1, true);
@@ -146,7 +146,7 @@ static void who_was_not_met_for_longest_is_forgotten(void **state) {
 }
 
 /* An offer belongs to one SASL profile, and has what could go inside of its <authenticate/>; the last offer counts. */
-static void an_offer_has_its_profile(void **state) {
+static void an_offer_belongs_to_one_sasl_profile(void **state) {
   xm_known k;
   (void)state;
   xm_known_offer("one", 3, "PLAIN", 5, true, 0x1ff);
@@ -160,7 +160,7 @@ static void an_offer_has_its_profile(void **state) {
 }
 
 /* One login by SASL2 is enough to set it: a later offer without SASL2 may have been tampered with. */
-static void who_has_had_sasl2_has_had_it(void **state) {
+static void sasl2_is_remembered_for_good(void **state) {
   xm_known k;
   (void)state;
   xm_known_success("one", 3, 0, 0, false);
@@ -212,13 +212,13 @@ static void threads_do_not_see_half_of_anything(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(of_a_stranger_nothing_is_known, anew),
-      cmocka_unit_test_setup(each_has_its_own, anew),
-      cmocka_unit_test_setup(what_may_be_the_network_counts_twice, anew),
-      cmocka_unit_test_setup(what_is_too_long_is_not_known, anew),
-      cmocka_unit_test_setup(who_objects_is_met_only_by_a_login, anew),
+      cmocka_unit_test_setup(each_server_has_its_own_entry, anew),
+      cmocka_unit_test_setup(an_ambiguous_objection_must_happen_twice, anew),
+      cmocka_unit_test_setup(too_long_keys_and_offers_are_not_kept, anew),
+      cmocka_unit_test_setup(a_server_is_met_by_a_login_only, anew),
       cmocka_unit_test_setup(who_was_not_met_for_longest_is_forgotten, anew),
-      cmocka_unit_test_setup(an_offer_has_its_profile, anew),
-      cmocka_unit_test_setup(who_has_had_sasl2_has_had_it, anew),
+      cmocka_unit_test_setup(an_offer_belongs_to_one_sasl_profile, anew),
+      cmocka_unit_test_setup(sasl2_is_remembered_for_good, anew),
       cmocka_unit_test_setup(threads_do_not_see_half_of_anything, anew),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

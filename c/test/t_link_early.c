@@ -127,7 +127,7 @@ static void ask_to_bind(scene *s) {
 #define EARLY "<message id='a'><body>Hi</body></message> <presence id='b'/>\n<iq type='get' id='c'><q xmlns='urn:q'/></iq>"
 #define LATER "<message id='d'/><presence id='e'/>"
 
-static void they_are_the_first_of_the_session(void **state) {
+static void early_stanzas_are_the_first_of_the_session(void **state) {
   size_t size;
   (void)state;
   for (size = 1; size < sizeof EARLY + sizeof BOUND + sizeof LATER; size += 1 + size / 8) {
@@ -146,7 +146,7 @@ static void they_are_the_first_of_the_session(void **state) {
 
 /* One element at a time, as a connection takes them: each is valid, with its whole tape, until the next is asked
  * for. */
-static void each_is_there_until_the_next(void **state) {
+static void each_element_is_valid_until_the_next(void **state) {
   scene s;
   (void)state;
   open_scene(&s);
@@ -173,7 +173,7 @@ static void each_is_there_until_the_next(void **state) {
 }
 
 /* What came before the link's end is given out first. */
-static void an_end_comes_behind_them(void **state) {
+static void the_end_comes_after_the_early_stanzas(void **state) {
   scene s;
   (void)state;
   open_scene(&s);
@@ -227,7 +227,7 @@ static void what_is_too_much_ends_the_link(void **state) {
 }
 
 /* Malformed XML is the server's fault in any case. */
-static void what_is_no_xml_is_nobodys(void **state) {
+static void malformed_xml_ends_the_login(void **state) {
   scene s;
   (void)state;
   open_scene(&s);
@@ -240,7 +240,7 @@ static void what_is_no_xml_is_nobodys(void **state) {
 }
 
 /* All hundred are given out in a row, though an open link yields after fewer. */
-static void all_that_may_be_kept_is_given_out(void **state) {
+static void all_kept_stanzas_are_given_out(void **state) {
   char wanted[256] = "|";
   scene s;
   int i;
@@ -304,12 +304,12 @@ static void memory_that_runs_out_is_told(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(they_are_the_first_of_the_session),
-      cmocka_unit_test(each_is_there_until_the_next),
-      cmocka_unit_test(an_end_comes_behind_them),
+      cmocka_unit_test(early_stanzas_are_the_first_of_the_session),
+      cmocka_unit_test(each_element_is_valid_until_the_next),
+      cmocka_unit_test(the_end_comes_after_the_early_stanzas),
       cmocka_unit_test(what_is_too_much_ends_the_link),
-      cmocka_unit_test(what_is_no_xml_is_nobodys),
-      cmocka_unit_test(all_that_may_be_kept_is_given_out),
+      cmocka_unit_test(malformed_xml_ends_the_login),
+      cmocka_unit_test(all_kept_stanzas_are_given_out),
       cmocka_unit_test(before_the_login_nothing_is_kept),
       cmocka_unit_test(memory_that_runs_out_is_told),
   };

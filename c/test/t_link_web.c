@@ -313,7 +313,7 @@ static void a_login_in_every_cutting(void **state) {
 }
 
 /* What comes in one piece with the 101 belongs to the stream. */
-static void glued_to_the_upgrade(void **state) {
+static void elements_may_come_in_one_piece_with_the_upgrade(void **state) {
   scene s;
   (void)state;
   open_scene(&s);
@@ -348,7 +348,7 @@ static void each_element_is_a_message(void **state) {
 }
 
 /* A frame counts as taken when the kernel has all of it. */
-static void what_the_kernel_has_taken(void **state) {
+static void a_frame_counts_when_the_kernel_has_all_of_it(void **state) {
   static char body[3000];
   uint64_t before, taken;
   size_t stanza, frame, put = 0, i, got = 0;
@@ -412,7 +412,7 @@ static void check_close(scene *s, unsigned code) {
   assert_false(hear_frame(s));
 }
 
-static void by_both(void **state) {
+static void both_sides_may_close(void **state) {
   scene s;
   (void)state;
   open_and_log_in(&s);
@@ -426,7 +426,7 @@ static void by_both(void **state) {
 }
 
 /* After our <close/>, a close frame counts as the server's <close/>. */
-static void by_a_close_frame_behind_ours(void **state) {
+static void a_close_frame_may_answer_our_close(void **state) {
   scene s;
   (void)state;
   open_and_log_in(&s);
@@ -441,7 +441,7 @@ static void by_a_close_frame_behind_ours(void **state) {
   close_scene(&s);
 }
 
-static void by_see_other_uri(void **state) {
+static void see_other_uri_ends_it(void **state) {
   scene s;
   (void)state;
   open_and_log_in(&s);
@@ -541,7 +541,7 @@ static void what_a_server_may_not_do(void **state) {
 }
 
 /* Instead of <open/> there can only be a reason why it doesn't come. */
-static void what_comes_first(void **state) {
+static void only_open_or_a_reason_may_come_first(void **state) {
   static const struct {
     const char *first, *condition;
   } rows[] = {{OFFER, "bad-format"},
@@ -623,7 +623,7 @@ static void start_over(scene *s) {
   s->o.host = NULL;
 }
 
-static void what_is_known_of_tcp(void **state) {
+static void what_is_known_of_tcp_is_not_used(void **state) {
   scene s;
   (void)state;
   open_scene(&s);
@@ -708,16 +708,16 @@ static void without_memory(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_login_in_every_cutting),
-      cmocka_unit_test(glued_to_the_upgrade),
+      cmocka_unit_test(elements_may_come_in_one_piece_with_the_upgrade),
       cmocka_unit_test(each_element_is_a_message),
-      cmocka_unit_test(what_the_kernel_has_taken),
+      cmocka_unit_test(a_frame_counts_when_the_kernel_has_all_of_it),
       cmocka_unit_test(pings_are_answered),
-      cmocka_unit_test(by_both),
-      cmocka_unit_test(by_a_close_frame_behind_ours),
-      cmocka_unit_test(by_see_other_uri),
+      cmocka_unit_test(both_sides_may_close),
+      cmocka_unit_test(a_close_frame_may_answer_our_close),
+      cmocka_unit_test(see_other_uri_ends_it),
       cmocka_unit_test(what_a_server_may_not_do),
-      cmocka_unit_test(what_comes_first),
-      cmocka_unit_test(what_is_known_of_tcp),
+      cmocka_unit_test(only_open_or_a_reason_may_come_first),
+      cmocka_unit_test(what_is_known_of_tcp_is_not_used),
       cmocka_unit_test(empty_frames_are_bounded),
       cmocka_unit_test(no_context_no_tls),
       cmocka_unit_test(without_memory),

@@ -183,7 +183,7 @@ static void never(void *arg) {
 
 /* Timers are stopped from either end. Without memory for a smaller block the table keeps its own, until the next
  * time. */
-static void a_wave_gives_its_room_back(void **state) {
+static void the_timer_table_shrinks(void **state) {
   enum { WAVE = 100000, FEW = 5 };
   static xm_timer timers[WAVE];
   xm_loop *l = new_loop();
@@ -612,7 +612,7 @@ static void a_jump_of_the_clock_is_told(void **state) {
 }
 
 /* Watches may end in any order; those that are left are called. */
-static void who_watches_may_go_in_any_order(void **state) {
+static void watches_may_end_in_any_order(void **state) {
   enum { N = 7 };
   xm_loop *l = new_loop();
   xm_jump jumps[N] = {0};
@@ -707,7 +707,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fires_in_the_order_of_a_sorted_list),
       cmocka_unit_test(timers_cost_no_handle),
-      cmocka_unit_test(a_wave_gives_its_room_back),
+      cmocka_unit_test(the_timer_table_shrinks),
       cmocka_unit_test(stopping_an_idle_timer_is_harmless),
       cmocka_unit_test(a_timer_stopped_while_firing_does_not_fire),
       cmocka_unit_test(a_timer_armed_while_firing_waits_for_the_next_call),
@@ -727,7 +727,7 @@ int main(void) {
       cmocka_unit_test(no_descriptors_is_an_error),
       cmocka_unit_test(the_clock_goes_on),
       cmocka_unit_test(a_jump_of_the_clock_is_told),
-      cmocka_unit_test(who_watches_may_go_in_any_order),
+      cmocka_unit_test(watches_may_end_in_any_order),
 #if XM_HAS_TIMERFD
       cmocka_unit_test(an_alarm_that_is_due_is_not_set_again),
       cmocka_unit_test(an_alarm_that_was_cancelled_is_set_again),

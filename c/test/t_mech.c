@@ -78,7 +78,7 @@ static void test_every_choice(void **unused) {
 
 /* Where TLS may end in front of the server, 'y' is only sent to a server that has shown that it knows channel
  * bindings. */
-static void test_fronted(void **unused) {
+static void test_flag_behind_a_tls_front(void **unused) {
   static const struct {
     const char *plus, *binding;
     char flag;
@@ -105,7 +105,7 @@ static void test_fronted(void **unused) {
 }
 
 /* What the client has: without it, the mechanisms that need it aren't chosen. */
-static void test_means(void **unused) {
+static void test_what_the_client_has(void **unused) {
   static const struct {
     bool username, password, certificate, tls, verified, plain, pinned;
     unsigned offered;
@@ -641,7 +641,7 @@ static void test_every_token(void **unused) {
 }
 
 /* Where TLS may end in front of the server, a bound token is only asked for if the server has channel bindings. */
-static void test_token_behind_a_front(void **unused) {
+static void test_token_behind_a_tls_front(void **unused) {
   const xm_mech_channel channel = {.version = 0x0304, .bindings = {{32, ""}, {32, ""}, {32, ""}}};
   static const struct {
     const char *offer, *bound, *unbound; /* what is asked for, if EXPR is listed, and if EXPR and NONE are */
@@ -746,9 +746,9 @@ static void test_what_is_stronger(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_every_choice),     cmocka_unit_test(test_means),
-      cmocka_unit_test(test_fronted),
-      cmocka_unit_test(test_token_behind_a_front),
+      cmocka_unit_test(test_every_choice),     cmocka_unit_test(test_what_the_client_has),
+      cmocka_unit_test(test_flag_behind_a_tls_front),
+      cmocka_unit_test(test_token_behind_a_tls_front),
       cmocka_unit_test(test_refusals_say_why), cmocka_unit_test(test_truth_table),
       cmocka_unit_test(test_what_becomes_of_a_changed_offer),
       cmocka_unit_test(test_text_of_an_offer), cmocka_unit_test(test_texts_read_back),

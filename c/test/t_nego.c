@@ -118,7 +118,7 @@ static void nothing_secret_is_said_in_the_clear(void **state) {
 }
 
 /* The JID isn't sent if no mechanism but ANONYMOUS may be used. */
-static void who_logs_in_without_a_name_tells_none(void **state) {
+static void an_anonymous_login_does_not_send_the_jid(void **state) {
   const xm_jid jid = jid_of("alice@xmpp.example");
   xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true, .mechanisms = "ANONYMOUS"};
   (void)state;
@@ -168,7 +168,7 @@ static void the_bound_address_is_ours(void **state) {
 
 /* Servers that still prepare by stringprep (RFC 6122) fold more characters than PRECIS does: it is still our
  * account. */
-static void a_localpart_may_be_folded_further(void **state) {
+static void a_stringprep_server_may_fold_the_localpart_further(void **state) {
 #define OURS   \
   "fu\xC3\x9F" \
   "e\xCF\x82@xmpp.example/lua"
@@ -217,7 +217,7 @@ static void every_refused_login_has_its_condition(void **state) {
   play(true, OFFER "C: *\nS: <failure xmlns='urn:x'/>\nFAIL stream bad-format");
 }
 
-static void a_success_must_be_one(void **state) {
+static void a_malformed_success_is_refused(void **state) {
   (void)state;
   play(true, OFFER "C: *\nS: <success xmlns='urn:x'/>\nFAIL stream bad-format");
   play(true, OFFER "C: *\nS: <success " SASL ">no base64!</success>\nFAIL sasl incorrect-encoding");
@@ -229,7 +229,7 @@ static void a_success_must_be_one(void **state) {
 }
 
 /* Elements that aren't due. Only the first three may follow the login, where they are kept for later. */
-static void another_order_is_refused(void **state) {
+static void elements_out_of_order_are_refused(void **state) {
   static const char *const strangers[] = {"<message/>",
                                           "<iq type='result' id='x'/>",
                                           "<iq type='set' id='$ID'/>",
@@ -286,7 +286,7 @@ static void what_comes_before_the_session_is_kept_for_it(void **state) {
 }
 
 /* A component has its session when it has proved its secret; before that, nothing is kept. */
-static void nothing_is_kept_of_whom_nobody_knows(void **state) {
+static void nothing_is_kept_before_a_component_is_authenticated(void **state) {
   static const char *const places[] = {"C: $H\nS: $H\n", "C: $H\nS: $H$F" STARTTLS "/>/$F\nC: *\n"};
   const xm_jid jid = jid_of("echo.example");
   const xm_nego_options o = {.component = true, .jid = &jid};
@@ -378,7 +378,7 @@ static void a_component_proves_its_secret(void **state) {
   play_as(&safe, true, "test", COMPONENT("id='3BF96D32'") "C: <handshake>*</handshake>");
 }
 
-static void what_proves_the_password_is_secret(void **state) {
+static void what_proves_the_password_is_marked_secret(void **state) {
   const xm_jid jid = jid_of("alice@xmpp.example/lua");
   const xm_nego_options o = {.jid = &jid, .plain = true, .need_tls = true};
   struct play p = {.nego = xm_nego_new(&o, "secret", 6)};
@@ -522,7 +522,7 @@ static void nothing_is_bound_where_only_resuming_is_wanted(void **state) {
 
 /* Before the answer, there may be nonzas of stream management, and stanzas, which neither side counts; anything else is
  * out of order. */
-static void little_comes_before_the_answer(void **state) {
+static void few_elements_may_precede_the_answer_to_resume(void **state) {
   static const char *const early[] = {
       "<message xmlns='urn:x'/>", "<resumed previd='id-1' h='3'/>", "<failed/>",
       "<enabled xmlns='urn:xmpp:sm:3' id='x'/>", "<r xmlns='urn:xmpp:sm:2'/>", "<stream:features/>",
@@ -602,7 +602,7 @@ static void auth_is_said_ahead_if_the_offer_is_known(void **state) {
 }
 
 /* Whatever has changed in the offer, another mechanism might have been chosen. */
-static void another_offer_is_an_objection(void **state) {
+static void a_changed_offer_is_an_objection(void **state) {
   static const char *const offers[] = {
       "<mechanism>SCRAM-SHA-1</mechanism>",
       "<mechanism>PLAIN</mechanism>",
@@ -767,21 +767,21 @@ int main(void) {
       cmocka_unit_test(what_is_offered_after_the_login_is_noted),
       cmocka_unit_test(what_is_offered_without_end_is_not_kept),
       cmocka_unit_test(nothing_secret_is_said_in_the_clear),
-      cmocka_unit_test(who_logs_in_without_a_name_tells_none),
+      cmocka_unit_test(an_anonymous_login_does_not_send_the_jid),
       cmocka_unit_test(a_resource_is_the_servers_to_choose),
       cmocka_unit_test(the_bound_address_is_ours),
-      cmocka_unit_test(a_localpart_may_be_folded_further),
+      cmocka_unit_test(a_stringprep_server_may_fold_the_localpart_further),
       cmocka_unit_test(a_refused_resource_has_its_condition),
       cmocka_unit_test(every_refused_login_has_its_condition),
-      cmocka_unit_test(a_success_must_be_one),
-      cmocka_unit_test(another_order_is_refused),
+      cmocka_unit_test(a_malformed_success_is_refused),
+      cmocka_unit_test(elements_out_of_order_are_refused),
       cmocka_unit_test(what_comes_before_the_session_is_kept_for_it),
-      cmocka_unit_test(nothing_is_kept_of_whom_nobody_knows),
+      cmocka_unit_test(nothing_is_kept_before_a_component_is_authenticated),
       cmocka_unit_test(a_stream_error_ends_it_anywhere),
       cmocka_unit_test(versions_below_one_are_refused),
       cmocka_unit_test(passwords_are_prepared_or_refused),
       cmocka_unit_test(a_component_proves_its_secret),
-      cmocka_unit_test(what_proves_the_password_is_secret),
+      cmocka_unit_test(what_proves_the_password_is_marked_secret),
       cmocka_unit_test(a_session_is_resumed),
       cmocka_unit_test(resuming_waits_for_the_login),
       cmocka_unit_test(the_old_id_is_said_as_it_was),
@@ -789,10 +789,10 @@ int main(void) {
       cmocka_unit_test(a_lost_session_is_followed_by_another),
       cmocka_unit_test(without_the_offer_the_session_is_lost),
       cmocka_unit_test(nothing_is_bound_where_only_resuming_is_wanted),
-      cmocka_unit_test(little_comes_before_the_answer),
+      cmocka_unit_test(few_elements_may_precede_the_answer_to_resume),
       cmocka_unit_test(starttls_is_said_ahead_where_it_must_be),
       cmocka_unit_test(auth_is_said_ahead_if_the_offer_is_known),
-      cmocka_unit_test(another_offer_is_an_objection),
+      cmocka_unit_test(a_changed_offer_is_an_objection),
       cmocka_unit_test(auth_is_not_said_ahead_otherwise),
       cmocka_unit_test(binding_is_asked_for_ahead),
       cmocka_unit_test(resuming_is_asked_for_ahead),

@@ -100,7 +100,7 @@ static const char *const logins[] = {
     FEATURES2(EVERYTHING) "C: $H" SAYS_TOKEN USER_AGENT BINDS2 SHOWS "</authenticate>\n",
 };
 
-static void all_of_it_is_one_exchange(void **state) {
+static void everything_takes_one_exchange(void **state) {
   (void)state;
   play2(ALONE, FEATURES2("") "C: $H" SAYS_PLAIN "</authenticate>\nS: " SUCCESS(WHO_BARE) "\nC: \n" THEN_BINDS
         "ANEW\nENABLED \nTOKEN unused");
@@ -115,7 +115,7 @@ static void all_of_it_is_one_exchange(void **state) {
 }
 
 /* Only what is offered is asked for. */
-static void what_is_offered_inside_is_what_is_asked_for(void **state) {
+static void only_what_is_offered_inside_is_asked_for(void **state) {
   static const struct {
     const char *offered, *said;
   } rows[] = {
@@ -282,7 +282,7 @@ static const struct hazard {
 };
 enum { HAZARDS = sizeof hazards / sizeof *hazards };
 
-static void every_hazard_comes_to_what_it_should(void **state) {
+static void every_hazard_has_the_expected_outcome(void **state) {
   static char script[16384];
   size_t i;
   (void)state;
@@ -294,7 +294,7 @@ static void every_hazard_comes_to_what_it_should(void **state) {
 }
 
 /* 27, 50, 65: texts of any length. */
-static void long_things_have_an_end(void **state) {
+static void texts_of_any_length_are_handled(void **state) {
   static char script[65536], text[30000];
   (void)state;
   memset(text, 'x', sizeof text - 1);
@@ -316,7 +316,7 @@ static void long_things_have_an_end(void **state) {
 }
 
 /* 70: XEP-0478, limits. What goes inside is left out first, then the login fails. */
-static void a_server_may_take_little(void **state) {
+static void a_server_may_limit_the_size_of_elements(void **state) {
 #define LIMITED(n) "S: $H$F" AUTHENTICATION("PLAIN", EVERYTHING) "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>" n \
   "</max-bytes></limits>/$F\n"
 #define ALL_SAID "C: $H" SAYS_PLAIN USER_AGENT BINDS2 ASKS "</authenticate>"
@@ -347,7 +347,7 @@ static void a_server_may_take_little(void **state) {
 }
 
 /* A classic resumption after a login that hasn't done it, and what else is done on the same stream. */
-static void what_was_not_inside_comes_behind(void **state) {
+static void what_was_not_done_inside_follows_the_login(void **state) {
   (void)state;
   play2(RESUMING, FEATURES2("") "C: $H" SAYS_PLAIN USER_AGENT "</authenticate>\n"
         "S: " SUCCESS(WHO_BARE) "\nC: \nS: $F" SM BIND "/>/$F\n"
@@ -373,7 +373,7 @@ static unsigned everything(void) {
          xm_mech_token_bit("HT-SHA-256-EXPR", 15);
 }
 
-static void all_of_it_is_said_ahead(void **state) {
+static void everything_is_said_ahead(void **state) {
   (void)state;
   ahead = (struct ahead){XM_NEGO_AHEAD_ALL, OFFERED, XM_LOGIN_SASL2, everything()};
   play2(BINDING, SCRAM2_AHEAD TWO2(EVERYTHING) "C: \nAHEAD 2\nS: <challenge " SASL2 ">cj1h</challenge>\n"
@@ -390,7 +390,7 @@ static void all_of_it_is_said_ahead(void **state) {
 }
 
 /* 67, 68: with another list, another profile, or other offers inside, the login begins anew. */
-static void another_offer_is_begun_anew(void **state) {
+static void a_changed_offer_restarts_the_login(void **state) {
   static const char *const offers[] = {
       AUTHENTICATION("SCRAM-SHA-1", EVERYTHING),
       "<authentication " SASL2 "><mechanism>PLAIN</mechanism><mechanism>SCRAM-SHA-1</mechanism></authentication>",
@@ -420,7 +420,7 @@ static void another_offer_is_begun_anew(void **state) {
 }
 
 /* Nothing is sent ahead that shows the password, or a token that isn't offered, or if no offer is known. */
-static void what_shows_the_password_is_not_said_ahead(void **state) {
+static void what_reveals_the_password_is_not_said_ahead(void **state) {
   static const char *const offers[] = {NULL, "PLAIN", "X\x1EY"};
   size_t i;
   (void)state;
@@ -511,15 +511,15 @@ static void memory_that_runs_out_leaves_nothing_half(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(all_of_it_is_one_exchange),
-      cmocka_unit_test(what_is_offered_inside_is_what_is_asked_for),
-      cmocka_unit_test(every_hazard_comes_to_what_it_should),
-      cmocka_unit_test(long_things_have_an_end),
-      cmocka_unit_test(a_server_may_take_little),
-      cmocka_unit_test(what_was_not_inside_comes_behind),
-      cmocka_unit_test(all_of_it_is_said_ahead),
-      cmocka_unit_test(another_offer_is_begun_anew),
-      cmocka_unit_test(what_shows_the_password_is_not_said_ahead),
+      cmocka_unit_test(everything_takes_one_exchange),
+      cmocka_unit_test(only_what_is_offered_inside_is_asked_for),
+      cmocka_unit_test(every_hazard_has_the_expected_outcome),
+      cmocka_unit_test(texts_of_any_length_are_handled),
+      cmocka_unit_test(a_server_may_limit_the_size_of_elements),
+      cmocka_unit_test(what_was_not_done_inside_follows_the_login),
+      cmocka_unit_test(everything_is_said_ahead),
+      cmocka_unit_test(a_changed_offer_restarts_the_login),
+      cmocka_unit_test(what_reveals_the_password_is_not_said_ahead),
       cmocka_unit_test(memory_that_runs_out_leaves_nothing_half),
   };
   return cmocka_run_group_tests(tests, with_channel, NULL);

@@ -239,7 +239,7 @@ static void check_written(const xm_buf *b, const char *wanted) {
     fail_msg("%.*s\ninstead of\n%s", (int)xm_buf_len(b), xm_buf_at(b), wanted);
 }
 
-static void it_looks_like_this(void **state) {
+static void elements_are_written_as_expected(void **state) {
   xm_buf b = XM_BUF_INIT;
   xm_out o = xm_out_begin(&b);
   (void)state;
@@ -350,7 +350,7 @@ static void characters_at_each_place(void **state) {
 }
 
 /* The missing bytes follow in memory, but beyond the length that was given. */
-static void nothing_behind_the_end_counts(void **state) {
+static void bytes_beyond_the_length_do_not_count(void **state) {
   static const char s[] = "0123456789abcdef\xC3\xA9\xF0\x9F\x98\x80";
   static const size_t broken[] = {17, 19, 20, 21}, whole[] = {16, 18, 22};
   size_t i;
@@ -436,7 +436,7 @@ static void attribute_names_are_refused(void **state) {
   assert_true(goes_through(ATTRIBUTE, "{urn:a}xmlns", 12));
 }
 
-static void some_namespaces_have_no_element(void **state) {
+static void reserved_namespaces_are_refused_for_elements(void **state) {
   xm_buf b = XM_BUF_INIT;
   xm_out o = xm_out_begin(&b);
   (void)state;
@@ -637,14 +637,14 @@ int main(void) {
       cmocka_unit_test(every_code_point_in_text),
       cmocka_unit_test(every_code_point_in_values),
       cmocka_unit_test(sequences_are_utf8_or_refused),
-      cmocka_unit_test(it_looks_like_this),
+      cmocka_unit_test(elements_are_written_as_expected),
       cmocka_unit_test(each_byte_at_each_place),
       cmocka_unit_test(characters_at_each_place),
-      cmocka_unit_test(nothing_behind_the_end_counts),
+      cmocka_unit_test(bytes_beyond_the_length_do_not_count),
       cmocka_unit_test(each_byte_in_each_name),
       cmocka_unit_test(wide_names_are_told_of),
       cmocka_unit_test(attribute_names_are_refused),
-      cmocka_unit_test(some_namespaces_have_no_element),
+      cmocka_unit_test(reserved_namespaces_are_refused_for_elements),
       cmocka_unit_test(a_tape_is_written_as_it_was_read),
       cmocka_unit_test(a_child_is_written_alone),
       cmocka_unit_test(the_prefix_xml_is_written_as_it_came),

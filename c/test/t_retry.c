@@ -166,7 +166,7 @@ static void pauses_grow(void **state) {
 }
 
 /* Attempts and pauses are counted anew after a session that has lasted, and only then. */
-static void only_what_lasts_begins_anew(void **state) {
+static void only_a_lasting_session_resets_the_counters(void **state) {
   static const struct {
     unsigned max, stood;
     bool lasted;
@@ -221,7 +221,7 @@ static xm_retry_answer refused(xm_retry *r, const char *condition, uint64_t stoo
 
 /* After the same end three times in a row, the pause is the longest one; another end, or a session that lasts, stops
  * that. */
-static void the_same_end_is_slowed_down(void **state) {
+static void a_repeated_end_takes_the_longest_pause(void **state) {
   xm_retry r = {0};
   xm_retry_answer a;
   int i;
@@ -296,9 +296,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_end_has_its_consequence),
       cmocka_unit_test(pauses_grow),
-      cmocka_unit_test(only_what_lasts_begins_anew),
+      cmocka_unit_test(only_a_lasting_session_resets_the_counters),
       cmocka_unit_test(hops_are_counted_until_a_session_has_lasted),
-      cmocka_unit_test(the_same_end_is_slowed_down),
+      cmocka_unit_test(a_repeated_end_takes_the_longest_pause),
       cmocka_unit_test(a_ghost_lasts_until_there_is_a_session),
       cmocka_unit_test(the_first_attempt_is_at_once),
   };

@@ -151,7 +151,7 @@ static void as_many_bytes_are_filled_as_are_asked_for(void **state) {
   }
 }
 
-static void a_supply_gives_what_nobody_has_had(void **state) {
+static void a_supply_gives_unique_ids_even_after_a_fork(void **state) {
   enum { MANY = 200 };
   static char ids[2][MANY][XM_RND_ID + 1]; /* ours, and a child process's */
   char(*all)[XM_RND_ID + 1] = ids[0];
@@ -182,7 +182,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(ids_differ_and_may_stand_anywhere),
       cmocka_unit_test(every_character_comes_at_every_place),
-      cmocka_unit_test(a_supply_gives_what_nobody_has_had),
+      cmocka_unit_test(a_supply_gives_unique_ids_even_after_a_fork),
       cmocka_unit_test(without_randomness_there_is_no_id),
       cmocka_unit_test(openssl_is_not_asked_where_the_kernel_gives),
       cmocka_unit_test(openssl_gives_what_the_kernel_does_not),

@@ -205,7 +205,7 @@ static void addresses_are_compared_as_prepared(void **state) {
 }
 
 /* A server that prepares by other rules may have bound another spelling. */
-static void our_own_address_has_a_spelling_too(void **state) {
+static void our_own_address_may_have_another_spelling(void **state) {
   xm_route *r = xm_route_new(XM_NS_CLIENT);
   xm_jid bound = {.local_len = 5, .domain_len = 12, .resource_len = 4, .str = "Alice@XMPP.example/here"};
   const char *const own[] = {"alice@xmpp.example", "Alice@XMPP.example", SELF, "Alice@XMPP.example/here",
@@ -223,7 +223,7 @@ static void our_own_address_has_a_spelling_too(void **state) {
 }
 
 /* Before our address is known, only an answer without `from` is from our account. */
-static void nobody_is_us_before_we_are_bound(void **state) {
+static void before_binding_only_an_answer_without_from_is_ours(void **state) {
   xm_route *r = xm_route_new(XM_NS_CLIENT);
   (void)state;
   await(r, "iq", "1", NULL, NULL);
@@ -253,7 +253,7 @@ static void a_component_is_answered_where_it_asked_from(void **state) {
   xm_route_free(r);
 }
 
-static void an_id_waits_once(void **state) {
+static void an_id_can_be_awaited_once(void **state) {
   xm_route *r = new_route(SELF);
   xm_route_request q = {.name = "message", .id = "1", .id_len = 1};
   xm_pending *p = await(r, "iq", "1", NULL, NULL), *other = NULL;
@@ -270,7 +270,7 @@ static void an_id_waits_once(void **state) {
 
 /* A server that prepares by RFC 6122 answers with its own spelling of the address; one that only looks alike doesn't
  * count. */
-static void a_servers_spelling_answers(void **state) {
+static void an_answer_may_have_the_servers_spelling(void **state) {
   static const struct {
     const char *asked, *arrived;
     bool fits;
@@ -305,7 +305,7 @@ static void a_servers_spelling_answers(void **state) {
 }
 
 /* A gateway's users choose their ids, and two may choose the same. */
-static void an_id_waits_once_an_address(void **state) {
+static void an_id_can_be_awaited_once_for_each_address(void **state) {
   xm_route *r = new_route("echo.example");
   static int owners[3];
   xm_route_request q = {.name = "iq", .id = "1", .id_len = 1, .to = "bob@d", .to_len = 5};
@@ -391,7 +391,7 @@ static void check_few(xm_route *r) {
   }
 }
 
-static void a_wave_is_freed_whole(void **state) {
+static void waiting_requests_are_freed_with_the_table(void **state) {
   long before = heap.live;
   xm_route *r = new_route(SELF);
   (void)state;
@@ -400,7 +400,7 @@ static void a_wave_is_freed_whole(void **state) {
   assert_int_equal(heap.live, before);
 }
 
-static void a_wave_gives_its_room_back(void **state) {
+static void the_table_shrinks(void **state) {
   xm_route *r = new_route(SELF);
   int i;
   (void)state;
@@ -415,7 +415,7 @@ static void a_wave_gives_its_room_back(void **state) {
 }
 
 /* A few requests more or less at the size where the table shrinks don't make it shrink and grow all the time. */
-static void a_table_does_not_flap(void **state) {
+static void the_table_does_not_shrink_and_grow_all_the_time(void **state) {
   xm_route *r = new_route(SELF);
   size_t cap;
   int i, n, turns = 0;
@@ -464,7 +464,7 @@ static void answered(xm_route *r, xm_question *likely, const char *to, const cha
 }
 
 /* The same asker and id, to two of our addresses: the answer's `from` says which question was answered. */
-static void a_question_is_to_one_of_our_addresses(void **state) {
+static void a_question_belongs_to_one_of_our_addresses(void **state) {
   static const char asker[] = "bob@other.example/r";
   xm_route *r = new_route("echo.example");
   xm_question *a = xm_route_ask(r, asker, "a@echo.example", "1"), *b = xm_route_ask(r, asker, "b@echo.example", "1");
@@ -485,7 +485,7 @@ static void a_question_is_to_one_of_our_addresses(void **state) {
 
 /* The same question several times: an answer is to the one whose call is running, else to the oldest, until all are
  * answered. */
-static void of_equals_the_likely_one_is_meant(void **state) {
+static void of_equal_questions_the_running_or_oldest_is_answered(void **state) {
   static const char asker[] = "bob@other.example/r";
   enum { MANY = 5 };
   xm_question *q[MANY];
@@ -547,7 +547,7 @@ static void many_questions_cost_no_more_each(void **state) {
 }
 
 /* Any questions, the same and different ones, answered and released in any order, compared with a plain list. */
-static void questions_are_what_a_list_would_be(void **state) {
+static void questions_behave_like_a_plain_list(void **state) {
   static const char *const askers[] = {"a@x/r", "b@x/r", NULL},
                            *const owns[] = {"echo.example", "u@echo.example", NULL}, *const ids[] = {"1", "2"};
   enum { MOST = 64 };
@@ -671,23 +671,23 @@ int main(void) {
       cmocka_unit_test(messages_and_presences_are_answered_by_their_like),
       cmocka_unit_test(other_namespaces_and_ids_answer_nothing),
       cmocka_unit_test(addresses_are_compared_as_prepared),
-      cmocka_unit_test(our_own_address_has_a_spelling_too),
-      cmocka_unit_test(nobody_is_us_before_we_are_bound),
+      cmocka_unit_test(our_own_address_may_have_another_spelling),
+      cmocka_unit_test(before_binding_only_an_answer_without_from_is_ours),
       cmocka_unit_test(a_component_is_answered_where_it_asked_from),
-      cmocka_unit_test(an_id_waits_once),
+      cmocka_unit_test(an_id_can_be_awaited_once),
       cmocka_unit_test(many_wait),
-      cmocka_unit_test(a_wave_is_freed_whole),
-      cmocka_unit_test(a_wave_gives_its_room_back),
-      cmocka_unit_test(a_table_does_not_flap),
+      cmocka_unit_test(waiting_requests_are_freed_with_the_table),
+      cmocka_unit_test(the_table_shrinks),
+      cmocka_unit_test(the_table_does_not_shrink_and_grow_all_the_time),
       cmocka_unit_test(without_memory_a_table_stays_as_it_is),
       cmocka_unit_test(a_question_nobody_answers_comes_back),
       cmocka_unit_test(an_answered_question_is_over),
-      cmocka_unit_test(a_question_is_to_one_of_our_addresses),
-      cmocka_unit_test(of_equals_the_likely_one_is_meant),
+      cmocka_unit_test(a_question_belongs_to_one_of_our_addresses),
+      cmocka_unit_test(of_equal_questions_the_running_or_oldest_is_answered),
       cmocka_unit_test(many_questions_cost_no_more_each),
-      cmocka_unit_test(questions_are_what_a_list_would_be),
-      cmocka_unit_test(a_servers_spelling_answers),
-      cmocka_unit_test(an_id_waits_once_an_address),
+      cmocka_unit_test(questions_behave_like_a_plain_list),
+      cmocka_unit_test(an_answer_may_have_the_servers_spelling),
+      cmocka_unit_test(an_id_can_be_awaited_once_for_each_address),
       cmocka_unit_test(memory_that_runs_out_is_told),
   };
   return cmocka_run_group_tests(tests, NULL, drop_tape);

@@ -529,7 +529,7 @@ static void test_a_known_token(void **unused) {
   xm_buf_free(&out);
 }
 
-static void test_tokens_that_cannot_be_said(void **unused) {
+static void test_tokens_that_cannot_be_sent(void **unused) {
   static const struct {
     xm_sasl_login login;
     const char *condition;
@@ -587,7 +587,7 @@ static void test_one_message_with_failing_heap(void **unused) {
 }
 
 /* What no mechanism can express is refused before anything is sent. */
-static void test_logins_that_cannot_be_said(void **unused) {
+static void test_logins_that_cannot_be_sent(void **unused) {
   static const struct {
     xm_sasl_login login;
     const char *condition;
@@ -643,8 +643,8 @@ int main(void) {
       cmocka_unit_test(test_one_message_with_failing_heap),
       cmocka_unit_test(test_tokens),
       cmocka_unit_test(test_a_known_token),
-      cmocka_unit_test(test_tokens_that_cannot_be_said),
-      cmocka_unit_test(test_logins_that_cannot_be_said),
+      cmocka_unit_test(test_tokens_that_cannot_be_sent),
+      cmocka_unit_test(test_logins_that_cannot_be_sent),
       cmocka_unit_test(test_component_handshake),
   };
   if (!CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free)) return 1;

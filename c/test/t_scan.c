@@ -432,7 +432,7 @@ static void what_is_ordinary_is_read_and_the_rest_is_left_to_expat(void **state)
   }
 }
 
-static void what_stands_between_is_space(void **state) {
+static void only_white_space_is_scanned_between_stanzas(void **state) {
   char s[1000];
   size_t i;
   (void)state;
@@ -443,7 +443,7 @@ static void what_stands_between_is_space(void **state) {
 }
 
 /* Only white space may follow a stream's end, whether or not a stanza comes before it in the same piece. */
-static void the_end_is_expats(void **state) {
+static void the_end_of_the_stream_is_left_to_expat(void **state) {
   static const char *const rows[] = {"</stream:stream>", "</stream:stream >", " </stream:stream>\n", "</stream>", "</before>", "</stream:stream/>"};
   size_t i;
   (void)state;
@@ -455,7 +455,7 @@ static void the_end_is_expats(void **state) {
 }
 
 /* Names and white space that are longer than what is scanned again of a tag when more input comes. */
-static void short_is_what_is_ordinary(void **state) {
+static void only_short_names_and_spaces_are_scanned(void **state) {
   static const struct {
     const char *front;
     char fill;
@@ -477,7 +477,7 @@ static void short_is_what_is_ordinary(void **state) {
 
 /* If the tag's end is there, it is read, however much white space it has; if it comes byte by byte, only up to a
  * limit. */
-static void space_that_drips_is_left(void **state) {
+static void white_space_that_drips_is_left_to_expat(void **state) {
   int k, whole;
   (void)state;
   for (k = 0; k < 2; k++) {
@@ -565,7 +565,7 @@ static void only_a_header_with_the_content_namespace_will_do(void **state) {
 }
 
 /* During a login everything is left to expat, with the login's bounds; its memory is wiped. */
-static void before_a_login_is_over_all_is_expats(void **state) {
+static void during_a_login_all_is_left_to_expat(void **state) {
   struct log l = {0};
   xm_xml *x = new_xml(false);
   (void)state;
@@ -634,14 +634,14 @@ static void what_has_no_end_is_not_waited_for(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_is_ordinary_is_read_and_the_rest_is_left_to_expat),
-      cmocka_unit_test(what_stands_between_is_space),
-      cmocka_unit_test(the_end_is_expats),
-      cmocka_unit_test(short_is_what_is_ordinary),
-      cmocka_unit_test(space_that_drips_is_left),
+      cmocka_unit_test(only_white_space_is_scanned_between_stanzas),
+      cmocka_unit_test(the_end_of_the_stream_is_left_to_expat),
+      cmocka_unit_test(only_short_names_and_spaces_are_scanned),
+      cmocka_unit_test(white_space_that_drips_is_left_to_expat),
       cmocka_unit_test(bounds_hold_to_the_last_one),
       cmocka_unit_test(a_stanza_counts_for_itself),
       cmocka_unit_test(only_a_header_with_the_content_namespace_will_do),
-      cmocka_unit_test(before_a_login_is_over_all_is_expats),
+      cmocka_unit_test(during_a_login_all_is_left_to_expat),
       cmocka_unit_test(what_has_no_end_is_not_waited_for),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -101,7 +101,7 @@ static void take(line *l, size_t n) {
   xm_sm_taken(l->s, l->taken += n);
 }
 
-/* Enables without holding back what is given until <enabled/>: see what_is_held. */
+/* Enables without holding back what is given until <enabled/>: see stanzas_are_held_until_enabled. */
 static void enable_at_once(line *l, bool resumable) {
   xm_sm_enable(l->s, resumable);
   xm_sm_release(l->s);
@@ -215,7 +215,7 @@ static const char *logged(line *l) {
 
 /* Giving stanzas, and moving them to the wire. */
 
-static void without_stream_management_the_kernel_has_the_last_word(void **state) {
+static void without_stream_management_a_stanza_is_done_when_the_kernel_has_it(void **state) {
   line l = new_line();
   size_t i, len = strlen("<message id='1'/>");
   (void)state;
@@ -242,7 +242,7 @@ static void without_stream_management_the_kernel_has_the_last_word(void **state)
 }
 
 /* Bytes that others have put on the wire are counted like sm's. */
-static void what_else_is_on_the_wire_is_taken_too(void **state) {
+static void other_bytes_on_the_wire_are_counted(void **state) {
   line l = new_line();
   (void)state;
   xm_buf_puts(&l.wire, "<iq id='p'/>");
@@ -334,7 +334,7 @@ static void single_stanzas_are_asked_for_five_at_a_time(void **state) {
 }
 
 /* If the wire is full after a batch, <r/> comes with the next pump, before anything else. */
-static void a_full_wire_puts_the_request_off(void **state) {
+static void a_full_wire_delays_the_request(void **state) {
   line l = enabled_line();
   (void)state;
   give_messages(&l, 12);
@@ -374,7 +374,7 @@ static void at_most_150_are_in_flight(void **state) {
 }
 
 /* <a/> is also sent without being asked for, in case the server sends too fast to ask. */
-static void the_server_is_told_now_and_then(void **state) {
+static void acks_are_also_sent_without_a_request(void **state) {
   line l = new_line();
   int i;
   (void)state;
@@ -392,7 +392,7 @@ static void the_server_is_told_now_and_then(void **state) {
 }
 
 /* Stanzas wait for <enabled/>, or until release() ends that; after a resumption, for the answer to a request. */
-static void what_is_held(void **state) {
+static void stanzas_are_held_until_enabled(void **state) {
   line l = new_line();
   (void)state;
   xm_sm_enable(l.s, true);
@@ -487,7 +487,7 @@ static void the_server_hears_what_was_handled(void **state) {
 }
 
 /* A request comes after all that was given, so the answer counts all of it, whichever of them was called first. */
-static void what_is_asked_is_asked_behind_what_leaves(void **state) {
+static void a_request_follows_all_that_was_given(void **state) {
   line l = enabled_line();
   (void)state;
   assert_false(xm_sm_is_asked(l.s));
@@ -512,7 +512,7 @@ static void what_is_asked_is_asked_behind_what_leaves(void **state) {
 }
 
 /* A request isn't forgotten because of the regular ones, nor when the limit in flight is reached. */
-static void what_is_asked_is_asked_behind_the_last(void **state) {
+static void a_request_is_made_besides_the_regular_ones(void **state) {
   line l = enabled_line();
   (void)state;
   xm_sm_request(l.s);
@@ -534,7 +534,7 @@ static void what_is_asked_is_asked_behind_the_last(void **state) {
 }
 
 /* If the answers acknowledge nothing and the limit is reached, one more <r/> is sent, and not one with every pump. */
-static void where_nothing_may_leave_it_is_asked_there(void **state) {
+static void at_the_limit_one_more_request_is_made(void **state) {
   line l = enabled_line();
   int i;
   (void)state;
@@ -777,7 +777,7 @@ static void enabled_may_come_between_two_pieces(void **state) {
   free_line(&l);
 }
 
-static void failed_means_without(void **state) {
+static void failed_turns_stream_management_off(void **state) {
   line l = new_line();
   (void)state;
   says(&l, "failed", "");
@@ -819,7 +819,7 @@ static void h_is_a_number(void **state) {
   }
 }
 
-static void h_is_read_only_where_both_count(void **state) {
+static void h_is_ignored_before_enabled(void **state) {
   line l = new_line();
   (void)state;
   says(&l, "a", "h=77");
@@ -917,7 +917,7 @@ static void what_was_half_written_is_moved_whole(void **state) {
 }
 
 /* What was due on the old link isn't sent on the new one. */
-static void a_cut_forgets_what_was_due(void **state) {
+static void a_cut_drops_due_requests_and_acks(void **state) {
   line l = enabled_line();
   (void)state;
   expect_given(&l, 3, "1 2 3");
@@ -1038,7 +1038,7 @@ static void what_is_given_meanwhile_goes_first(void **state) {
 }
 
 /* The last stanza that may be sent is followed by <r/>, as the last of all would be. */
-static void what_goes_first_is_asked_about(void **state) {
+static void what_goes_first_is_followed_by_a_request(void **state) {
   line l = holding_line();
   (void)state;
   expect_given(&l, 5, "3 4 5 6 7 R");
@@ -1062,7 +1062,7 @@ static void without_stream_management_it_is_the_same(void **state) {
   free_line(&l);
 }
 
-static void nothing_is_held_back_of_nothing(void **state) {
+static void without_stanzas_nothing_is_held_back(void **state) {
   line l = enabled_line();
   (void)state;
   lose(&l, NULL);
@@ -1073,7 +1073,7 @@ static void nothing_is_held_back_of_nothing(void **state) {
 }
 
 /* If the link breaks and the session is resumed, they are still held back. */
-static void it_is_held_back_on_the_next_link_too(void **state) {
+static void stanzas_stay_held_back_on_the_next_link(void **state) {
   line l = holding_line();
   (void)state;
   expect_given(&l, 2, "3 4");
@@ -1089,7 +1089,7 @@ static void it_is_held_back_on_the_next_link_too(void **state) {
 }
 
 /* With a stanza that was sent before them, and now waits like the others. */
-static void a_session_lost_meanwhile_is_held_back_in_order(void **state) {
+static void stanzas_of_a_lost_session_are_held_back_in_order(void **state) {
   line l = holding_line();
   (void)state;
   expect_given(&l, 2, "3 4");
@@ -1108,7 +1108,7 @@ static void a_session_lost_meanwhile_is_held_back_in_order(void **state) {
 }
 
 /* A long one is sent in pieces while others are given. */
-static void they_overtake_between_the_pieces(void **state) {
+static void what_goes_first_may_be_given_between_the_pieces(void **state) {
   line l = holding_line();
   char long_one[3000];
   (void)state;
@@ -1123,7 +1123,7 @@ static void they_overtake_between_the_pieces(void **state) {
   free_line(&l);
 }
 
-static void what_is_held_back_ends_with_all(void **state) {
+static void what_is_held_back_comes_back_at_the_end(void **state) {
   line l = holding_line();
   (void)state;
   give_messages(&l, 1);
@@ -1136,7 +1136,7 @@ static void what_is_held_back_ends_with_all(void **state) {
 }
 
 /* The server ends the stream because of one that was sent early: the others keep their order. */
-static void who_went_first_may_be_blamed(void **state) {
+static void a_stanza_that_went_first_may_be_blamed(void **state) {
   line l = holding_line();
   (void)state;
   give(&l, "<message id='3'/>", XM_SM_NO_TO);
@@ -1174,7 +1174,7 @@ static void what_was_not_committed_never_leaves(void **state) {
 }
 
 /* While this stanza was being written, another was begun and committed. */
-static void what_is_overtaken_is_gone(void **state) {
+static void an_uncommitted_stanza_is_dropped_by_the_next(void **state) {
   line l = enabled_line();
   xm_buf *out = xm_sm_out(l.s);
   size_t mark;
@@ -1194,7 +1194,7 @@ static void what_is_overtaken_is_gone(void **state) {
 
 /* The library's own stanzas, such as pings. */
 
-static void ours_counts_and_is_nobodys(void **state) {
+static void a_stanza_of_ours_counts_for_h_only(void **state) {
   line l = new_line();
   (void)state;
   enable_at_once(&l, true);
@@ -1226,7 +1226,7 @@ static void ours_counts_and_is_nobodys(void **state) {
   free_line(&l);
 }
 
-static void ours_is_never_told_of(void **state) {
+static void a_stanza_of_ours_has_no_receipt(void **state) {
   line l = enabled_line();
   int ended;
   (void)state;
@@ -1249,7 +1249,7 @@ static void ours_is_never_told_of(void **state) {
 }
 
 /* It may have arrived, and then the server's h counts it. */
-static void ours_goes_with_a_saved_session(void **state) {
+static void a_stanza_of_ours_is_saved_with_the_session(void **state) {
   const xm_sm_session session = {.id = "i", .acked = 7, .written = 2};
   line l = new_line();
   xm_sm_stanza st;
@@ -1305,7 +1305,7 @@ static void an_iq_is_not_done_twice(void **state) {
 }
 
 /* As in an_iq_is_not_done_twice, but h tells which have arrived, so that no iq is in doubt. */
-static void with_h_nothing_is_unknown(void **state) {
+static void with_h_no_iq_is_in_doubt(void **state) {
   static const char *const rest[] = {"1 2 3 4 5", "2 3 4 5", "3 4 5", "4 5", "5"};
   static const char *const receipts[] = {"", " 1a", " 1a 2a", " 1a 2a 3a", " 1a 2a 3a 4a"};
   uint32_t h;
@@ -1329,7 +1329,7 @@ static void with_h_nothing_is_unknown(void **state) {
 }
 
 /* Without <enabled/> the server hasn't counted, so its h means nothing. */
-static void a_session_that_never_was_has_no_h(void **state) {
+static void h_of_a_session_without_enabled_is_ignored(void **state) {
   const uint32_t h = 1;
   line l = new_line();
   (void)state;
@@ -1439,7 +1439,7 @@ static void every_day_has_its_date(void **state) {
 }
 
 /* Ages are measured by the steady clock; the stamp is computed from the system's clock as it is set now. */
-static void a_clock_that_is_set_makes_nothing_old(void **state) {
+static void setting_the_clock_does_not_age_stanzas(void **state) {
   line l = enabled_line();
   xm_sm_stanza st = {0};
   (void)state;
@@ -1568,7 +1568,7 @@ static void what_comes_back_waits_to_be_fetched(void **state) {
   free_line(&l);
 }
 
-static void receipts_are_for_who_wants_them(void **state) {
+static void only_watched_stanzas_have_receipts(void **state) {
   line l = enabled_line();
   (void)state;
   give(&l, "<message id='1'/>", 0);
@@ -1602,7 +1602,7 @@ static void a_receipt_is_told_once(void **state) {
 }
 
 /* Receipts take space for the stanzas in the log, not for all that there ever were. */
-static void receipts_take_no_room_for_good(void **state) {
+static void memory_for_receipts_is_bounded(void **state) {
   line l = enabled_line();
   int i;
   (void)state;
@@ -1617,7 +1617,7 @@ static void receipts_take_no_room_for_good(void **state) {
   free_line(&l);
 }
 
-static void the_end_takes_all(void **state) {
+static void the_end_clears_everything(void **state) {
   line l = half_written();
   (void)state;
   acks(&l, 1);
@@ -1765,7 +1765,7 @@ static int live(xm_sm *s, xm_buf *to) {
 }
 
 /* One allocation fails, the call is repeated, and the result is as if nothing had failed. */
-static void a_want_of_memory_passes(void **state) {
+static void one_failed_allocation_changes_nothing(void **state) {
   xm_buf all = XM_BUF_INIT;
   long n = -1, before = heap.live;
   bool failed = true;
@@ -1791,7 +1791,7 @@ static void a_want_of_memory_passes(void **state) {
 }
 
 /* All allocations fail from one on: each stanza that could be given still ends exactly once, and nothing leaks. */
-static void a_want_of_memory_stays(void **state) {
+static void without_memory_each_stanza_ends_once(void **state) {
   long n = 0, before = heap.live;
   bool failed;
   (void)state;
@@ -1915,7 +1915,7 @@ static void what_is_blamed_comes_back_alone(void **state) {
 
 /* A stanza that has left and may be blamed is kept for a while; if it isn't blamed, it counts as left, like the
  * others. */
-static void who_is_not_blamed_is_acquitted(void **state) {
+static void a_stanza_that_is_not_blamed_counts_as_left(void **state) {
   line l = new_line();
   xm_sm_receipt r;
   int i, left = 0;
@@ -1934,7 +1934,7 @@ static void who_is_not_blamed_is_acquitted(void **state) {
 }
 
 /* An id for which there is no memory isn't kept, so no resumption is asked for. */
-static void an_id_without_memory_is_none(void **state) {
+static void an_id_without_memory_is_not_kept(void **state) {
   line l = new_line();
   (void)state;
   enable_at_once(&l, true);
@@ -1950,7 +1950,7 @@ static void an_id_without_memory_is_none(void **state) {
 
 /* Stream management that was enabled with the session (XEP-0386): nothing is asked for or waits, both counters begin at
  * 0. */
-static void a_session_may_have_it_from_the_start(void **state) {
+static void stream_management_may_come_with_the_session(void **state) {
   line l = new_line();
   (void)state;
   give_messages(&l, 2);
@@ -1978,7 +1978,7 @@ static void a_session_may_have_it_from_the_start(void **state) {
 }
 
 /* After another session, with the stanzas that it has left; and it is resumed as any session. */
-static void it_begins_at_none_behind_another(void **state) {
+static void counters_begin_at_zero_after_another_session(void **state) {
   line l = enabled_line();
   (void)state;
   expect_given(&l, 3, "1 2 3");
@@ -2001,7 +2001,7 @@ static void it_begins_at_none_behind_another(void **state) {
   free_line(&l);
 }
 
-static void an_id_that_came_with_it_without_memory_is_none(void **state) {
+static void an_id_that_comes_with_the_session_needs_memory(void **state) {
   int i;
   (void)state;
   for (i = 0; i < 3; i++) {
@@ -2041,20 +2041,20 @@ static void what_may_have_been_handled(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(without_stream_management_the_kernel_has_the_last_word),
-      cmocka_unit_test(what_else_is_on_the_wire_is_taken_too),
+      cmocka_unit_test(without_stream_management_a_stanza_is_done_when_the_kernel_has_it),
+      cmocka_unit_test(other_bytes_on_the_wire_are_counted),
       cmocka_unit_test(enable_is_first_and_counting_begins_with_it),
       cmocka_unit_test(a_request_follows_its_batch),
       cmocka_unit_test(single_stanzas_are_asked_for_five_at_a_time),
-      cmocka_unit_test(a_full_wire_puts_the_request_off),
+      cmocka_unit_test(a_full_wire_delays_the_request),
       cmocka_unit_test(at_most_150_are_in_flight),
-      cmocka_unit_test(the_server_is_told_now_and_then),
-      cmocka_unit_test(what_is_held),
+      cmocka_unit_test(acks_are_also_sent_without_a_request),
+      cmocka_unit_test(stanzas_are_held_until_enabled),
       cmocka_unit_test(at_most_150_wait_for_enabled),
       cmocka_unit_test(a_request_is_made_when_asked_for),
-      cmocka_unit_test(what_is_asked_is_asked_behind_what_leaves),
-      cmocka_unit_test(what_is_asked_is_asked_behind_the_last),
-      cmocka_unit_test(where_nothing_may_leave_it_is_asked_there),
+      cmocka_unit_test(a_request_follows_all_that_was_given),
+      cmocka_unit_test(a_request_is_made_besides_the_regular_ones),
+      cmocka_unit_test(at_the_limit_one_more_request_is_made),
       cmocka_unit_test(what_is_sent_again_is_asked_about_twice),
       cmocka_unit_test(the_server_hears_what_was_handled),
       cmocka_unit_test(a_big_stanza_moves_in_pieces_with_nothing_between),
@@ -2065,41 +2065,41 @@ int main(void) {
       cmocka_unit_test(enabled_may_come_late),
       cmocka_unit_test(what_has_left_may_not_have_arrived),
       cmocka_unit_test(enabled_may_come_between_two_pieces),
-      cmocka_unit_test(failed_means_without),
-      cmocka_unit_test(a_session_may_have_it_from_the_start),
-      cmocka_unit_test(it_begins_at_none_behind_another),
-      cmocka_unit_test(an_id_that_came_with_it_without_memory_is_none),
+      cmocka_unit_test(failed_turns_stream_management_off),
+      cmocka_unit_test(stream_management_may_come_with_the_session),
+      cmocka_unit_test(counters_begin_at_zero_after_another_session),
+      cmocka_unit_test(an_id_that_comes_with_the_session_needs_memory),
       cmocka_unit_test(what_may_have_been_handled),
       cmocka_unit_test(h_is_a_number),
-      cmocka_unit_test(h_is_read_only_where_both_count),
+      cmocka_unit_test(h_is_ignored_before_enabled),
       cmocka_unit_test(h_stays_within_what_was_written),
       cmocka_unit_test(h_cannot_go_back),
       cmocka_unit_test(counters_wrap),
       cmocka_unit_test(what_was_half_written_is_moved_whole),
-      cmocka_unit_test(a_cut_forgets_what_was_due),
+      cmocka_unit_test(a_cut_drops_due_requests_and_acks),
       cmocka_unit_test(a_session_goes_on_from_any_h),
       cmocka_unit_test(links_may_be_cut_again_and_again),
       cmocka_unit_test(an_iq_is_not_done_twice),
-      cmocka_unit_test(with_h_nothing_is_unknown),
-      cmocka_unit_test(a_session_that_never_was_has_no_h),
+      cmocka_unit_test(with_h_no_iq_is_in_doubt),
+      cmocka_unit_test(h_of_a_session_without_enabled_is_ignored),
       cmocka_unit_test(what_comes_late_is_stamped_once),
       cmocka_unit_test(a_stamp_is_utc),
       cmocka_unit_test(every_day_has_its_date),
-      cmocka_unit_test(a_clock_that_is_set_makes_nothing_old),
+      cmocka_unit_test(setting_the_clock_does_not_age_stanzas),
       cmocka_unit_test(what_is_given_meanwhile_goes_first),
-      cmocka_unit_test(what_goes_first_is_asked_about),
+      cmocka_unit_test(what_goes_first_is_followed_by_a_request),
       cmocka_unit_test(without_stream_management_it_is_the_same),
-      cmocka_unit_test(nothing_is_held_back_of_nothing),
-      cmocka_unit_test(it_is_held_back_on_the_next_link_too),
-      cmocka_unit_test(a_session_lost_meanwhile_is_held_back_in_order),
-      cmocka_unit_test(they_overtake_between_the_pieces),
-      cmocka_unit_test(what_is_held_back_ends_with_all),
-      cmocka_unit_test(who_went_first_may_be_blamed),
+      cmocka_unit_test(without_stanzas_nothing_is_held_back),
+      cmocka_unit_test(stanzas_stay_held_back_on_the_next_link),
+      cmocka_unit_test(stanzas_of_a_lost_session_are_held_back_in_order),
+      cmocka_unit_test(what_goes_first_may_be_given_between_the_pieces),
+      cmocka_unit_test(what_is_held_back_comes_back_at_the_end),
+      cmocka_unit_test(a_stanza_that_went_first_may_be_blamed),
       cmocka_unit_test(what_was_not_committed_never_leaves),
-      cmocka_unit_test(what_is_overtaken_is_gone),
-      cmocka_unit_test(ours_counts_and_is_nobodys),
-      cmocka_unit_test(ours_is_never_told_of),
-      cmocka_unit_test(ours_goes_with_a_saved_session),
+      cmocka_unit_test(an_uncommitted_stanza_is_dropped_by_the_next),
+      cmocka_unit_test(a_stanza_of_ours_counts_for_h_only),
+      cmocka_unit_test(a_stanza_of_ours_has_no_receipt),
+      cmocka_unit_test(a_stanza_of_ours_is_saved_with_the_session),
       cmocka_unit_test(what_is_counted_late_is_counted),
       cmocka_unit_test(what_is_resumed_gets_no_stamp),
       cmocka_unit_test(what_is_too_old_comes_back),
@@ -2107,17 +2107,17 @@ int main(void) {
       cmocka_unit_test(what_belongs_to_a_session_goes_on_with_it),
       cmocka_unit_test(what_belongs_to_a_session_comes_back_at_the_end),
       cmocka_unit_test(what_comes_back_waits_to_be_fetched),
-      cmocka_unit_test(receipts_are_for_who_wants_them),
+      cmocka_unit_test(only_watched_stanzas_have_receipts),
       cmocka_unit_test(a_receipt_is_told_once),
-      cmocka_unit_test(receipts_take_no_room_for_good),
-      cmocka_unit_test(the_end_takes_all),
+      cmocka_unit_test(memory_for_receipts_is_bounded),
+      cmocka_unit_test(the_end_clears_everything),
       cmocka_unit_test(a_session_is_restored),
-      cmocka_unit_test(a_want_of_memory_passes),
-      cmocka_unit_test(a_want_of_memory_stays),
+      cmocka_unit_test(one_failed_allocation_changes_nothing),
+      cmocka_unit_test(without_memory_each_stanza_ends_once),
       cmocka_unit_test(a_session_without_memory_is_not_restored),
-      cmocka_unit_test(an_id_without_memory_is_none),
+      cmocka_unit_test(an_id_without_memory_is_not_kept),
       cmocka_unit_test(what_is_blamed_comes_back_alone),
-      cmocka_unit_test(who_is_not_blamed_is_acquitted),
+      cmocka_unit_test(a_stanza_that_is_not_blamed_counts_as_left),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

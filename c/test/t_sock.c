@@ -414,7 +414,7 @@ static void a_reset_is_an_error_and_no_signal(void **state) {
   finish_with(l, s);
 }
 
-static void a_finish_comes_behind_what_was_sent(void **state) {
+static void finish_comes_after_what_was_sent(void **state) {
   xm_loop *l = new_loop();
   int peer;
   char got[8];
@@ -561,7 +561,7 @@ int main(void) {
       cmocka_unit_test(a_full_kernel_is_waited_for),
       cmocka_unit_test(a_pause_costs_nothing),
       cmocka_unit_test(a_reset_is_an_error_and_no_signal),
-      cmocka_unit_test(a_finish_comes_behind_what_was_sent),
+      cmocka_unit_test(finish_comes_after_what_was_sent),
       cmocka_unit_test(memory_that_runs_out_is_told),
       cmocka_unit_test(a_system_call_that_fails_is_told),
       cmocka_unit_test(an_interrupted_call_is_made_again),

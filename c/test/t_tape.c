@@ -176,7 +176,7 @@ static void a_long_namespace_lies_there_once(void **state) {
 }
 
 /* Wherever a tape is cut, the first element's start tag is left, and the memory of the rest is freed. */
-static void cut_it_is_its_start_tag(void **state) {
+static void a_cut_tape_keeps_its_start_tag(void **state) {
   static const char start[] = "<message jabber:client a2 c0 s1 n4|@to=a|@{urn:x}id=1|>0|";
   char got[512];
   int many;
@@ -371,7 +371,7 @@ static int append(xm_tape *t, int which) {
 }
 
 /* Memory runs out at any point of an append. */
-static void no_append_gets_by_without_memory(void **state) {
+static void every_append_fails_without_memory(void **state) {
   int recs, which, noes = 0;
   size_t bytes;
   (void)state;
@@ -395,7 +395,7 @@ static void no_append_gets_by_without_memory(void **state) {
 }
 
 /* Offsets have 32 bits: what would be beyond that is refused before memory is allocated. */
-static void four_gigabytes_are_the_end(void **state) {
+static void offsets_beyond_32_bits_are_refused(void **state) {
   xm_tape t = XM_TAPE_INIT;
   size_t last;
   (void)state;
@@ -418,14 +418,14 @@ int main(void) {
       cmocka_unit_test(an_unfinished_element_is_forgotten),
       cmocka_unit_test(memory_of_a_giant_is_given_back),
       cmocka_unit_test(a_long_namespace_lies_there_once),
-      cmocka_unit_test(cut_it_is_its_start_tag),
+      cmocka_unit_test(a_cut_tape_keeps_its_start_tag),
       cmocka_unit_test(attributes_are_found_by_their_whole_name),
       cmocka_unit_test(children_are_found_by_namespace_and_name),
       cmocka_unit_test(content_is_the_first_text),
       cmocka_unit_test(whatever_is_appended_is_found),
       cmocka_unit_test(memory_that_runs_out_is_told),
-      cmocka_unit_test(no_append_gets_by_without_memory),
-      cmocka_unit_test(four_gigabytes_are_the_end),
+      cmocka_unit_test(every_append_fails_without_memory),
+      cmocka_unit_test(offsets_beyond_32_bits_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

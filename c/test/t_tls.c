@@ -296,7 +296,7 @@ static void an_xmpp_address_is_spelled_as_the_jid(void **state) {
 
 /* It may be valid for a URL's host or for the JID's domain (XEP-0156), and for nobody else. An xmppAddr is for the
  * domain. */
-static void it_may_be_for_either_of_two(void **state) {
+static void a_certificate_may_be_for_either_of_two_names(void **state) {
   static const struct {
     san name;
     const char *condition;
@@ -497,7 +497,7 @@ static void a_stuck_wire_takes_nothing(void **state) {
 
 /* How a connection ends. */
 
-static void an_end_is_an_end_only_if_it_is_said(void **state) {
+static void an_end_without_close_notify_is_an_error(void **state) {
   static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
   char byte;
   int i;
@@ -520,7 +520,7 @@ static void an_end_is_an_end_only_if_it_is_said(void **state) {
   }
 }
 
-static void our_end_is_said(void **state) {
+static void finish_sends_close_notify(void **state) {
   server s;
   xm_tls *t = connect_to(&s, TLS1_3_VERSION);
   char byte;
@@ -596,7 +596,7 @@ static void a_handshake_may_end_anywhere(void **state) {
   X509_free(cert);
 }
 
-static void a_broken_wire_tells_its_own_tale(void **state) {
+static void an_error_of_the_wire_is_left_to_the_caller(void **state) {
   server s;
   xm_err e = {0};
   xm_tls *t = connect_to(&s, TLS1_3_VERSION);
@@ -679,7 +679,7 @@ static void flood(server *s, int version, int update) {
   }
 }
 
-static void a_flood_of_nothing_is_taken_in_pieces(void **state) {
+static void a_flood_of_records_without_data_is_taken_in_pieces(void **state) {
   static const struct {
     int version, update;
   } rows[] = {{TLS1_3_VERSION, SSL_KEY_UPDATE_REQUESTED},
@@ -716,7 +716,7 @@ static void a_flood_of_nothing_is_taken_in_pieces(void **state) {
 }
 
 /* The same before the server's first message of the handshake (RFC 5246 7.4.1.1: it is ignored there). */
-static void so_is_one_within_the_handshake(void **state) {
+static void a_flood_within_the_handshake_is_taken_in_pieces(void **state) {
   static const char request[] = "\x16\x03\x03\x00\x04\x00\x00\x00";
   server s;
   xm_err e = {0};
@@ -747,7 +747,7 @@ int main(void) {
       cmocka_unit_test(who_is_not_trusted_gets_an_alert_only),
       cmocka_unit_test(a_common_name_is_no_name),
       cmocka_unit_test(an_xmpp_address_is_spelled_as_the_jid),
-      cmocka_unit_test(it_may_be_for_either_of_two),
+      cmocka_unit_test(a_certificate_may_be_for_either_of_two_names),
       cmocka_unit_test(a_pin_must_fit),
       cmocka_unit_test(the_name_is_told_but_no_address),
       cmocka_unit_test(another_protocol_is_refused),
@@ -755,16 +755,16 @@ int main(void) {
       cmocka_unit_test(bytes_go_both_ways_in_any_pieces),
       cmocka_unit_test(what_is_decrypted_and_not_read_is_counted),
       cmocka_unit_test(a_stuck_wire_takes_nothing),
-      cmocka_unit_test(an_end_is_an_end_only_if_it_is_said),
-      cmocka_unit_test(our_end_is_said),
+      cmocka_unit_test(an_end_without_close_notify_is_an_error),
+      cmocka_unit_test(finish_sends_close_notify),
       cmocka_unit_test(an_end_in_the_handshake_is_a_failure),
       cmocka_unit_test(a_handshake_may_end_anywhere),
-      cmocka_unit_test(a_broken_wire_tells_its_own_tale),
+      cmocka_unit_test(an_error_of_the_wire_is_left_to_the_caller),
       cmocka_unit_test(garbage_in_the_middle_is_fatal),
       cmocka_unit_test(bad_files_are_named),
       cmocka_unit_test(nothing_is_renegotiated),
-      cmocka_unit_test(a_flood_of_nothing_is_taken_in_pieces),
-      cmocka_unit_test(so_is_one_within_the_handshake),
+      cmocka_unit_test(a_flood_of_records_without_data_is_taken_in_pieces),
+      cmocka_unit_test(a_flood_within_the_handshake_is_taken_in_pieces),
   };
   return cmocka_run_group_tests(tests, make_world, free_world);
 }

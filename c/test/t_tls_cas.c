@@ -301,7 +301,7 @@ static void try_row(const char *in_file, const char *in_folder, const char *good
 
 /* 'g' and 'e' validate the same certificates. Of two with the same name, OpenSSL takes the first that is valid. OpenSSL
  * 3.0 reads DER in a directory, and 3.5 doesn't: there the result is only compared. */
-static void whoever_is_trusted_is_trusted_wherever_it_lies(void **state) {
+static void trust_does_not_depend_on_file_or_directory(void **state) {
   static const struct {
     const char *in_file, *in_folder, *good;
   } rows[] = {
@@ -343,7 +343,7 @@ static void a_file_is_taken_as_openssl_takes_it(void **state) {
 }
 
 /* Each of the two variables counts on its own; if one isn't set, the system's path is used. */
-static void variables_count_by_themselves(void **state) {
+static void each_variable_counts_by_itself(void **state) {
   char two[128];
   (void)state;
   clean();
@@ -384,7 +384,7 @@ static void a_file_that_changes_later_changes_nothing(void **state) {
   xm_tls_ctx_release(ctx);
 }
 
-static void what_the_user_names_is_all_there_is(void **state) {
+static void cas_that_the_user_names_replace_the_systems(void **state) {
   const xm_tls_options by_file = {.ca_file = file}, by_dir = {.ca_dir = certs};
   char path[64];
   xm_tls_ctx *ctx;
@@ -429,11 +429,11 @@ static void it_is_read_once(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(whoever_is_trusted_is_trusted_wherever_it_lies),
+      cmocka_unit_test(trust_does_not_depend_on_file_or_directory),
       cmocka_unit_test(a_file_is_taken_as_openssl_takes_it),
-      cmocka_unit_test(variables_count_by_themselves),
+      cmocka_unit_test(each_variable_counts_by_itself),
       cmocka_unit_test(a_file_that_changes_later_changes_nothing),
-      cmocka_unit_test(what_the_user_names_is_all_there_is),
+      cmocka_unit_test(cas_that_the_user_names_replace_the_systems),
       cmocka_unit_test(it_is_read_once),
   };
   return cmocka_run_group_tests(tests, make_cas, free_cas);

@@ -202,7 +202,7 @@ static void timers_run_through_a_flood(void **state) {
 }
 
 /* New tickets (RFC 8446 4.6.1): each makes the client store a session. */
-static void so_they_do_through_tickets(void **state) {
+static void timers_run_through_a_flood_of_tickets(void **state) {
   (void)state;
   run_through(flood_tickets, TICKETS);
 }
@@ -246,7 +246,7 @@ static void a_deadline_holds_in_a_flood(void **state) {
 }
 
 /* Before the handshake has begun, the server asks for one again and again (RFC 5246 7.4.1.1). */
-static void so_it_does_in_a_handshake(void **state) {
+static void a_deadline_holds_in_a_flood_within_the_handshake(void **state) {
   static const char request[] = "\x16\x03\x03\x00\x04\x00\x00\x00";
   scene s;
   int i;
@@ -266,10 +266,10 @@ static void so_it_does_in_a_handshake(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(timers_run_through_a_flood),
-      cmocka_unit_test(so_they_do_through_tickets),
+      cmocka_unit_test(timers_run_through_a_flood_of_tickets),
       cmocka_unit_test(a_stop_ends_in_a_flood),
       cmocka_unit_test(a_deadline_holds_in_a_flood),
-      cmocka_unit_test(so_it_does_in_a_handshake),
+      cmocka_unit_test(a_deadline_holds_in_a_flood_within_the_handshake),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

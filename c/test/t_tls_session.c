@@ -302,7 +302,7 @@ static void it_is_for_the_same_peer_only(void **state) {
 }
 
 /* Name and pin are checked again for a resumed session, whichever connection it is from. */
-static void its_certificate_is_looked_at_again(void **state) {
+static void the_certificate_is_checked_again(void **state) {
   const xm_tls_peer wrong[] = {{.name = "third.example", .resume = true}, {.name = NAME, .pin = "AAAA", .resume = true}};
   static const char *const conditions[] = {"certificate-name-mismatch", "certificate-pin-mismatch"};
   int i;
@@ -334,7 +334,7 @@ static void what_the_server_refuses_is_a_handshake_in_full(void **state) {
 
 /* An OpenSSL server that asks for a client certificate and has no session id context refuses a session with an alert.
  * Then it isn't offered one for a day; other peers are. */
-static void a_server_that_chokes_on_it_is_offered_none(void **state) {
+static void a_server_that_answers_it_with_an_alert_is_offered_none(void **state) {
   const xm_tls_peer other = {.name = "other.example", .resume = true};
   server fine;
   xm_err e = {0};
@@ -365,7 +365,7 @@ static void a_server_that_chokes_on_it_is_offered_none(void **state) {
 }
 
 /* Is the session the reason? Not if the link breaks, if something else than TLS comes, or if no session was offered. */
-static void only_an_alert_to_an_offer_is_choking(void **state) {
+static void only_an_alert_to_an_offer_blames_the_session(void **state) {
   static const char *const answers[] = {"", "<stream:features/>", "\x15\x03\x03\x00\x02\x02\x50"}; /* internal_error */
   int i;
   (void)state;
@@ -461,7 +461,7 @@ static void it_ends_when_the_server_says_and_after_a_day(void **state) {
 }
 
 /* OpenSSL's clock may already be in the next second. */
-static void it_may_come_from_the_next_second(void **state) {
+static void a_session_may_come_from_the_next_second(void **state) {
   (void)state;
   skew = -1;
   leave_session(&s, ctx, &usual);
@@ -469,7 +469,7 @@ static void it_may_come_from_the_next_second(void **state) {
 }
 
 /* Until the clock has reached the session's time again, since its age isn't known. */
-static void none_when_the_clock_was_set_back(void **state) {
+static void no_session_is_used_when_the_clock_was_set_back(void **state) {
   (void)state;
   leave_session(&s, ctx, &usual);
   ctx->tickets.list[0].lifetime = 0; /* the server hasn't given a lifetime */
@@ -495,7 +495,7 @@ static void a_day_counts_from_the_certificate(void **state) {
   assert_false(s.offered);
 }
 
-static void none_of_tls12(void **state) {
+static void no_session_of_tls12_is_kept(void **state) {
   int ems;
   (void)state;
   for (ems = 0; ems < 2; ems++) {
@@ -509,7 +509,7 @@ static void none_of_tls12(void **state) {
   }
 }
 
-static void none_where_we_show_a_certificate(void **state) {
+static void no_session_is_kept_with_a_client_certificate(void **state) {
   const xm_tls_options o = {.ca_file = world.file, .cert = world.own_file};
   (void)state;
   use_options(&o);
@@ -518,7 +518,7 @@ static void none_where_we_show_a_certificate(void **state) {
 }
 
 /* A peer that wasn't verified leaves no session; a pin verifies it. */
-static void none_of_who_was_not_verified(void **state) {
+static void no_session_of_an_unverified_peer_is_kept(void **state) {
   const xm_tls_options o = {.insecure = true};
   const xm_tls_peer pinned = {.name = NAME, .pin = world.pin, .resume = true};
   (void)state;
@@ -530,7 +530,7 @@ static void none_of_who_was_not_verified(void **state) {
 }
 
 /* A connection without a goodbye, cut by us or by the server, leaves its session valid. */
-static void a_cut_spoils_nothing(void **state) {
+static void a_cut_does_not_invalidate_it(void **state) {
   xm_tls *t;
   xm_err e = {0};
   char byte;
@@ -548,7 +548,7 @@ static void a_cut_spoils_nothing(void **state) {
 }
 
 /* Something that is no TLS record makes it invalid (RFC 8446 6.2). */
-static void what_is_no_tls_spoils_it(void **state) {
+static void bytes_that_are_no_tls_invalidate_it(void **state) {
   xm_tls *t;
   xm_err e = {0};
   char byte;
@@ -590,7 +590,7 @@ static const xm_tls_peer *numbered(int i) {
   return &peer;
 }
 
-static void the_oldest_goes_and_all_can_be_forgotten(void **state) {
+static void the_oldest_session_goes_and_all_can_be_forgotten(void **state) {
   int i;
   (void)state;
   for (i = 0; i < XM_TICKETS + 6; i++) leave_session(&s, ctx, numbered(i));
@@ -608,24 +608,24 @@ int main(void) {
       TEST(it_is_used_once),
       TEST(it_is_kept_after_a_login_only),
       TEST(it_is_for_the_same_peer_only),
-      TEST(its_certificate_is_looked_at_again),
+      TEST(the_certificate_is_checked_again),
       TEST(what_the_server_refuses_is_a_handshake_in_full),
-      TEST(a_server_that_chokes_on_it_is_offered_none),
-      TEST(only_an_alert_to_an_offer_is_choking),
+      TEST(a_server_that_answers_it_with_an_alert_is_offered_none),
+      TEST(only_an_alert_to_an_offer_blames_the_session),
       TEST(a_handshake_in_full_is_judged_in_full),
       TEST(it_ends_with_the_certificate),
       TEST(it_ends_with_any_certificate_of_the_chain),
       TEST(it_ends_when_the_server_says_and_after_a_day),
-      TEST(it_may_come_from_the_next_second),
-      TEST(none_when_the_clock_was_set_back),
+      TEST(a_session_may_come_from_the_next_second),
+      TEST(no_session_is_used_when_the_clock_was_set_back),
       TEST(a_day_counts_from_the_certificate),
-      TEST(none_of_tls12),
-      TEST(none_where_we_show_a_certificate),
-      TEST(none_of_who_was_not_verified),
-      TEST(a_cut_spoils_nothing),
-      TEST(what_is_no_tls_spoils_it),
+      TEST(no_session_of_tls12_is_kept),
+      TEST(no_session_is_kept_with_a_client_certificate),
+      TEST(no_session_of_an_unverified_peer_is_kept),
+      TEST(a_cut_does_not_invalidate_it),
+      TEST(bytes_that_are_no_tls_invalidate_it),
       TEST(a_late_ticket_is_kept),
-      TEST(the_oldest_goes_and_all_can_be_forgotten),
+      TEST(the_oldest_session_goes_and_all_can_be_forgotten),
   };
   return cmocka_run_group_tests(tests, make_world, free_world);
 }

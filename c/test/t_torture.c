@@ -296,7 +296,7 @@ static void what_no_xml_may_have_is_refused_behind_any_byte(void **state) {
   try_everywhere(FORBIDDEN, false);
 }
 
-static void the_same_in_one_packet_costs_nothing_that_was_whole(void **state) {
+static void what_came_whole_before_it_in_one_packet_is_given_out(void **state) {
   (void)state;
   try_everywhere(FORBIDDEN, true);
 }
@@ -452,7 +452,7 @@ int main(void) {
       cmocka_unit_test(a_reset_behind_any_byte_is_one_end),
       cmocka_unit_test(silence_behind_any_byte_ends_at_its_deadline),
       cmocka_unit_test(what_no_xml_may_have_is_refused_behind_any_byte),
-      cmocka_unit_test(the_same_in_one_packet_costs_nothing_that_was_whole),
+      cmocka_unit_test(what_came_whole_before_it_in_one_packet_is_given_out),
       cmocka_unit_test(a_space_behind_any_byte_is_passed_over_or_one_end),
       cmocka_unit_test(random_bytes_behind_any_byte_are_one_end),
       cmocka_unit_test(an_event_comes_with_its_last_byte),

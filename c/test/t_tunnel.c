@@ -114,7 +114,7 @@ static int take(xm_tunnel *t, const char *s, size_t n, size_t piece, size_t *tak
   return rc;
 }
 
-static void it_says_one_thing_at_a_time(void **unused) {
+static void it_sends_one_message_at_a_time(void **unused) {
   int i, k;
   (void)unused;
   for (i = 0; i < DIALOGUES; i++) {
@@ -288,7 +288,7 @@ static void what_is_no_http_is_refused(void **unused) {
 }
 
 /* The proxy closes the connection after any byte of a dialogue. */
-static void its_end_is_told(void **unused) {
+static void an_end_after_any_byte_is_an_error(void **unused) {
   int i, k;
   (void)unused;
   for (i = 0; i < DIALOGUES; i++) {
@@ -384,7 +384,7 @@ static void memory_that_runs_out_is_said(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(it_says_one_thing_at_a_time),
+      cmocka_unit_test(it_sends_one_message_at_a_time),
       cmocka_unit_test(whatever_the_cutting_it_takes_the_same),
       cmocka_unit_test(a_reply_has_the_length_that_it_says),
       cmocka_unit_test(every_reply_has_its_condition),
@@ -392,7 +392,7 @@ int main(void) {
       cmocka_unit_test(every_status_has_its_condition),
       cmocka_unit_test(interim_responses_have_an_end),
       cmocka_unit_test(what_is_no_http_is_refused),
-      cmocka_unit_test(its_end_is_told),
+      cmocka_unit_test(an_end_after_any_byte_is_an_error),
       cmocka_unit_test(not_every_host_can_be_asked_for),
       cmocka_unit_test(the_longest_login_is_said),
       cmocka_unit_test(memory_that_runs_out_is_said),

@@ -47,7 +47,7 @@ static void urls_are_read(void **unused) {
   check("wss://a_b-c.example:1/@", true, "a_b-c.example", 1, true, "/@");
 }
 
-static void others_are_not(void **unused) {
+static void other_texts_are_refused(void **unused) {
   static const char *const bad[] = {
       "", "w", "wss", "wss:", "wss:/", "wss://", "wss:///ws", "https://example.net/", "http://example.net", "example.net", "wss:example.net",
       " wss://example.net", "wss://example.net/ ", "wss://example.net/a b", "wss://example.net/\r\nHost: x", "wss://example.net/\n",
@@ -95,7 +95,7 @@ static void bounds(void **unused) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(urls_are_read),
-      cmocka_unit_test(others_are_not),
+      cmocka_unit_test(other_texts_are_refused),
       cmocka_unit_test(bounds),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -175,7 +175,7 @@ static void lengths_have_three_forms(void **unused) {
 
 /* A length that isn't in its shortest form, or has its highest bit set; nothing is allocated for a length that is
  * announced. */
-static void lengths_that_may_not_be(void **unused) {
+static void invalid_lengths_are_refused(void **unused) {
   (void)unused;
   STORY("!1002", frame(&b, FIN | TEXT, NULL, 0), b.data[1] = 126, xm_buf_put(&b, "\0\x7D", 2), text(&b, FIN, "x"));
   STORY("!1002", xm_buf_put(&b, "\x81\x7F\0\0\0\0\0\0\xFF\xFF<", 11));
@@ -185,7 +185,7 @@ static void lengths_that_may_not_be(void **unused) {
   STORY("<a/>", xm_buf_put(&b, "\x01\x7F\0\0\0\x01\0\0\0\0<a/>", 14));
 }
 
-static void breaches(void **unused) {
+static void breaches_of_the_protocol_are_refused(void **unused) {
   int op;
   (void)unused;
   for (op = 3; op <= 7; op++) STORY("!1002", text(&b, FIN | op, "x"));
@@ -431,8 +431,8 @@ int main(void) {
       cmocka_unit_test(messages_are_put_together),
       cmocka_unit_test(control_frames_come_in_between),
       cmocka_unit_test(lengths_have_three_forms),
-      cmocka_unit_test(lengths_that_may_not_be),
-      cmocka_unit_test(breaches),
+      cmocka_unit_test(invalid_lengths_are_refused),
+      cmocka_unit_test(breaches_of_the_protocol_are_refused),
       cmocka_unit_test(close_frames),
       cmocka_unit_test(nothing_comes_behind_a_close),
       cmocka_unit_test(frames_out),
@@ -448,14 +448,14 @@ int main(void) {
 
 #else
 
-static void there_is_none(void **unused) {
+static void without_websocket_support_none_is_made(void **unused) {
   (void)unused;
   assert_false(xm_ws_is_there());
   assert_null(xm_ws_new());
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(there_is_none)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(without_websocket_support_none_is_made)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
 

@@ -167,7 +167,7 @@ static void a_long_start_tag_in_two_reads_is_not_late(void **state) {
 }
 
 /* One byte a read, up to the longest start tag: the events come, and expat's memory grows no faster than the tag. */
-static void a_drip_stays_bounded(void **state) {
+static void a_start_tag_that_drips_takes_bounded_memory(void **state) {
   enum { ATTRIBUTE = 16 * 1024 };
   struct log got = {0};
   xm_xml *x = new_xml(state);
@@ -364,7 +364,7 @@ static void read_resting(xm_xml *x, const char *all, size_t size, xm_buf *names)
   }
 }
 
-static void a_rest_takes_nothing_that_is_needed(void **state) {
+static void a_rest_frees_nothing_that_is_needed(void **state) {
   static const char all[] = HEADER "<message>one</message> <presence xmlns:p='urn:p'>two</presence><iq>three<p/></iq>";
   size_t size;
   for (size = 1; size < sizeof all; size++) {
@@ -471,14 +471,14 @@ int main(void) {
       BEFORE_AND_AFTER(every_two_pieces_give_the_same_and_nothing_is_late),
       BEFORE_AND_AFTER(pieces_by_chance_give_the_same),
       BEFORE_AND_AFTER(a_long_start_tag_in_two_reads_is_not_late),
-      BEFORE_AND_AFTER(a_drip_stays_bounded),
+      BEFORE_AND_AFTER(a_start_tag_that_drips_takes_bounded_memory),
       cmocka_unit_test(an_empty_root_is_the_end),
       BEFORE_AND_AFTER(a_restart_forgets_everything),
       BEFORE_AND_AFTER(what_is_unread_belongs_to_the_new_stream),
       BEFORE_AND_AFTER(two_streams_in_any_cutting_are_the_same),
       cmocka_unit_test(positions_do_not_wrap),
       BEFORE_AND_AFTER(unread_bytes_are_counted),
-      BEFORE_AND_AFTER(a_rest_takes_nothing_that_is_needed),
+      BEFORE_AND_AFTER(a_rest_frees_nothing_that_is_needed),
       cmocka_unit_test(names_are_what_expat_takes),
       BEFORE_AND_AFTER(memory_that_runs_out_is_told),
   };

@@ -101,7 +101,7 @@ static void what_crosses_a_bound_is_skipped(void **state) {
 }
 
 /* Of the start tag of the level-1 element itself, the part is kept that is needed for an answer. */
-static void its_own_start_tag_may_be_what_crosses(void **state) {
+static void a_stanzas_own_start_tag_may_cross_the_bound(void **state) {
 #define OWN(option, name) \
   OPENED "K " option " <{jabber:client}" name " id='7' from='b@x' to='a@x' type='get'></>\nS <{urn:h}b></>\n"
   static const char *const rows[][2] = {
@@ -220,7 +220,7 @@ static void what_is_skipped_takes_no_memory(void **state) {
   xm_xml_free(x);
 }
 
-static void a_depth_without_end_is_one(void **state) {
+static void an_endless_depth_is_refused(void **state) {
   const xm_bounds real = XM_BOUNDS_DEFAULT;
   struct log l = {0};
   xm_err e = {0};
@@ -372,13 +372,13 @@ static void a_dripped_comment_ends(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_crosses_a_bound_is_skipped),
-      cmocka_unit_test(its_own_start_tag_may_be_what_crosses),
+      cmocka_unit_test(a_stanzas_own_start_tag_may_cross_the_bound),
       cmocka_unit_test(namespaces_of_attributes_add_up),
       cmocka_unit_test(a_stanza_counts_for_itself),
       cmocka_unit_test(no_bound_is_too_large),
       cmocka_unit_test(what_is_no_xml_still_ends_it),
       cmocka_unit_test(what_is_skipped_takes_no_memory),
-      cmocka_unit_test(a_depth_without_end_is_one),
+      cmocka_unit_test(an_endless_depth_is_refused),
       cmocka_unit_test(names_are_forgotten),
       cmocka_unit_test(a_rest_in_the_middle_loses_nothing),
       cmocka_unit_test(a_rest_in_a_cdata_section_does_not_end_it),

@@ -1,5 +1,5 @@
-/* faults: a library to preload that makes the n-th allocation or system call fail, and counts what is alive. Steered by a
- * file that is mapped here and written by the test (spec/support/faults.lua): see struct board. */
+/* faults: a library to preload that makes the n-th allocation or system call fail, and counts the allocated bytes. It
+ * is controlled by a file that is mapped here and written by the test (spec/support/faults.lua): see struct board. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,13 +12,13 @@
 #include <unistd.h>
 
 struct board {
-  int64_t alloc_in;    /* the allocation that fails, counted from now; 0: none */
-  int64_t alloc_stays; /* 1: all that follow it fail, too */
-  int64_t allocs;      /* how many there were */
-  int64_t live;        /* bytes that are allocated */
-  int64_t sys_in;      /* the same for system calls */
-  int64_t sys_errno;   /* what it fails with; 0: it takes or gives one byte only */
-  int64_t calls;
+  int64_t alloc_in;    /* which allocation fails, counted from now; 0: none */
+  int64_t alloc_stays; /* 1: all allocations after it fail, too */
+  int64_t allocs;      /* number of allocations so far */
+  int64_t live;        /* bytes that are allocated now */
+  int64_t sys_in;      /* which system call fails, counted from now; 0: none */
+  int64_t sys_errno;   /* the errno with which it fails; 0: it succeeds, but transfers only one byte */
+  int64_t calls;       /* number of system calls so far */
 };
 
 static struct board nowhere, *board = &nowhere;
@@ -31,7 +31,7 @@ __attribute__((constructor)) static void look_for_board(void) {
   if (at != MAP_FAILED) board = at;
 }
 
-/* glibc's own, under the names that it keeps for this. */
+/* glibc's own functions, under names that remain when malloc and the like are replaced. */
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
@@ -69,7 +69,7 @@ void *realloc(void *p, size_t n) {
   return born(moved);
 }
 
-/* OpenSSL's, from 3.5 on. The caller tests for NULL, so errno will do for both. */
+/* Used by OpenSSL from 3.5 on. posix_memalign returns ENOMEM itself, and may set errno as well. */
 void *aligned_alloc(size_t alignment, size_t n) {
   return allocation_fails() ? NULL : born(__libc_memalign(alignment, n));
 }
@@ -86,7 +86,7 @@ void free(void *p) {
   __libc_free(p);
 }
 
-/* 1: fails with errno; 2: only one byte; 0: as ever. */
+/* Returns 1 if the call is to fail, with errno set; 2 if it is to transfer only one byte; 0 if nothing is changed. */
 static int call_fails(void) {
   board->calls++;
   if (board->sys_in == 0) return 0;
@@ -122,6 +122,6 @@ int getsockopt(int fd, int level, int name, void *value, socklen_t *n) {
 
 int epoll_wait(int fd, struct epoll_event *events, int most, int ms) {
   if (call_fails() != 1) return REAL(epoll_wait)(fd, events, most, ms);
-  if (errno != EINTR) return REAL(epoll_wait)(fd, events, most, ms); /* it has no other passing failure */
+  if (errno != EINTR) return REAL(epoll_wait)(fd, events, most, ms); /* EINTR is its only temporary failure */
   return -1;
 }

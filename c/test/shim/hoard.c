@@ -1,10 +1,10 @@
-/* hoard: a library to preload in which no memory is ever used twice: what was freed stays as it was, for somebody to
- * look for secrets in it (spec/support/secrets_scan.py). */
+/* hoard: a library to preload that never frees memory and never uses any twice: it keeps its contents, so that
+ * spec/support/secrets_scan.py can look for secrets in what was freed. */
 #include <malloc.h>
 #include <stddef.h>
 #include <string.h>
 
-extern void *__libc_malloc(size_t); /* glibc's own, under the name that it keeps for this */
+extern void *__libc_malloc(size_t); /* glibc's own malloc */
 
 void free(void *p) {
   (void)p;

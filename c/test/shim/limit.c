@@ -1,15 +1,16 @@
-/* limit: a Lua module that comes between a running Lua and its allocator: memory that ends, an allocation that fails, a
- * full collection at every allocation. Only Lua's own memory is meant; c/test/shim/faults.c fails everybody's.
+/* limit: a Lua module that puts itself between the running Lua state and its allocator: it limits the memory, makes an
+ * allocation fail, or causes a full collection at every allocation. This concerns only the memory of Lua itself;
+ * c/test/shim/faults.c makes allocations of all code fail.
  *
- *   limit.off()         as ever (and: begins to count anew)
- *   limit.bytes(n)      no more than n bytes beyond what is used now
- *   limit.nth(n)        the n-th allocation from now fails, that one alone
- *   limit.collect()     every allocation fails at first: Lua makes a full collection and tries again. Those that it doesn't
- *                       try again, which differs from one release to the next, don't fail
- *   limit.seen() -> allocations, most bytes in use; both since the last of the above
- *   limit.listen()      what C writes to stderr is kept ...
- *   limit.noise() -> is there something   (and takes no memory to tell)
- *   limit.heard() -> text   ... until here */
+ *   limit.off()         no allocation fails; counting begins anew (as with each of the next three)
+ *   limit.bytes(n)      at most n bytes more than are used now can be allocated
+ *   limit.nth(n)        the n-th allocation from now fails, and only that one
+ *   limit.collect()     every allocation fails at first, so that Lua makes a full collection and tries again.
+ *                       Allocations that Lua doesn't try again (which ones depends on its release) don't fail
+ *   limit.seen() -> number of allocations, most bytes in use: both since the last call of one of the above
+ *   limit.listen()      from now on, text that C code writes to stderr is kept
+ *   limit.noise() -> whether any was written; allocates nothing
+ *   limit.heard() -> text   ends that, and returns the text */
 #include <execinfo.h>
 #include <lauxlib.h>
 #include <lua.h>
@@ -24,22 +25,22 @@ static struct {
   lua_Alloc real;
   void *arg;
   enum { OFF, BYTES, NTH, COLLECT, LEARN } mode;
-  long long used, most, room; /* bytes since the mode was set; the last: what there may be */
+  long long used, most, room; /* bytes since the mode was set: in use, the most, the limit */
   long long count, nth;
-  bool retry; /* the last allocation failed: the next one is Lua's second try */
-  const void *once[PLACES]; /* where those call from that don't try a second time */
+  bool retry; /* the last allocation failed, so the next one is Lua's second attempt */
+  const void *once[PLACES]; /* callers that don't try a second time */
   int places;
-  int depth, tries; /* while they are learned: which of the callers counts; how often it has come */
+  int depth, tries; /* in mode LEARN: index of the caller in struct callers; number of attempts */
   const void *tried;
 } it;
 
-/* Who called the allocator: who called Lua's own function for it, too. */
+/* The addresses from which the allocator was called, and from which its caller, a function of Lua's, was called. */
 typedef struct callers {
   void *at[CALLERS];
 } callers;
 
 static __attribute__((noinline)) callers who(void) {
-  enum { OURS = 3 }; /* at most: this function's, the allocator's, and that of a sanitizer's backtrace */
+  enum { OURS = 3 }; /* frames to skip at most: this function, the allocator, and a sanitizer's backtrace() */
   void *frames[CALLERS + OURS] = {0};
   int i = 0;
   callers c;
@@ -56,7 +57,7 @@ static bool tries_once(callers c) {
   return false;
 }
 
-/* May this one, which needs `more` bytes, not succeed? (A frame of its own would put who() off.) */
+/* Must this allocation, which needs `more` bytes, fail? (Inline, since who() counts the frames.) */
 static inline __attribute__((always_inline)) bool fails(long long more) {
   bool again = it.retry;
   it.retry = false;
@@ -115,7 +116,7 @@ static int l_seen(lua_State *L) {
 static FILE *real_stderr;
 static char kept[1 << 16];
 
-/* The stream, not the descriptor: a sanitizer's last words still go where they belong. */
+/* Replaces the stream, not the descriptor, so that a sanitizer's report is still written to the real stderr. */
 static int l_listen(lua_State *L) {
   FILE *ear = fmemopen(kept, sizeof kept, "w");
   if (!ear) return luaL_error(L, "cannot listen to stderr");
@@ -141,7 +142,8 @@ static int l_heard(lua_State *L) {
   return 1;
 }
 
-/* Three that may try only once: a buffer's first box, a larger box, a stack that grows (from Lua 5.4.5 on). */
+/* Three allocations that some releases try only once: a buffer's first box, a larger box, and the growth of the stack
+ * (from Lua 5.4.5 on). */
 
 static int first_box(lua_State *L) {
   luaL_Buffer b;

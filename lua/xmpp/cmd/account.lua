@@ -19,7 +19,7 @@ end
 
 local function folder_of(world)
   local folder = config.folder(world, "XDG_CONFIG_HOME", "/.config")
-  if not folder then exit.raise("config", "no-home", "HOME is not set: where should it be kept?") end
+  if not folder then exit.raise("config", "no-home", "HOME is not set, so there is no folder for the configuration") end
   local ok, why = require "xmpp.cmd.file".make_folder(world, folder)
   must(ok, why, folder)
   return folder
@@ -79,7 +79,8 @@ local function ask(ctx, account)
   local bare = { jid = account.jid, path = account.path, line = account.line }
   local jid = require "xmpp.cmd.input".address(account.jid)
   if not jid.localpart then
-    exit.raise("usage", "jid-malformed", ("'%s' has no user: give an address like you@example.net"):format(account.jid))
+    exit.raise("usage", "jid-malformed", ("'%s' is not an account: an address like you@example.net expected")
+      :format(account.jid))
   end
   return (require "xmpp.cmd.secret".find(ctx, bare, tostring(jid:bare()), true)), tostring(jid:bare())
 end
@@ -137,14 +138,15 @@ local function new_name(sections, name, jid)
       :format(escape.line(name)))
   end
   if taken[name] then
-    exit.raise("usage", "conflict", ("there is an account '%s' already: xmpp account add %s NAME"):format(name, jid))
+    exit.raise("usage", "conflict", ("there is an account '%s' already; choose another name: xmpp account add "
+      .. "%s NAME"):format(name, jid))
   end
   return name
 end
 
 function words.add(ctx)
   local jid = ctx.args[2]
-  if not jid then exit.raise("usage", "no-address", "whose? usage: xmpp account add JID [NAME]") end
+  if not jid then exit.raise("usage", "no-address", "the address is missing; usage: xmpp account add JID [NAME]") end
   local name = new_name(config.load(ctx.world), ctx.args[3], jid)
   local password, bare = ask(ctx, { jid = jid })
   local conn, err = log_in(ctx, { jid = jid, name = name }, password)
@@ -181,7 +183,7 @@ end
 
 function words.remove(ctx)
   local name = ctx.args[2]
-  if not name then exit.raise("usage", "no-name", "which? usage: xmpp account remove NAME") end
+  if not name then exit.raise("usage", "no-name", "the name is missing; usage: xmpp account remove NAME") end
   local account = config.account(ctx.world, name)
   if not account.name then exit.raise("config", "no-account", "there is no such account") end
   change(ctx.world, account.name, function() return nil end)
@@ -194,7 +196,7 @@ function words.remove(ctx)
     local secret = require "xmpp.cmd.secret"
     secret.run("secret-tool clear service xmpp jid " .. secret.quoted(account.jid:match "^[^/]*") .. " 2>/dev/null")
   end
-  ctx:note(("'%s' is forgotten"):format(account.name))
+  ctx:note(("the account '%s' has been removed"):format(account.name))
   return 0
 end
 

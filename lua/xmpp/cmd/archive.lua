@@ -17,7 +17,7 @@ local function time_of(ctx, name)
   if n and #n < 10 then return require "xmpp.cmd.clock"() - tonumber(n) * UNITS[unit] end
   local at = require "xmpp.time".parse(text:find "^%d%d%d%d%-%d%d%-%d%d$" and text .. "T00:00:00Z" or text)
   if at then return at end
-  exit.raise("usage", "bad-time", ("--%s: '%s' is no time; write 2026-11-28, 2026-11-28T22:00:00Z, or 7d")
+  exit.raise("usage", "bad-time", ("--%s: '%s' is not a time; write 2026-11-28, 2026-11-28T22:00:00Z, or 7d")
     :format(name, text))
 end
 
@@ -43,7 +43,7 @@ local function read_state(ctx, scope)
   local its, id = text:match "^(.-)\n(.+)\n$"
   if not its then exit.raise("input", "malformed", ("%s is not a state file of this command"):format(path)) end
   if its ~= scope then
-    exit.raise("input", "another", ("%s is of another export (%s)"):format(path, escape.line(its)))
+    exit.raise("input", "another", ("%s belongs to another export (%s)"):format(path, escape.line(its)))
   end
   return id
 end

@@ -38,7 +38,7 @@ function words.remove(_, b, room) return b:remove(room) end
 local function room_of(ctx)
   local text = input.need(ctx, 2, "ROOM")
   local room = require "xmpp.bookmark.item".room(text)
-  if not room then exit.raise("usage", "jid-malformed", ("'%s' is no room's address"):format(text)) end
+  if not room then exit.raise("usage", "jid-malformed", ("'%s' is not the address of a room"):format(text)) end
   return room
 end
 

@@ -87,8 +87,8 @@ local function check_words(ctx, is_domain)
   if not is_domain then return end
   for _, step in ipairs { "login", "ping", "echo", "upload", "muc" } do
     if (ctx.opts.only or {})[step] or step == "muc" and ctx.opts.room then
-      exit.raise("usage", "no-account", ("'%s' needs an account, and '%s' is a domain: give an address, you@%s")
-        :format(step, ctx.args[1], ctx.args[1]))
+      exit.raise("usage", "no-account", ("the step '%s' needs an account, and '%s' is a domain: give an address, "
+        .. "you@%s"):format(step, ctx.args[1], ctx.args[1]))
     end
   end
 end
@@ -138,19 +138,19 @@ local function label(text) return (text:gsub('[\\"\n]', { ["\\"] = "\\\\", ['"']
 
 local function prometheus(run, whom)
   local of = ('{target="%s"'):format(label(whom))
-  local out = { "# HELP xmpp_up Is all well?", "# TYPE xmpp_up gauge",
+  local out = { "# HELP xmpp_up 0 if the status is CRITICAL, otherwise 1.", "# TYPE xmpp_up gauge",
     ("xmpp_up%s} %d"):format(of, run.status == CRITICAL and 0 or 1),
-    "# HELP xmpp_step_seconds How long a step has taken.", "# TYPE xmpp_step_seconds gauge" }
+    "# HELP xmpp_step_seconds Duration of the step.", "# TYPE xmpp_step_seconds gauge" }
   for _, step in ipairs(run.steps) do
     out[#out + 1] = ('xmpp_step_seconds%s,step="%s"} %.6f'):format(of, step.name, step.seconds)
   end
-  out[#out + 1] = "# HELP xmpp_step_ok Has it succeeded?"
+  out[#out + 1] = "# HELP xmpp_step_ok 1 if the step has succeeded, otherwise 0."
   out[#out + 1] = "# TYPE xmpp_step_ok gauge"
   for _, step in ipairs(run.steps) do
     out[#out + 1] = ('xmpp_step_ok%s,step="%s"} %d'):format(of, step.name, step.ok and 1 or 0)
   end
   if run.days then
-    out[#out + 1] = "# HELP xmpp_certificate_days Whole days until the first certificate ends."
+    out[#out + 1] = "# HELP xmpp_certificate_days Whole days until the first certificate expires."
     out[#out + 1] = "# TYPE xmpp_certificate_days gauge"
     out[#out + 1] = ("xmpp_certificate_days%s} %d"):format(of, run.days)
   end

@@ -51,7 +51,7 @@ local function read_given(ctx)
 end
 
 local function missing(field)
-  exit.raise("input", "missing", ("%s is asked for, and there is no %s=VALUE"):format(escape.line(field.var),
+  exit.raise("input", "missing", ("the field %s is required: give %s=VALUE"):format(escape.line(field.var),
     escape.line(field.var)))
 end
 
@@ -59,8 +59,8 @@ local function given_value(given, field)
   local var = field.var
   local text = given.lines[var]
   if text == nil and field.kind == "text-private" and (given.words[var] or "") ~= "" then
-    exit.raise("usage", "secret", ("%s is a secret, and everybody on this machine can read the words of a command: "
-      .. "write '%s=' to be asked, or - to have it read from standard input"):format(escape.line(var),
+    exit.raise("usage", "secret", ("%s is a secret, and everybody on this machine can read the arguments of a "
+      .. "command: write '%s=' to be asked for it, or - to have it read from standard input"):format(escape.line(var),
       escape.line(var)))
   end
   if text == nil and field.kind ~= "text-private" then text = given.words[var] end
@@ -88,7 +88,7 @@ local function ask(ctx, field)
     ctx.world.err(prompt)
     text = ctx.world.input:line(LONGEST_LINE)
   end
-  if not text then exit.raise("input", "given-up", "given up") end
+  if not text then exit.raise("input", "given-up", "the input has ended before all fields were filled in") end
   if text == "" then return nil end
   return text
 end
@@ -137,7 +137,7 @@ local function show_result(ctx, given, result)
   end)
   for _, vars in ipairs { given.words, given.lines } do
     for var in pairs(vars) do
-      if not given.asked[var] then ctx:note(("nothing has asked for '%s'"):format(escape.line(var))) end
+      if not given.asked[var] then ctx:note(("the command has not asked for '%s'"):format(escape.line(var))) end
     end
   end
   if result.status == "canceled" then return 1 end

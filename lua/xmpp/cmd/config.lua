@@ -50,7 +50,7 @@ local function check(path, number, section, key, value)
     fault(path, number, ("there is no key '%s'%s; did you mean '%s'?"):format(require "xmpp.cmd.escape".line(key),
       section.room and " of a room" or "", require "xmpp.nearest"(key:sub(1, 30), known)))
   end
-  if section[key] ~= nil then fault(path, number, ("'%s' is there already in [%s]"):format(key, section.name)) end
+  if section[key] ~= nil then fault(path, number, ("'%s' is set twice in [%s]"):format(key, section.name)) end
   if value == "" then fault(path, number, ("'%s' has no value"):format(key)) end
   if key == "port" then
     local port = value:find "^%d+$" and tonumber(value)
@@ -86,7 +86,7 @@ end
 local function read_room(path, number, text)
   local jid, err = require "xmpp".jid(text)
   if not jid or not jid.localpart or jid.resourcepart then
-    fault(path, number, ("'%s' is no address of a room%s"):format(require "xmpp.cmd.escape".line(text),
+    fault(path, number, ("'%s' is not the address of a room%s"):format(require "xmpp.cmd.escape".line(text),
       err and ": " .. err.text or ", like tea@rooms.example.net"))
   end
   return tostring(jid)
@@ -96,7 +96,7 @@ local function begin_section(parsed, path, number, name, room)
   room = room and read_room(path, number, room)
   name = room and "room " .. room or name
   local line = parsed.lines[name]
-  if line then fault(path, number, ("section [%s] is there already, in line %d"):format(name, line)) end
+  if line then fault(path, number, ("section [%s] exists already, in line %d"):format(name, line)) end
   parsed.lines[name] = number
   local section = { name = name, line = number, path = path, room = room }
   if room then parsed.rooms[room] = section else parsed.accounts[#parsed.accounts + 1] = section end
@@ -126,7 +126,7 @@ function M.parse(text, path)
   for _, s in ipairs(parsed.accounts) do
     if not s.jid then fault(path, s.line, ("section [%s] has no 'jid'"):format(s.name)) end
     if s.url and (s.host or s.port or s.tls) then
-      fault(path, s.line, ("section [%s] has a 'url', which says where to connect, and a host, port or tls besides")
+      fault(path, s.line, ("section [%s] has a 'url' as well as a 'host', 'port' or 'tls': remove one or the other")
         :format(s.name))
     end
   end
@@ -165,11 +165,11 @@ end
 function M.check_private(world, path, attributes)
   local own = attributes.uid == world.sys.uid() or attributes.uid == 0
   if not own then
-    exit.raise("config", "not-private", ("%s has a secret and belongs to another user: chown %s '%s'")
+    exit.raise("config", "not-private", ("%s contains a secret and belongs to another user: chown %s '%s'")
       :format(path, tostring(world.sys.uid()), path))
   end
   if attributes.mode % 64 ~= 0 then
-    exit.raise("config", "not-private", ("%s has a secret, and others may read or change it: chmod 600 '%s'")
+    exit.raise("config", "not-private", ("%s contains a secret, and others may read or change it: chmod 600 '%s'")
       :format(path, path))
   end
 end
@@ -212,10 +212,10 @@ function M.account(world, name)
   end
   if #sections == 0 then
     exit.raise("config", "no-account",
-      "there is no account yet: `xmpp account add you@example.net`, or give an address by -a")
+      "there is no account yet: add one with `xmpp account add you@example.net`, or give an address with -a")
   end
   if not name then exit.raise("config", "no-account",
-    ("%s has no section [default]: choose one by -a"):format(path)) end
+    ("%s has no section [default]: choose a section with -a"):format(path)) end
   exit.raise("config", "no-account", ("there is no account '%s' in %s; did you mean '%s'?"):format(
     require "xmpp.cmd.escape".line(name), path, require "xmpp.nearest"(name:sub(1, 30), names(sections))))
 end

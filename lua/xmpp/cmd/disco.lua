@@ -37,7 +37,7 @@ local function show_items(ctx, items)
     ctx:say(item_text(ctx, item), { { "type", "item" }, { "jid", item.jid }, { "node", item.node },
       { "name", item.name } })
   end
-  if items.more then ctx:note "there is more than is shown" end
+  if items.more then ctx:note "there are more items than are shown" end
 end
 
 local function show_tree(ctx, tree, indent)
@@ -65,7 +65,7 @@ local function walk(ctx, conn, whom, opts)
     ctx:say("", { { "type", "tree" }, { "tree", disco.to_tree(tree) } })
   else
     show_tree(ctx, tree, "")
-    if tree.more then ctx:note "there is more than is shown" end
+    if tree.more then ctx:note "there are more items than are shown" end
   end
   return 0
 end

@@ -9,21 +9,21 @@ local M = {
 
 --- Statuses and their meanings, for the man page.
 M.LIST = {
-  { 0, "Done; what was sent has been acknowledged by the server." },
-  { 1, "Refused by the other side, with a stanza error." },
+  { 0, "Done; the server has acknowledged what was sent." },
+  { 1, "The other side has refused it, with a stanza error." },
   { 2, "Wrong usage." },
-  { 3, "A fault in the configuration, or in where a secret comes from." },
+  { 3, "The configuration is faulty, or a password could not be obtained." },
   { 4, "The server's name could not be resolved." },
-  { 5, "No connection, or it was lost." },
-  { 6, "TLS: the certificate is not good, or the server has none." },
+  { 5, "The connection could not be made, or was lost." },
+  { 6, "TLS failed: the certificate is not valid, or the server has no TLS." },
   { 7, "The login was refused." },
   { 8, "It took too long." },
   { 9, "The input is missing, malformed or too large." },
-  { 10, "Partly done: which recipients it was not done for is said on stderr." },
-  { 11, "The output can't be written: a full disk." },
-  { 70, "A fault in the command itself." },
-  { 130, "Interrupted." },
-  { 141, "Who read the output has closed it." },
+  { 10, "Partly done; standard error names the recipients that were left out." },
+  { 11, "The output could not be written, for example because a disk is full." },
+  { 70, "Internal error of the command." },
+  { 130, "Interrupted by a signal." },
+  { 141, "The reader of the output has closed it." },
 }
 
 local LAYERS = { dns = M.DNS, tcp = M.TCP, proxy = M.TCP, websocket = M.TCP, tls = M.TLS, stream = M.LOGIN,
@@ -38,10 +38,10 @@ local HTTP = { ["host-unknown"] = M.DNS, certificate = M.TLS, tls = M.TLS, ["ca-
 
 -- Advice where the library's own text has none.
 local ADVICE = {
-  dns = "look at the name, or give --host",
-  tcp = "is the server up, and the port open? --host and --port say where else to look",
-  proxy = "the account's proxy, or --proxy, says which it is",
-  tls = "`xmpp check` shows more; --ca-file names a CA of your own",
+  dns = "check the name, or give a host with --host",
+  tcp = "is the server up, and the port open? --host and --port connect to another one",
+  proxy = "the proxy is set by --proxy, or by the account's key proxy",
+  tls = "`xmpp check` shows more; --ca-file trusts a CA of your own",
   sasl = "`xmpp account password` stores another password",
 }
 

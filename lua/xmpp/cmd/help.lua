@@ -56,7 +56,7 @@ local function overview(world)
   local list = {}
   for i, command in ipairs(spec.commands) do list[i] = { command.name, command.summary } end
   return "usage: xmpp SUBCOMMAND [OPTION...] [ARGUMENT...]\n\n" .. rows(list, width_of(world))
-    .. "\nxmpp help SUBCOMMAND says how it is used; the manual is xmpp(1).\n"
+    .. "\n`xmpp help SUBCOMMAND` shows the help of a subcommand; the manual page is xmpp(1).\n"
 end
 
 function M.run(ctx)

@@ -101,7 +101,7 @@ local function listen_in_room(ctx, conn, ended, count)
   end)
   room:on("removed", function(why)
     if why.returns then return end
-    ended:reject(exit.error("lost", "removed", ("%s has put us out%s"):format(room.jid,
+    ended:reject(exit.error("lost", "removed", ("the room %s has removed us%s"):format(room.jid,
       why.reason and ": " .. why.reason or "")))
   end)
   conn:set_handler()

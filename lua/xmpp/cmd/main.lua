@@ -28,7 +28,8 @@ end
 
 local function usage(world, command, err)
   world.err(("xmpp: %s\n"):format(err))
-  world.err(command and ("       xmpp help %s\n"):format(command.name) or "       xmpp help\n")
+  world.err(command and ("      try `xmpp help %s` for more information\n"):format(command.name)
+    or "      try `xmpp help` for a list of subcommands\n")
   return command and command.usage_status or exit.USAGE
 end
 

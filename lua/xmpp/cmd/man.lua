@@ -47,13 +47,16 @@ local function arguments(text)
   return ".Ar " .. table.concat(words, " ")
 end
 
+-- A help text of spec.lua as a sentence.
+local function sentence(text) return text:sub(1, 1):upper() .. text:sub(2) .. "." end
+
 local function options(out, list)
   if #list == 0 then return end
   out[#out + 1] = ".Bl -tag -width Ds"
   for _, option in ipairs(list) do
     local flags = option[2] and ("Fl %s , Fl \\-%s"):format(option[2], plain(option[1])) or "Fl \\-" .. plain(option[1])
     out[#out + 1] = ".It " .. flags .. (option[3] and " Ar " .. word(option[3]) or "")
-    out[#out + 1] = plain(option[4]:sub(1, 1):upper() .. option[4]:sub(2)) .. "."
+    paragraph(out, sentence(option[4]))
   end
   out[#out + 1] = ".El"
 end
@@ -65,14 +68,14 @@ local function command_section(out, command)
   out[#out + 1] = ".Op Ar option ..."
   if command.usage ~= "" then out[#out + 1] = arguments(command.usage) end
   out[#out + 1] = ".Pp"
-  out[#out + 1] = plain(command.summary:sub(1, 1):upper() .. command.summary:sub(2)) .. "."
+  paragraph(out, sentence(command.summary))
   for _, text in ipairs(command.text or {}) do paragraph(out, text) end
   if command.words and command.words[1][3] ~= "" then
     out[#out + 1] = ".Bl -tag -width Ds"
     for _, entry in ipairs(command.words) do
       out[#out + 1] = ".It Cm " .. word(entry[1])
       if entry[2] ~= "" then out[#out] = out[#out] .. " " .. arguments(entry[2]):sub(2) end
-      out[#out + 1] = plain(entry[3]:sub(1, 1):upper() .. entry[3]:sub(2)) .. "."
+      paragraph(out, sentence(entry[3]))
     end
     out[#out + 1] = ".El"
   end
@@ -80,35 +83,39 @@ local function command_section(out, command)
 end
 
 local ACCOUNTS = {
-  "An account is a section of the configuration; without -a it is the section default, or the only one. The keys "
-  .. "are jid, host, port, url, proxy, tls, ca-file, cert, key, pin, nick, cache, keep-token, bind2, and where the "
-  .. "password comes from: password-command, password-file or password. An address that is given by -a needs no "
-  .. "configuration. A jid without a resource gets another one each time, so that two runs do not end each other.",
-  "With proxy = URL the connection, and what is uploaded beside it, goes through a proxy: socks5://HOST:PORT, "
-  .. "socks5h://HOST:PORT, which looks up all names (Tor: socks5h://ACCOUNT:x@127.0.0.1:9050 keeps accounts apart), "
-  .. "or http://HOST:PORT; with USER:PASSWORD@ in front of the host where it wants a login, and %XX for a character "
-  .. "that a URL can't have there. With proxy = environment it is the one of ALL_PROXY or https_proxy, but for what "
-  .. "NO_PROXY names. A configuration with a proxy's password is refused where others may read it.",
-  "With cache = true, roster and listen keep the addresses of the contacts for the completions of shells.",
-  "With keep-token = true a login asks the server for a token (XEP-0484), and the next one is by that, where the "
-  .. "server takes it: within one exchange, and without looking for the password. The token is as secret as the "
-  .. "password, and is kept beside the configuration, in NAME.token, where only its owner reads it; a file that others "
-  .. "may read is ignored, which is told. In NAME.agent is the id that it belongs to, which is made once. A token that "
-  .. "the server refuses is removed, and the password is used; xmpp logout has the server forget it. To change the "
-  .. "password does not end the tokens of every server. What connects again by itself (listen, console, run, archive, "
-  .. "pubsub subscribe) looks for the password as well.",
-  "With bind2 = true the session begins within that exchange, too (XEP-0386). The server chooses the resource then, "
-  .. "so the jid must have none. Servers that keep an archive may throw the account's offline messages away at such a "
-  .. "login: it is for accounts whose clients read the archive. What connects again by itself is not bound so, and of "
-  .. "runs of an account with keep-token that are there at the same time one is, since a server ends such a session "
-  .. "when another one of the same user agent begins.",
-  "The password comes from the first of these that is there: the descriptor of --password-fd, the file that "
-  .. "XMPP_PASSWORD_FILE names, XMPP_PASSWORD, password-command (the first line that it writes), password-file, "
+  "An account is a section of the configuration. Without -a the account is the section default, or the only section. "
+  .. "The keys of a section are jid, host, port, url, proxy, tls, ca-file, cert, key, pin, nick, cache, keep-token "
+  .. "and bind2, and password-command, password-file or password for the password. An address that is given with -a "
+  .. "needs no configuration. If a jid has no resource, each run chooses a new one, so that two runs at the same time "
+  .. "don't end each other's session.",
+  "With proxy = URL, the connection and the uploads go through a proxy: socks5://HOST:PORT, socks5h://HOST:PORT, "
+  .. "which also resolves all names (for Tor, socks5h://ACCOUNT:x@127.0.0.1:9050 keeps the circuits of accounts "
+  .. "apart), or http://HOST:PORT. If the proxy requires a login, put USER:PASSWORD@ before the host, with %XX for "
+  .. "each character that a URL can't contain. With proxy = environment, ALL_PROXY or https_proxy names the proxy, "
+  .. "and NO_PROXY the hosts that are reached without it. A configuration that contains a proxy's password is refused "
+  .. "if other users can read it.",
+  "With cache = true, the subcommands roster and listen store the addresses of the contacts for the shell "
+  .. "completions.",
+  "With keep-token = true, a login asks the server for a token (XEP-0484), and the next login uses that token if the "
+  .. "server supports it: it takes a single exchange, and needs no password. The token is as secret as the password. "
+  .. "It is stored next to the configuration in NAME.token, which only its owner can read; a file that others can "
+  .. "read is ignored, with a warning. NAME.agent contains the id of the user agent that the token belongs to, which "
+  .. "is created once. If the server refuses the token, it is removed, and the password is used instead. To revoke "
+  .. "it, use xmpp logout; on some servers a change of the password doesn't revoke tokens. Subcommands that reconnect "
+  .. "(listen, console, run, archive, pubsub subscribe) need the password as well.",
+  "With bind2 = true, the resource is bound within the same exchange, too (XEP-0386). The server then chooses the "
+  .. "resource, so the jid must not have one. A server that keeps an archive may discard the account's offline "
+  .. "messages at such a login, so use bind2 only for accounts whose clients read the archive. Subcommands that "
+  .. "reconnect don't use it. If several runs of an account with keep-token overlap, only one of them uses it, since "
+  .. "a server ends a session that was bound this way when another one of the same user agent begins.",
+  "The password is taken from the first of these that exists: the file descriptor of --password-fd, the file that "
+  .. "XMPP_PASSWORD_FILE names, XMPP_PASSWORD, password-command (the first line of its output), password-file, "
   .. "password, the desktop's keyring (secret-tool lookup service xmpp jid JID), the systemd credential xmpp, the "
-  .. "terminal. There is no option for the password itself, as everybody on the machine can read the words of a "
-  .. "command. A file with a password that others may read, or that is another user's, is refused.",
-  "A room that wants a password has a section [room ADDRESS], with password-command, password-file or password, and "
-  .. "with nick where the name is another one there. Without, the password is asked for at the terminal.",
+  .. "terminal. There is no option for the password itself, because every user of the machine can read the arguments "
+  .. "of a command. A file with a password is refused if other users can read it, or if it belongs to another user.",
+  "A room that requires a password has a section [room ADDRESS], with password-command, password-file or password, "
+  .. "and with nick if the nickname in that room is another one. Without such a section, the password is asked for on "
+  .. "the terminal.",
 }
 
 local EXAMPLE = { "[default]", "jid = bot@example.net", "password-command = pass show xmpp/bot", "", "[work]",
@@ -116,10 +123,11 @@ local EXAMPLE = { "[default]", "jid = bot@example.net", "password-command = pass
   "password-file = ~/.secret/tea" }
 
 local OUTPUT = {
-  "For people a line is a thing; names have the colours of XEP-0392 on a terminal. What strangers say is shown "
-  .. "with its control characters and bidirectional overrides escaped. With --json each line is an object, and "
-  .. "errors are on standard error as {\"error\":{\"condition\",\"layer\",\"retry\",\"text\"}}, with "
-  .. "\"to\" where it is one recipient's. Times are UTC, as RFC 3339 has them. Keys are not renamed; more may come.",
+  "Each result is a line. On a terminal, names have the colours of XEP-0392. Control characters and bidirectional "
+  .. "overrides in text from others are escaped. With --json each line is a JSON object, and errors are written to "
+  .. "standard error as {\"error\":{\"condition\",\"layer\",\"retry\",\"text\"}}, with \"to\" if the error is about "
+  .. "one of several recipients. Times are in UTC, in the format of RFC 3339. Keys keep their names in later "
+  .. "versions, which may add others.",
 }
 
 M.KEYS = {
@@ -134,45 +142,45 @@ M.KEYS = {
   { "sent", "to, id, receipt" },
   { "ping", "from, n, seconds" },
   { "info", "from, identities, features" },
-  { "item", "jid, node, name; of pubsub node, id, publisher, xml, own; of command values" },
-  { "retract", "node, id; and purge, delete, config: what a subscription tells" },
+  { "item", "jid, node, name; from pubsub: node, id, publisher, xml, own; from command: values" },
+  { "retract", "node, id; notifications of a subscription also have the types purge, delete and config" },
   { "tree", "tree: jid, node, name, identities, features, forms, items" },
   { "version", "from, name, version, os" },
   { "time", "from, utc, offset (seconds), apart (seconds)" },
   { "last", "from, seconds, status" },
   { "command", "jid, node, name" },
-  { "title", "text: of what a command shows" },
+  { "title", "text: the title of a form that a command shows" },
   { "note", "kind (info, warn, error), text" },
   { "blocked", "jid" },
   { "published", "node, id" },
   { "node", "node, name" },
   { "avatar", "from, id, media_type, bytes, width, height, data (base64)" },
-  { "vcard", "from, and what is in the card (fn, email, tel, ...)" },
+  { "vcard", "from, and the fields of the vCard (fn, email, tel, ...)" },
   { "bookmark", "room, name, nick, autojoin, has_password" },
   { "upload", "file, url, to" },
   { "check", "target, status, steps (name, seconds, ok), proxy, certificate_days, problems" },
-  { "account", "name, jid, password (where it is from), mechanism, profile (sasl, sasl2), fast, bound_inline, tls; "
-    .. "of logout token (forgotten, refused, none)" },
+  { "account", "name, jid, password (its source), mechanism, profile (sasl, sasl2), fast, bound_inline, tls; "
+    .. "from logout: token (forgotten, refused, none)" },
 }
 
 local ENVIRONMENT = {
   { "XMPP_PASSWORD_FILE", "A file whose first line is the password." },
-  { "XMPP_PASSWORD", "The password; other programs of the user may read it." },
-  { "XDG_CONFIG_HOME", "Where the configuration is, in xmpp/config.lua (~/.config)." },
-  { "XDG_CACHE_HOME", "Where contacts are kept for completion, in xmpp/NAME.contacts (~/.cache)." },
-  { "XDG_STATE_HOME", "Where the console's history is, in xmpp/history (~/.local/state)." },
-  { "CREDENTIALS_DIRECTORY", "Set by systemd: its credential xmpp is the password." },
-  { "ALL_PROXY, https_proxy, NO_PROXY", "With proxy = environment: the proxy, and what is reached without it." },
-  { "NO_COLOR", "No colours." },
+  { "XMPP_PASSWORD", "The password. Other programs of the same user may read it." },
+  { "XDG_CONFIG_HOME", "The directory that contains the configuration, xmpp/config.lua (default: ~/.config)." },
+  { "XDG_CACHE_HOME", "The directory that contains the cached contacts, xmpp/NAME.contacts (default: ~/.cache)." },
+  { "XDG_STATE_HOME", "The directory that contains the console's history, xmpp/history (default: ~/.local/state)." },
+  { "CREDENTIALS_DIRECTORY", "Set by systemd. The credential xmpp in it is the password." },
+  { "ALL_PROXY, https_proxy, NO_PROXY", "With proxy = environment: the proxy, and the hosts that don't need it." },
+  { "NO_COLOR", "If set, no colours are used." },
 }
 
 local EXAMPLES = {
-  { "An account, then a message:", { "xmpp account add you@example.net",
+  { "Store an account, then send a message:", { "xmpp account add you@example.net",
     "echo hello | xmpp send someone@example.net" } },
-  { "Tell a room of a failed job:",
+  { "Tell a room that a job has failed:",
     { "backup || xmpp send -r ops@rooms.example.net -- backup failed on $(hostname)" } },
-  { "Wait for one message, ten seconds at most:", { "xmpp listen --priority 0 -n 1 -W 10" } },
-  { "A Nagios check:", { "xmpp check -a monitor -w 1 -c 3 --cert-days 21" } },
+  { "Wait for one message, for at most ten seconds:", { "xmpp listen --priority 0 -n 1 -W 10" } },
+  { "Check a server for Nagios:", { "xmpp check -a monitor -w 1 -c 3 --cert-days 21" } },
 }
 
 local function tagged(out, macro, rows)
@@ -208,29 +216,30 @@ local function date_of(iso)
 end
 
 local HEAD = { ".\\\" Made from lua/xmpp/cmd/spec.lua by make man.", ".Dd " .. date_of(spec.date), ".Dt XMPP 1", ".Os",
-  ".Sh NAME", ".Nm xmpp", ".Nd send, hear and look into XMPP from a shell", ".Sh SYNOPSIS", ".Nm", ".Ar subcommand",
+  ".Sh NAME", ".Nm xmpp", ".Nd use XMPP from a shell", ".Sh SYNOPSIS", ".Nm", ".Ar subcommand",
   ".Op Ar option ...", ".Op Ar argument ...", ".Nm", ".Fl \\-version", ".Sh DESCRIPTION", "The", ".Nm",
-  "command talks to an XMPP server for shells, cron jobs and monitors." }
+  "command is an XMPP client for shells, cron jobs and monitoring." }
 
 local function head(out)
   for _, line in ipairs(HEAD) do out[#out + 1] = line end
-  paragraph(out, "Its exit status is true: a message that was sent has been acknowledged by the server. A word or an "
-    .. "option that it does not know is refused, and the nearest is named.")
+  paragraph(out, "Its exit status can be relied on: it is 0 only if the server has acknowledged what was sent. An "
+    .. "unknown subcommand or option is an error, which names the most similar one.")
 end
 
-local FILES = { { "~/.config/xmpp/config.lua", "The accounts: sections and keys, not Lua to be run." },
+local FILES = { { "~/.config/xmpp/config.lua", "The accounts: sections and keys, which are not run as Lua." },
   { "~/.config/xmpp/NAME.token", "The token of the account NAME, with keep-token = true." },
-  { "~/.config/xmpp/NAME.agent", "The id of the user agent that it belongs to." },
-  { "~/.local/state/xmpp/history", "What was typed into the console." },
-  { "~/.cache/xmpp/NAME.contacts", "Contacts of the account NAME, with cache = true." } }
+  { "~/.config/xmpp/NAME.agent", "The id of the user agent that the token belongs to." },
+  { "~/.local/state/xmpp/history", "The lines that were typed into the console." },
+  { "~/.cache/xmpp/NAME.contacts", "The contacts of the account NAME, with cache = true." } }
 
-local OF_ITS_OWN = { "Those of", ".Nm xmpp Cm check", "are 0 (OK), 1 (WARNING), 2 (CRITICAL) and 3 (UNKNOWN); those of",
-  ".Nm xmpp Cm run", "the bot's own." }
+local EXCEPTIONS = { ".Pp", "The exit status of", ".Nm xmpp Cm check",
+  "is 0 (OK), 1 (WARNING), 2 (CRITICAL) or 3 (UNKNOWN); that of",
+  ".Nm xmpp Cm run", "is the bot's." }
 
 local function statuses(out)
   out[#out + 1] = ".Sh EXIT STATUS"
   tagged(out, "Li", exit.LIST)
-  for _, line in ipairs(OF_ITS_OWN) do out[#out + 1] = line end
+  for _, line in ipairs(EXCEPTIONS) do out[#out + 1] = line end
 end
 
 --- The whole page.
@@ -244,7 +253,7 @@ function M.page()
   prose(out, "ACCOUNTS AND PASSWORDS", ACCOUNTS)
   block(out, EXAMPLE)
   prose(out, "OUTPUT", OUTPUT)
-  out[#out + 1] = "By the key"
+  out[#out + 1] = "The objects have these keys, depending on the key"
   out[#out + 1] = ".Dq type :"
   tagged(out, "Li", M.KEYS)
   out[#out + 1] = ".Sh ENVIRONMENT"
@@ -253,7 +262,8 @@ function M.page()
   tagged(out, "Pa", FILES)
   statuses(out)
   out[#out + 1] = ".Sh EXAMPLES"
-  for _, example in ipairs(EXAMPLES) do
+  for i, example in ipairs(EXAMPLES) do
+    if i > 1 then out[#out + 1] = ".Pp" end
     out[#out + 1] = plain(example[1])
     block(out, example[2])
   end

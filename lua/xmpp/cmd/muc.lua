@@ -45,7 +45,7 @@ function words.list(ctx)
     ctx:say(ctx:name(room.jid) .. (room.name and "  " .. escape.line(room.name) or ""),
       { { "type", "room" }, { "jid", room.jid }, { "name", room.name } })
   end
-  if list.more then ctx:note "there is more than is shown" end
+  if list.more then ctx:note "there are more rooms than are shown" end
   return 0
 end
 
@@ -140,8 +140,8 @@ end
 -- A secret is not taken from the command's arguments, which everybody on the machine can read: VAR= asks for it.
 local function read_private(ctx, field, text)
   if text ~= "" then
-    exit.raise("usage", "secret", ("%s is a secret, and everybody on this machine can read the words of a command: "
-      .. "write '%s=', and it is asked for"):format(field.var, field.var))
+    exit.raise("usage", "secret", ("%s is a secret, and everybody on this machine can read the arguments of a "
+      .. "command: write '%s=' to be asked for it"):format(field.var, field.var))
   end
   local room = tostring(rooms.address(ctx.args[2]))
   local word = rooms.secret(ctx, room)

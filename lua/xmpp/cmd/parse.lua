@@ -39,7 +39,7 @@ end
 function kinds.seconds(v)
   local n = v:find "^%d*%.?%d*$" and tonumber(v)
   if n then return n end
-  return nil, "seconds expected"
+  return nil, "a number of seconds expected"
 end
 
 local function whole(least, most, what)
@@ -51,7 +51,7 @@ local function whole(least, most, what)
 end
 
 kinds.count = whole(1, 2 ^ 31, "a whole number from 1 expected")
-kinds.fd = whole(0, 65535, "the number of a descriptor expected")
+kinds.fd = whole(0, 65535, "the number of a file descriptor expected")
 kinds.port = whole(1, 65535, "a port from 1 to 65535 expected")
 kinds.priority = whole(-128, 127, "a whole number from -128 to 127 expected")
 
@@ -213,7 +213,7 @@ function M.words(argv, spec)
     if not i then return nil, why, command end
     i = i + 1
   end
-  if not parsed.command then return nil, "which subcommand?" end
+  if not parsed.command then return nil, "a subcommand is missing" end
   local ok, why = check_arguments(parsed)
   if not ok then return nil, why, parsed.command end
   return parsed

@@ -140,7 +140,8 @@ function words.subscribe(ctx, pubsub, conn, service)
   end
   if ctx.opts.within then
     xmpp.after(ctx.opts.within, function()
-      ended:reject(exit.error("timeout", "timeout", ("%d came within %g seconds"):format(n, ctx.opts.within)))
+      ended:reject(exit.error("timeout", "timeout", ("%d notifications came within %g seconds"):format(n,
+        ctx.opts.within)))
     end)
   end
   return ended:wait()

@@ -22,7 +22,8 @@ end
 function M.address(jid)
   local address = require "xmpp.cmd.input".address(jid)
   if address.resourcepart then
-    exit.raise("usage", "jid-malformed", ("'%s': a room's address has no nick; --nick says ours"):format(jid))
+    exit.raise("usage", "jid-malformed", ("'%s' contains a nickname: give the room's address alone, and the "
+      .. "nickname with --nick"):format(jid))
   end
   return address
 end
@@ -43,14 +44,14 @@ end
 local function explained(ctx, room, is_given, err)
   local path = config.path(ctx.world) or "the configuration"
   if err.option == "create" then
-    return refused(err, "there was no room %s, and none is created: is the address right?", room)
+    return refused(err, "there is no room %s, and none was created: is the address right?", room)
   elseif err.option ~= "password" then
     return err
   elseif is_given then
-    return refused(err, "%s refuses the password that section [room %s] of %s names", room, room, path)
+    return refused(err, "%s has refused the password of section [room %s] in %s", room, room, path)
   end
-  return refused(err, "%s wants a password: set password-command or password-file in a section [room %s] of %s", room,
-    room, path)
+  return refused(err, "%s requires a password: set password-command or password-file in a section [room %s] of %s",
+    room, room, path)
 end
 
 -- The room requires a password that isn't configured: asks for it, if there is a terminal.
@@ -58,7 +59,7 @@ local function join_asking(ctx, join, room, opts, err)
   opts.password = require "xmpp.cmd.secret".ask_room(ctx.world, room)
   if not opts.password then return nil, err end
   local joined, why = join()
-  if not joined and why.option == "password" then why = refused(why, "%s refuses that password", room) end
+  if not joined and why.option == "password" then why = refused(why, "%s has refused that password", room) end
   return joined, why
 end
 
@@ -111,7 +112,8 @@ function M.send(ctx, rooms, text)
   end
   if failed == 0 then return 0 end
   if failed == #rooms then return (exit.explain(first)) end
-  return nil, exit.error("partly", "partly-done", ("%d of %d rooms have not got it"):format(failed, #rooms))
+  return nil, exit.error("partly", "partly-done", ("%d of %d rooms have not received the message"):format(failed,
+    #rooms))
 end
 
 local function stamp(seconds) return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds)) end

@@ -100,8 +100,9 @@ end
 local function drain(self, seconds)
   local left, err = self.conn:drain(seconds)
   if err then
-    local text = "ended by TERM, but not all was done: %d calls of handlers and callbacks were still waiting, %d "
-      .. "stanzas waited for them, %d are not known to have arrived, %d that came were left (%s)"
+    local text = "ended by SIGTERM before everything was done: %d calls of handlers and callbacks were still "
+      .. "waiting, %d stanzas waited for them, %d sent stanzas are not known to have arrived, %d received stanzas "
+      .. "were not handled (%s)"
     self.err = exit.error(left.late and "timeout" or "lost", "drained",
       text:format(left.unfinished, left.queued, left.unsent, left.unread, err.text))
   end
@@ -154,7 +155,7 @@ end
 local function replace(self)
   local ctx, world = self.ctx, self.ctx.world
   local ok, why = loadfile(self.path)
-  if not ok then return self.env.log("not loaded anew: " .. why) end
+  if not ok then return self.env.log("the program was not loaded again: " .. why) end
   local ext = package.loaded["xmpp.ext"]
   local kept = ext and ext.save(self.conn)
   local saved = self.conn:save()

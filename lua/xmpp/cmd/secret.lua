@@ -18,7 +18,9 @@ end
 
 local function from_fd(world, fd)
   local text = world.read(fd, MOST)
-  if not text then exit.raise("config", "no-password", "descriptor " .. fd .. " gives too much for a password") end
+  if not text then
+    exit.raise("config", "no-password", ("the text from descriptor %d is too long for a password"):format(fd))
+  end
   return first_line(text, "descriptor " .. fd)
 end
 

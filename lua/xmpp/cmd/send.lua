@@ -12,8 +12,8 @@ local RECEIPTS, HINTS = "urn:xmpp:receipts", "urn:xmpp:hints"
 -- Input
 
 local function too_large()
-  exit.raise("input", "too-large", ("a text has %d KiB at most: put it into a file, which "
-    .. "`xmpp upload --to` sends"):format(MOST / 1024))
+  exit.raise("input", "too-large", ("the text is larger than %d KiB: put it into a file, and "
+    .. "send that with `xmpp upload --to`"):format(MOST / 1024))
 end
 
 local function source(ctx)
@@ -52,7 +52,7 @@ local function raw_stanzas(ctx)
   if not text then too_large() end
   local xexpr = require "xmpp.xexpr"
   local all, err = xexpr.from_xml("<all xmlns='jabber:client'>" .. text:gsub("^%s*<%?xml.-%?>", "") .. "</all>")
-  if not all then exit.raise("input", "not-well-formed", "the input is no XML: " .. err.text) end
+  if not all then exit.raise("input", "not-well-formed", "the input is not XML: " .. err.text) end
   local list = {}
   for x in xexpr.children(all) do
     if not STANZAS[x[1]] or x[2].xmlns then
@@ -141,7 +141,8 @@ local function wait_for_receipts(ctx, posts)
       local left = latest - core.now()
       if left <= 0 or not ctx.changed:wait(left) then
         p.err = exit.error("timeout", "no-receipt",
-          ("the server has it, but no client of %s has said within %g seconds that it came"):format(p.to, ctx.timeout))
+          ("the server has the message, but no client of %s has confirmed it within %g seconds"):format(p.to,
+            ctx.timeout))
       end
     end
   end
@@ -234,7 +235,7 @@ M.text = whole_text
 function M.run(ctx)
   local opts = ctx.opts
   if #ctx.args == 0 and not opts.raw then exit.raise("usage", "no-recipient",
-    "to whom? usage: xmpp send TO... [-- TEXT]") end
+    "the recipient is missing; usage: xmpp send TO... [-- TEXT]") end
   check_recipients(ctx)
   if opts.raw then
     local posts = {}

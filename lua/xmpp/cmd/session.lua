@@ -20,7 +20,7 @@ end
 local function take_place(ctx, account, take)
   local said = ctx.opts.host or ctx.opts.port or ctx.opts.tls
   if said and ctx.opts.url then
-    exit.raise("usage", "conflict", "--url says where to connect: leave out --host, --port and --tls, or it")
+    exit.raise("usage", "conflict", "--url can't be combined with --host, --port or --tls")
   end
   local url = not said and (ctx.opts.url or account.url)
   local ok, why = true, nil
@@ -53,7 +53,7 @@ local function read_address(account)
   local xmpp = require "xmpp"
   local jid, err = xmpp.jid(account.jid)
   if not jid then
-    exit.raise("config", "jid-malformed", ("%s: '%s' is no address: %s"):format(
+    exit.raise("config", "jid-malformed", ("%s: '%s' is not an address: %s"):format(
       account.path and ("%s:%d"):format(account.path, account.line) or "-a",
       require "xmpp.cmd.escape".line(account.jid), err.text))
   end
@@ -93,7 +93,7 @@ local function by_token(ctx, account, jid, o, token)
   if conn or err.layer ~= "sasl" then return conn, err end
   if REFUSED[err.condition] then
     require "xmpp.cmd.token".drop(ctx, account)
-    ctx:note(("the token of %s was refused: the password is used"):format(ctx.bare))
+    ctx:note(("the token of %s was refused; the password is used instead"):format(ctx.bare))
   end
   return nil
 end

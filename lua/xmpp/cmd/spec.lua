@@ -16,252 +16,279 @@ local HUGE = math.huge
 local spec = { version = version.number, date = version.date }
 
 spec.common = {
-  { "account", "a", "ACCOUNT", "a section of the configuration, or an address (default)", kind = "account" },
-  { "json", false, false, "one JSON object a line" },
-  { "quiet", "q", false, "say nothing but errors" },
-  { "verbose", "v", false, "show what goes over the wire, secrets masked, on stderr" },
-  { "timeout", "t", "SECONDS", "for the connection and for each answer (30)", kind = "seconds" },
-  { "color", false, "WHEN", "auto, always or never (auto)", kind = "choice", choices = { "auto", "always", "never" } },
-  { "password-fd", false, "N", "read the password from this descriptor", kind = "fd" },
-  { "ca-file", false, "FILE", "trust these CAs (PEM)", kind = "file" },
-  { "host", false, "HOST", "dial this host; the certificate is still the domain's" },
-  { "port", false, "PORT", "dial this port", kind = "port" },
-  { "proxy", false, "URL", "go through this: socks5, socks5h or http://HOST:PORT; or `environment`",
-    kind = "proxy" },
-  { "tls", false, "HOW", "starttls, direct, or none (only to this machine)", kind = "choice",
+  { "account", "a", "ACCOUNT", "use this account: the name of a section of the configuration, or an address (default: "
+    .. "the section [default], or the only one)", kind = "account" },
+  { "json", false, false, "write each result as one JSON object on a line of its own" },
+  { "quiet", "q", false, "print nothing but errors" },
+  { "verbose", "v", false, "show on standard error what is sent and received, with secrets masked" },
+  { "timeout", "t", "SECONDS", "wait this long for the connection and for each answer (default: 30)",
+    kind = "seconds" },
+  { "color", false, "WHEN", "use colours: auto, always or never (default: auto)", kind = "choice",
+    choices = { "auto", "always", "never" } },
+  { "password-fd", false, "N", "read the password from file descriptor N", kind = "fd" },
+  { "ca-file", false, "FILE", "trust the CA certificates in this PEM file instead of the system's", kind = "file" },
+  { "host", false, "HOST", "connect to this host; the certificate must still be for the domain" },
+  { "port", false, "PORT", "connect to this port", kind = "port" },
+  { "proxy", false, "URL", "connect through this proxy: socks5://, socks5h:// or http://HOST:PORT, or `environment` "
+    .. "for the one that ALL_PROXY or https_proxy names", kind = "proxy" },
+  { "tls", false, "HOW", "how TLS begins: starttls, direct, or none (allowed to this machine only)", kind = "choice",
     choices = { "starttls", "direct", "none" } },
-  { "url", false, "URL", "connect by WebSocket: wss://..., or host-meta to ask the domain for its URL" },
-  { "help", "h", false, "show how a subcommand is used" },
+  { "url", false, "URL", "connect by WebSocket to this URL (wss://...), or with host-meta to the one that the domain "
+    .. "publishes" },
+  { "help", "h", false, "show the help of this subcommand" },
 }
 
 spec.commands = {
-  { name = "send", summary = "send a message, and know that it has arrived", usage = "TO... [-- TEXT]", min = 0,
+  { name = "send", summary = "send messages and wait for their acknowledgement", usage = "TO... [-- TEXT]", min = 0,
     max = HUGE, rest = true, kinds = { "jid" }, options = {
-      { "room", "r", false, "TO are rooms: join, say it, leave" },
-      { "nick", false, "NICK", "the name in the room (the account's)" },
+      { "room", "r", false, "each TO is a room: join it, send the message, and leave" },
+      { "nick", false, "NICK", "the nickname in the room (default: the account's)" },
       { "file", "f", "FILE", "read the text from FILE", kind = "file" },
-      { "lines", false, false, "each line is a message" },
-      { "rate", false, "N", "with --lines: N messages a second at most (10)", kind = "number" },
-      { "raw", false, false, "the input is XML: stanzas that are sent as they are" },
-      { "subject", false, "TEXT", "the message's subject" },
-      { "headline", false, false, "a message that needs no answer and isn't kept (type headline)" },
-      { "wait", false, "WHAT", "receipt: wait until TO's client says that it has it (XEP-0184)", kind = "choice",
-        choices = { "receipt" } },
+      { "lines", false, false, "send each line of the text as a message of its own" },
+      { "rate", false, "N", "with --lines: send at most N messages a second (default: 10)", kind = "number" },
+      { "raw", false, false, "the input is XML: send its stanzas as they are" },
+      { "subject", false, "TEXT", "the subject of the message" },
+      { "headline", false, false, "send a message of type headline, which expects no reply and isn't stored" },
+      { "wait", false, "WHAT", "also wait for this: receipt, by which the recipient's client confirms the "
+        .. "message (XEP-0184)", kind = "choice", choices = { "receipt" } },
     }, text = {
-      "The text is what follows --, else FILE, else standard input. The status is 0 only when the server has "
-      .. "acknowledged the message (XEP-0198, or an answer behind it) and nobody has sent it back meanwhile; in a "
-      .. "room, when the room has said it to all. A text over 64 KiB is refused.",
+      "The text of the message is TEXT, else the contents of FILE, else standard input. The exit status is 0 only if "
+      .. "the server has acknowledged the message (by XEP-0198, or by answering a later request) and it hasn't been "
+      .. "returned as an error in the meantime; in a room, if the room has sent it to its occupants. A text of more "
+      .. "than 64 KiB is refused.",
     } },
-  { name = "listen", summary = "show what comes in", usage = "", min = 0, max = 0, options = {
-      { "count", "n", "N", "end after N messages", kind = "count" },
-      { "within", "W", "SECONDS", "end after so long, with status 8", kind = "seconds" },
-      { "from", false, "JID", "only what this address (with or without resource) says", kind = "jid" },
-      { "presence", false, false, "be available, with priority -1, and show presence" },
-      { "room", false, "ROOM", "what is said in a room instead", kind = "room" },
-      { "nick", false, "NICK", "the name in the room (the account's)" },
-      { "priority", false, "N", "be available with this priority; from 0 on, messages to the account come here",
-        kind = "priority" },
+  { name = "listen", summary = "show the messages that come in", usage = "", min = 0, max = 0, options = {
+      { "count", "n", "N", "exit after N messages", kind = "count" },
+      { "within", "W", "SECONDS", "exit after this time, with status 8", kind = "seconds" },
+      { "from", false, "JID", "show only what this address sends; a bare address stands for all its resources",
+        kind = "jid" },
+      { "presence", false, false, "become available with priority -1, and show the presence of others" },
+      { "room", false, "ROOM", "join this room, and show its messages instead", kind = "room" },
+      { "nick", false, "NICK", "the nickname in the room (default: the account's)" },
+      { "priority", false, "N", "become available with this priority; with 0 or more, messages to the account's bare "
+        .. "address are delivered here, too", kind = "priority" },
     }, text = {
-      "Without --presence or --priority nobody sees that this listens, and what comes is what is sent to its full "
-      .. "address and copies of what the account's other clients get and send (XEP-0280). It connects again when the "
-      .. "link is lost. Nothing is answered.",
+      "Without --presence or --priority no presence is sent, so nobody sees this session. It then gets what is sent to "
+      .. "its full address, and copies of what the account's other clients send and receive (XEP-0280). When the "
+      .. "connection is lost, it connects again. Messages are not answered.",
     } },
-  { name = "ping", summary = "is it there, and how far away", usage = "[JID]", min = 0, max = 1, kinds = { "jid" },
-    options = {
-      { "count", "n", "N", "so many pings (4)", kind = "count" },
-      { "interval", "i", "SECONDS", "between them (1)", kind = "seconds" },
-    } },
-  { name = "disco", summary = "what an address is and offers", usage = "[JID [NODE]]", min = 0, max = 2,
+  { name = "ping", summary = "measure the round-trip time to an address", usage = "[JID]", min = 0, max = 1,
     kinds = { "jid" }, options = {
-      { "items", false, false, "what belongs to it" },
-      { "tree", false, false, "it, what belongs to it, and so on" },
-      { "depth", false, "N", "with --tree: so deep (3)", kind = "count" },
-    } },
-  { name = "version", summary = "what software it is", usage = "[JID]", min = 0, max = 1, kinds = { "jid" },
-    options = {} },
-  { name = "time", summary = "what time it has", usage = "JID", min = 1, max = 1, kinds = { "jid" }, options = {} },
-  { name = "last", summary = "since when it is idle, away or up", usage = "[JID]", min = 0, max = 1,
+      { "count", "n", "N", "send N pings (default: 4)", kind = "count" },
+      { "interval", "i", "SECONDS", "wait this long between two pings (default: 1)", kind = "seconds" },
+    }, text = { "Without JID, the account's server is asked." } },
+  { name = "disco", summary = "show the identities and features of an address", usage = "[JID [NODE]]", min = 0,
+    max = 2, kinds = { "jid" }, options = {
+      { "items", false, false, "list the items of the address instead" },
+      { "tree", false, false, "show the address, its items, the items of those, and so on" },
+      { "depth", false, "N", "with --tree: show N levels of items (default: 3)", kind = "count" },
+    }, text = { "Without JID, the account's server is asked." } },
+  { name = "version", summary = "show which software an address runs", usage = "[JID]", min = 0, max = 1,
+    kinds = { "jid" }, options = {}, text = { "Without JID, the account's server is asked." } },
+  { name = "time", summary = "show the time and the time zone of an address", usage = "JID", min = 1, max = 1,
     kinds = { "jid" }, options = {} },
-  { name = "roster", summary = "the account's contacts", usage = "[WORD [JID]]", min = 0, max = 3, kinds = { "jid" },
-    words = {
-      { "list", "", "all of them (what is done without a word)" },
-      { "add", "JID", "put one there, or change its name and groups" },
-      { "remove", "JID", "take one away" },
-      { "subscribe", "JID [TEXT]", "ask to see its presence" },
-      { "unsubscribe", "JID", "see its presence no more" },
-      { "approve", "JID", "let it see ours" },
-      { "deny", "JID", "don't let it" },
-    }, options = {
-      { "name", false, "NAME", "with add: what it is called" },
-      { "group", false, "GROUP", "with add: the groups it is in; with list: only of these", many = true },
+  { name = "last", summary = "show an address's idle time or a server's uptime", usage = "[JID]", min = 0, max = 1,
+    kinds = { "jid" }, options = {}, text = {
+      "The answer (XEP-0012) tells how long a client has been idle, an account offline, or a server up. Without JID, "
+      .. "the account's server is asked.",
     } },
-  { name = "muc", summary = "rooms", usage = "WORD [ROOM...] [-- TEXT]", min = 1, max = HUGE, rest = true,
-    words = {
-      { "join", "ROOM", "be there, and show what is said" },
-      { "send", "ROOM... [-- TEXT]", "as send --room" },
-      { "list", "[SERVICE]", "the rooms of a service (the server's)" },
-      { "who", "ROOM", "who is there" },
-      { "history", "ROOM", "what was said last" },
-      { "invite", "ROOM JID [REASON]", "invite somebody" },
-      { "config", "ROOM [VAR=VALUE...]", "how it is configured, or configure it; of a secret write VAR=" },
+  { name = "roster", summary = "show or change the account's contacts (its roster)", usage = "[WORD [JID]]", min = 0,
+    max = 3, kinds = { "jid" }, words = {
+      { "list", "", "list the contacts (the default)" },
+      { "add", "JID", "add a contact, or change its name and groups" },
+      { "remove", "JID", "remove a contact" },
+      { "subscribe", "JID [TEXT]", "ask for a subscription to JID's presence" },
+      { "unsubscribe", "JID", "end the subscription to JID's presence" },
+      { "approve", "JID", "let JID see this account's presence" },
+      { "deny", "JID", "don't let JID see this account's presence" },
     }, options = {
-      { "nick", false, "NICK", "the name in the room (the account's)" },
-      { "count", "n", "N", "with join: end after N messages; with history: so many (20)", kind = "count" },
-      { "within", "W", "SECONDS", "with join: end after so long, with status 8", kind = "seconds" },
+      { "name", false, "NAME", "with add: the name of the contact" },
+      { "group", false, "GROUP", "with add: a group of the contact; with list: show only this group; may be repeated",
+        many = true },
+    } },
+  { name = "muc", summary = "use multi-user chat rooms", usage = "WORD [ROOM...] [-- TEXT]", min = 1, max = HUGE,
+    rest = true, words = {
+      { "join", "ROOM", "join a room, and show its messages" },
+      { "send", "ROOM... [-- TEXT]", "the same as send --room" },
+      { "list", "[SERVICE]", "list the rooms of a service (default: the server's)" },
+      { "who", "ROOM", "list the occupants of a room" },
+      { "history", "ROOM", "show the last messages of a room" },
+      { "invite", "ROOM JID [REASON]", "invite somebody to a room" },
+      { "config", "ROOM [VAR=VALUE...]", "show or change the configuration of a room; VAR= of a secret field asks for "
+        .. "its value" },
+    }, options = {
+      { "nick", false, "NICK", "the nickname in the room (default: the account's)" },
+      { "count", "n", "N", "with join: exit after N messages; with history: show N messages (default: 20)",
+        kind = "count" },
+      { "within", "W", "SECONDS", "with join: exit after this time, with status 8", kind = "seconds" },
       { "file", "f", "FILE", "with send: read the text from FILE", kind = "file" },
-      { "subject", false, "TEXT", "with send: the message's subject" },
+      { "subject", false, "TEXT", "with send: the subject of the message" },
     } },
-  { name = "command", summary = "what an address does by ad-hoc commands", usage = "JID [NODE [VAR=VALUE...]]", min = 1,
-    max = HUGE, kinds = { "jid" }, options = {}, text = {
-      "Without NODE, the commands that JID has for us are listed. admin:add-user and the like are those of XEP-0133 "
-      .. "for who administrates a server. On a terminal it asks for what isn't given; else what must be there and "
-      .. "isn't ends it, with status 9. A secret is never taken from a command's words: - has lines VAR=VALUE read "
-      .. "from standard input. The status is 1 when the command says that it has failed.",
+  { name = "command", summary = "list the ad-hoc commands of an address, or run one",
+    usage = "JID [NODE [VAR=VALUE...]]", min = 1, max = HUGE, kinds = { "jid" }, options = {}, text = {
+      "Without NODE, the commands that JID offers to this account are listed. As NODE, admin:add-user and the like "
+      .. "stand for the commands for administrators of a server (XEP-0133). Each VAR=VALUE fills in a field of the "
+      .. "command's form. On a terminal the other fields are asked for; elsewhere a required field without a value "
+      .. "ends the command with status 9. A secret can't be given as an argument, which other users could read: "
+      .. "give the argument - and write lines of the form VAR=VALUE to standard input. The exit status is 1 if the "
+      .. "command reports that it has failed.",
     } },
-  { name = "blocking", summary = "whom the server keeps away", usage = "[WORD [JID...]]", min = 0, max = HUGE,
-    kinds = { "jid" }, words = {
-      { "list", "", "all of them (what is done without a word)" },
-      { "add", "JID...", "block them; a domain stands for all that is in it" },
-      { "remove", "JID...", "block them no longer" },
-      { "report", "JID [TEXT]", "block it, and tell the server's people why" },
+  { name = "blocking", summary = "show or change the list of blocked addresses", usage = "[WORD [JID...]]", min = 0,
+    max = HUGE, kinds = { "jid" }, words = {
+      { "list", "", "list the blocked addresses (the default)" },
+      { "add", "JID...", "block addresses; a domain stands for all its addresses" },
+      { "remove", "JID...", "unblock addresses" },
+      { "report", "JID [TEXT]", "block an address, and report it to the server's operators as spam; TEXT says "
+        .. "why" },
     }, options = {
-      { "all", false, false, "with remove: all of them" },
-      { "abuse", false, false, "with report: it is abuse, not spam" },
+      { "all", false, false, "with remove: unblock all addresses" },
+      { "abuse", false, false, "with report: report abuse, not spam" },
     } },
-  { name = "pubsub", summary = "nodes of a service, or of an account", usage = "WORD [NODE [ITEM]]", min = 1,
-    max = HUGE, words = {
-      { "get", "NODE [ITEM]", "what is in it, an item a line" },
-      { "publish", "NODE [ITEM]", "put one element into it, from standard input" },
-      { "retract", "NODE ITEM", "take one out" },
-      { "nodes", "[NODE]", "the nodes that there are" },
-      { "create", "NODE [VAR=VALUE...]", "make one" },
-      { "config", "NODE [VAR=VALUE...]", "how it is set, or set it" },
-      { "delete", "NODE", "delete it" },
-      { "subscribe", "NODE", "show what comes into it" },
-      { "unsubscribe", "NODE", "end that" },
+  { name = "pubsub", summary = "use the nodes of a pubsub service, or of an account", usage = "WORD [NODE [ITEM]]",
+    min = 1, max = HUGE, words = {
+      { "get", "NODE [ITEM]", "show the items of a node, one a line" },
+      { "publish", "NODE [ITEM]", "publish an item: one XML element, read from standard input" },
+      { "retract", "NODE ITEM", "delete an item" },
+      { "nodes", "[NODE]", "list the nodes of the service, or those in a collection node" },
+      { "create", "NODE [VAR=VALUE...]", "create a node" },
+      { "config", "NODE [VAR=VALUE...]", "show or change the configuration of a node" },
+      { "delete", "NODE", "delete a node" },
+      { "subscribe", "NODE", "subscribe to a node, and show its notifications" },
+      { "unsubscribe", "NODE", "end a subscription" },
     }, options = {
-      { "service", false, "JID", "the service, or somebody's account (the server's service)", kind = "jid" },
-      { "pep", false, false, "the account's own nodes" },
-      { "count", "n", "N", "with get: the last N; with subscribe: end after N", kind = "count" },
-      { "within", "W", "SECONDS", "with subscribe: end after so long, with status 8", kind = "seconds" },
+      { "service", false, "JID", "the service, or somebody's account (default: the server's pubsub service)",
+        kind = "jid" },
+      { "pep", false, false, "use the account's own nodes (PEP)" },
+      { "count", "n", "N", "with get: show the last N items; with subscribe: exit after N notifications",
+        kind = "count" },
+      { "within", "W", "SECONDS", "with subscribe: exit after this time, with status 8", kind = "seconds" },
       { "file", "f", "FILE", "with publish: read the element from FILE", kind = "file" },
-      { "access", false, "MODEL", "with publish: only into a node for these", kind = "choice",
+      { "access", false, "MODEL", "with publish: only publish to a node with this access model: open, presence, "
+        .. "roster, authorize or whitelist", kind = "choice",
         choices = { "open", "presence", "roster", "authorize", "whitelist" } },
-      { "fix", false, false, "with publish --access: set a node so that is otherwise" },
+      { "fix", false, false, "with publish --access: reconfigure a node that has another access model" },
     }, text = {
-      "With --access a node that is set otherwise is an error, and nothing is published; whitelist is for the account "
-      .. "alone. A subscription stays at the service when the command has ended: unsubscribe ends it.",
+      "With --access, a node that doesn't exist is created with that access model; if it has another one, that is an "
+      .. "error, and nothing is published. The access model whitelist admits the account alone. A subscription to a "
+      .. "service outlives the command: unsubscribe ends it.",
     } },
-  { name = "avatar", summary = "an account's picture", usage = "WORD [JID|FILE]", min = 1, max = 2, words = {
-      { "get", "[JID]", "write it to standard output, or into a file" },
-      { "set", "[FILE]", "publish a PNG, from standard input if there is no FILE" },
-      { "clear", "", "have none" },
-    }, options = {
-      { "output", "o", "FILE", "with get: write it there", kind = "file" },
-      { "type", false, "TYPE", "with set: it is no PNG, but image/jpeg and the like" },
-      { "access", false, "MODEL", "with set: who may see it (as it is)", kind = "choice",
-        choices = { "open", "presence", "roster", "whitelist" } },
-    } },
-  { name = "vcard", summary = "what somebody tells of himself", usage = "WORD [JID|VAR=VALUE...]", min = 1, max = HUGE,
+  { name = "avatar", summary = "show or change the avatar of an account", usage = "WORD [JID|FILE]", min = 1, max = 2,
     words = {
-      { "get", "[JID]", "the account's own, or somebody's" },
-      { "set", "VAR=VALUE...", "change fn, n.given, nickname, email, tel, org, url, photo=FILE; VAR=: none" },
+      { "get", "[JID]", "write the picture to standard output, or to a file" },
+      { "set", "[FILE]", "publish a PNG picture from FILE or standard input" },
+      { "clear", "", "remove the avatar" },
+    }, options = {
+      { "output", "o", "FILE", "with get: write the picture to FILE", kind = "file" },
+      { "type", false, "TYPE", "with set: the media type, such as image/jpeg, if the picture isn't a PNG" },
+      { "access", false, "MODEL", "with set: who may see it: open, presence, roster or whitelist (default: as it is)",
+        kind = "choice", choices = { "open", "presence", "roster", "whitelist" } },
+    } },
+  { name = "vcard", summary = "show a vCard, or change the account's own", usage = "WORD [JID|VAR=VALUE...]", min = 1,
+    max = HUGE, words = {
+      { "get", "[JID]", "show the vCard of JID, or the account's own" },
+      { "set", "VAR=VALUE...", "change fn, n.given, nickname, email, tel, org, url or photo=FILE; VAR= removes it" },
     }, options = {} },
-  { name = "bookmark", summary = "the rooms that the account keeps", usage = "[WORD [ROOM]]", min = 0, max = 2,
-    words = {
-      { "list", "", "all of them (what is done without a word); * is joined by itself" },
-      { "add", "ROOM", "keep one, or change what is kept of it" },
-      { "remove", "ROOM", "keep it no longer" },
+  { name = "bookmark", summary = "show or change the account's bookmarks of rooms", usage = "[WORD [ROOM]]", min = 0,
+    max = 2, words = {
+      { "list", "", "list the bookmarks (the default); * marks rooms that clients join automatically" },
+      { "add", "ROOM", "add a bookmark, or change it" },
+      { "remove", "ROOM", "remove a bookmark" },
     }, options = {
-      { "name", false, "NAME", "with add: what it is called" },
-      { "nick", false, "NICK", "with add: the name in it" },
-      { "autojoin", false, false, "with add: clients join it by themselves" },
-      { "no-autojoin", false, false, "with add: they don't" },
+      { "name", false, "NAME", "with add: the name of the room" },
+      { "nick", false, "NICK", "with add: the nickname in the room" },
+      { "autojoin", false, false, "with add: clients join the room automatically" },
+      { "no-autojoin", false, false, "with add: clients don't join the room automatically" },
     } },
-  { name = "archive", summary = "what was said before", usage = "WORD", min = 1, max = 1,
-    words = { { "export", "", "write it to standard output, oldest first" } }, options = {
-      { "with", false, "JID", "only what was said by or to this address", kind = "jid" },
-      { "since", false, "TIME", "from then on: 2026-11-28, 2026-11-28T22:00:00Z, or 90m, 12h, 7d ago" },
-      { "until", false, "TIME", "up to then" },
-      { "room", false, "ROOM", "the archive of a room", kind = "room" },
-      { "format", false, "HOW", "text, jsonl, or xml: forwarded elements (XEP-0297), of all that is kept (text)",
-        kind = "choice", choices = { "text", "jsonl", "xml" } },
-      { "resume", false, "FILE", "begin behind the message named in FILE, and name the last one there", kind = "file" },
+  { name = "archive", summary = "export the archive of the account, or of a room", usage = "WORD", min = 1, max = 1,
+    words = { { "export", "", "write the archived messages to standard output, oldest first" } }, options = {
+      { "with", false, "JID", "export only messages from or to this address", kind = "jid" },
+      { "since", false, "TIME", "export only messages since then: 2026-11-28, 2026-11-28T22:00:00Z, or an age: "
+        .. "90m, 12h, 7d" },
+      { "until", false, "TIME", "export only messages until then" },
+      { "room", false, "ROOM", "export the archive of this room", kind = "room" },
+      { "format", false, "HOW", "write text, jsonl (JSON objects), or xml: all that is archived, as forwarded "
+        .. "elements of XEP-0297 (default: text)", kind = "choice", choices = { "text", "jsonl", "xml" } },
+      { "resume", false, "FILE", "begin after the message whose id is in FILE, and keep the id of the last one there",
+        kind = "file" },
     }, text = {
-      "With --resume a second run goes on where the first one has ended, however that was: FILE is written behind each "
-      .. "page, whole or not at all. Where the archive no longer has the message that it names the status is 10, "
-      .. "nothing is written, and FILE stays: what was missed isn't known; to begin anew, remove FILE.",
+      "With --resume a second run continues where the first one ended, for whatever reason: FILE is replaced after "
+      .. "each page, completely or not at all. If the archive no longer has the message whose id is in FILE, messages "
+      .. "may be missing: nothing is written, FILE is kept, and the exit status is 10. Remove FILE to begin anew.",
     } },
-  { name = "upload", summary = "put files on the web, and get their URLs", usage = "FILE...", min = 1, max = HUGE,
+  { name = "upload", summary = "upload files, and print their URLs", usage = "FILE...", min = 1, max = HUGE,
     kinds = { "file" }, options = {
-      { "to", false, "JID", "send the URLs there, as files", kind = "jid" },
-      { "keep-name", false, false, "the URL has the file's name, not a random one" },
-      { "type", false, "TYPE", "what it is: image/png (by the name's ending)" },
-      { "resolve", false, "HOST", "connect to this host for it; the certificate is still the URL's" },
+      { "to", false, "JID", "also send each URL to this address, as a file", kind = "jid" },
+      { "keep-name", false, false, "keep the file's name in the URL, instead of a random one" },
+      { "type", false, "TYPE", "the media type, such as image/png (default: by the ending of the name)" },
+      { "resolve", false, "HOST", "connect to this host for the upload; the certificate must still be for the "
+        .. "URL's host" },
     }, text = {
-      "One URL a line (XEP-0363). Who knows the URL has the file, and so has the server: it is not encrypted. With "
-      .. "--to the status is 0 only when the server has acknowledged the message, too. libcurl does the work, and must "
-      .. "have been there when this was built.",
+      "Each URL is on a line of its own (XEP-0363). The file is not encrypted: everybody who knows the URL can read "
+      .. "it, and so can the server. With --to, the exit status is 0 only if the server has acknowledged the messages, "
+      .. "too. Uploading needs libcurl, which must have been there when xmpp was built.",
     } },
-  { name = "check", summary = "is all well: for Nagios and Prometheus", usage = "[JID|DOMAIN]", min = 0, max = 1,
+  { name = "check", summary = "check a server, for Nagios or Prometheus", usage = "[JID|DOMAIN]", min = 0, max = 1,
     kinds = { "jid" }, usage_status = 3, options = {
-      { "warning", "w", "SECONDS", "a step that takes longer is a WARNING (1)", kind = "seconds" },
-      { "critical", "c", "SECONDS", "a step that takes longer is CRITICAL (5)", kind = "seconds" },
-      { "cert-days", false, "DAYS", "a certificate that ends sooner is a WARNING, in half of that CRITICAL (14)",
-        kind = "number" },
-      { "only", false, "STEPS", "dns, tcp, tls, login, ping, echo, upload, muc (all that can be done)",
+      { "warning", "w", "SECONDS", "a step that takes longer is a WARNING (default: 1)", kind = "seconds" },
+      { "critical", "c", "SECONDS", "a step that takes longer is CRITICAL (default: 5)", kind = "seconds" },
+      { "cert-days", false, "DAYS", "a certificate that expires sooner is a WARNING, within half of that CRITICAL "
+        .. "(default: 14)", kind = "number" },
+      { "only", false, "STEPS", "run only these steps, separated by commas: dns, tcp, tls, login, ping, echo, upload, "
+        .. "muc (default: all that are possible)",
         kind = "choices", choices = { "dns", "tcp", "tls", "login", "ping", "echo", "upload", "muc" } },
-      { "room", false, "ROOM", "muc: enter this room, and leave it", kind = "room" },
-      { "prometheus", false, false, "write metrics instead, for the node exporter's textfile collector" },
+      { "room", false, "ROOM", "in step muc: join this room, and leave it", kind = "room" },
+      { "prometheus", false, false, "write metrics for the textfile collector of Prometheus's node exporter" },
     }, text = {
-      "A DOMAIN is looked at without logging in: dns, tcp and tls; behind a proxy its answer, proxy, is a step of its "
-      .. "own. The step muc looks for the server's service for "
-      .. "rooms, which need not be there unless --only names it; with --room it enters that room instead, whose "
-      .. "occupants see that. The status is Nagios's: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, which wrong usage and a "
-      .. "faulty configuration are, too.",
+      "With a JID the check logs in to that account. With a DOMAIN it doesn't log in, and runs the steps dns, tcp and "
+      .. "tls. Behind a proxy, the proxy's answer is a step of its own, proxy. The step muc asks the server's service "
+      .. "for rooms, if there is one (--only makes it an error if there is none); with --room it joins that room "
+      .. "instead, which its occupants see. The exit status is that of a Nagios plugin: 0 OK, 1 WARNING, 2 CRITICAL, "
+      .. "3 UNKNOWN, the last also for wrong usage and a faulty configuration.",
     } },
-  { name = "console", summary = "a Lua prompt with a connection", usage = "", min = 0, max = 0, options = {},
+  { name = "console", summary = "open a Lua prompt with a connection", usage = "", min = 0, max = 0, options = {},
     text = {
-      "Lua with conn, xmpp and xexpr in it; a line that begins with < is sent as XML; what comes in is shown. A "
-      .. "line that begins with a space is not kept in the history.",
+      "The prompt evaluates Lua, with the globals conn (the connection), xmpp and xexpr. A line that begins with < is "
+      .. "sent as XML. Stanzas that come in are shown. A line that begins with a space is not kept in the history.",
     } },
-  { name = "run", summary = "run a bot", usage = "BOT.lua [ARG...]", min = 1, max = HUGE, stops = true,
-    kinds = { "file" }, options = {
-      { "reload", false, false, "load it anew when its file changes, or by SIGHUP; the session goes on" },
-      { "drain", false, "SECONDS", "by TERM: so long at most for what has come (5)", kind = "seconds" },
+  { name = "run", summary = "run a bot, a Lua program that gets a connection", usage = "BOT.lua [ARG...]", min = 1,
+    max = HUGE, stops = true, kinds = { "file" }, options = {
+      { "reload", false, false, "load the program again on SIGHUP, or when its file changes; the session continues" },
+      { "drain", false, "SECONDS", "on SIGTERM: take at most this long to finish what has come in (default: 5)",
+        kind = "seconds" },
     }, text = {
-      "The file finds conn, which is connected and connects again when it is lost, xmpp, and log(...), which writes to "
-      .. "standard error. It ends in order by TERM or INT, by xmpp.quit(), or when conn is closed for good. By TERM "
-      .. "nothing more is taken, handlers and callbacks finish, what they send leaves, and then it says goodbye; the "
-      .. "status is 0 if that was all done in time, 8 if not, and standard error has what was left. Six seconds after "
-      .. "the time for that, and at once by a second TERM or INT, it is ended whatever it does.",
+      "The program has the globals conn (the connection, which is already established, and connects again when it is "
+      .. "lost), xmpp, and log(...), which writes to standard error. The bot ends in order on SIGTERM or SIGINT, by "
+      .. "xmpp.quit(), or when conn is closed for good. On SIGTERM no more stanzas are taken, handlers and callbacks "
+      .. "finish, what they have sent is delivered, and the stream is closed; the exit status is 0 if all of that was "
+      .. "done in time and 8 if not, and then standard error tells what was left undone. Six seconds "
+      .. "after that time has passed, or at once on a second SIGTERM or SIGINT, the process is ended in any case.",
     } },
-  { name = "account", summary = "the accounts in the configuration", usage = "WORD [...]", min = 1, max = 3,
-    words = {
-      { "add", "JID [NAME]", "ask for the password, log in with it, and keep both" },
-      { "list", "", "names and addresses" },
-      { "check", "[NAME]", "log in" },
-      { "password", "[NAME]", "ask for the password, and store it" },
-      { "remove", "NAME", "forget it, and a password or a token that was kept for it" },
+  { name = "account", summary = "show or change the accounts in the configuration", usage = "WORD [...]", min = 1,
+    max = 3, words = {
+      { "add", "JID [NAME]", "ask for the password, log in with it, and store both" },
+      { "list", "", "list the names and addresses of the accounts" },
+      { "check", "[NAME]", "log in, and show by which mechanism" },
+      { "password", "[NAME]", "ask for a new password, log in with it, and store it" },
+      { "remove", "NAME", "remove an account, and the password and the token that are stored for it" },
     }, options = {} },
-  { name = "logout", summary = "have the server forget the token that an account has kept", usage = "[NAME]", min = 0,
-    max = 1, options = {}, text = {
-      "A token (XEP-0484) is what an account with keep-token = true logs in by instead of its password. The server "
-      .. "forgets it, and those that it has given before; then the file with it is removed. Where the server can't be "
-      .. "asked it stays, and the status says why. As long as keep-token is there the next login by the password is "
-      .. "given another one.",
+  { name = "logout", summary = "revoke the stored token of an account", usage = "[NAME]", min = 0, max = 1,
+    options = {}, text = {
+      "A token (XEP-0484) is what an account with keep-token = true logs in with instead of its password. The server "
+      .. "revokes it, along with those that it replaced, and then the file with the token is removed. If the server "
+      .. "can't be asked, the file stays, and the exit status says why. As long as keep-token is set, the next login "
+      .. "with the password gets a new token.",
     } },
-  { name = "completion", summary = "completions for a shell", usage = "SHELL", min = 1, max = 1, offline = true,
-    words = { { "bash", "", "" }, { "zsh", "", "" }, { "fish", "", "" } }, options = {}, text = {
-      "For bash: eval \"$(xmpp completion bash)\" in ~/.bashrc.",
+  { name = "completion", summary = "print a completion script for a shell", usage = "SHELL", min = 1, max = 1,
+    offline = true, words = { { "bash", "", "" }, { "zsh", "", "" }, { "fish", "", "" } }, options = {}, text = {
+      "For bash, put this into ~/.bashrc: eval \"$(xmpp completion bash)\"",
     } },
-  { name = "help", summary = "how it is used", usage = "[SUBCOMMAND]", min = 0, max = 1, offline = true,
-    kinds = { "command" }, options = {} },
+  { name = "help", summary = "list the subcommands, or show the help of one", usage = "[SUBCOMMAND]", min = 0, max = 1,
+    offline = true, kinds = { "command" }, options = {} },
 }
 
--- Subcommands for the completions, which people don't need: they are in no list.
+-- Subcommands that only the completion scripts use: no help or list shows them.
 spec.hidden = {
-  { name = "contacts", summary = "the contacts that were kept for completion", usage = "", min = 0, max = 0,
+  { name = "contacts", summary = "print the contacts that are cached for completion", usage = "", min = 0, max = 0,
     offline = true, options = {} },
 }
 

@@ -39,7 +39,8 @@ function M.run(ctx)
   end
   if failed == 0 then return 0 end
   if failed == #ctx.args then return (exit.explain(first)) end
-  return nil, exit.error("partly", "partly-done", ("%d of %d files are not there"):format(failed, #ctx.args))
+  return nil, exit.error("partly", "partly-done", ("%d of %d files were not uploaded or not sent"):format(failed,
+    #ctx.args))
 end
 
 return M

@@ -75,7 +75,7 @@ local function changes(ctx)
     elseif var == "photo" then
       local bytes = input.bytes(ctx, text, MOST_PHOTO)
       local is = require "xmpp.avatar.image".read(bytes)
-      if not is then exit.raise("input", "bad-value", text .. " is no picture") end
+      if not is then exit.raise("input", "bad-value", text .. " is not a picture") end
       out.photo = { type = is.type, data = bytes }
     else
       out[var] = text
