@@ -174,6 +174,9 @@ local outers = {
       return true
     end, { has = "urn:none", name = "message" })
   end },
+  { "what a tap gets without a handler", feed "<presence from='bob@xmpp.test/pc' n='1'/>", function(r)
+    r.conn:stop_handler()
+  end },
   { "what joins a line", feed "<message from='bob@xmpp.test/pc' n='1'/>", stand_in_line },
   { "a line that goes on", function(r)
     r.gate:put(true)
