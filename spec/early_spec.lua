@@ -149,6 +149,76 @@ describe("stream management", function()
   end)
 end)
 
+-- The server doesn't send them again.
+describe("a saved session", function()
+  local LONG = ("x"):rep(2000)
+  local saved
+
+  -- Three come before a resumption, and the first of them fills the queue.
+  local function resume_and(text, h, log)
+    saved = nil
+    assert(play(managed.session() .. told "one" .. asks .. says(1) .. "cut\naccept\n" .. managed.resume(1)
+      .. told(LONG) .. told "second" .. told "third" .. managed.resumed(0) .. told "counted" .. text .. "accept\n"
+      .. managed.resume(1) .. managed.resumed(h) .. told "counted" .. bye(2),
+      { reconnect = AGAIN.reconnect, max_queue = 1024, log = log }))
+    hears "one"
+    opened.turn_until(function() return conn:state() == "ready" and conn:info().resumed == 1 end, "the resumption")
+  end
+
+  local function goes_on(...)
+    local first = conn
+    local o = { ca_file = p.ca, max_queue = 1024 }
+    conn = assert(xmpp.resume(saved, "alicepw", o))
+    assert.equal("closed", first:state())
+    hears(...)
+    stop()
+  end
+
+  it("has those that wait until they are received", function()
+    resume_and("eof\n", 0)
+    saved = assert(conn:save())
+    assert.same({ 1, 3 }, { saved.h, #saved.queue })
+    goes_on(LONG, "second", "third", "counted")
+  end)
+
+  it("has those behind the one that is being handled, and not that one", function()
+    local heard
+    resume_and("eof\n", 0)
+    conn:set_handler(function(stanza)
+      if xexpr.text(stanza, "body") ~= "second" then return end
+      heard, saved = true, assert(conn:save())
+    end)
+    opened.turn_until(function() return heard end, "the second one")
+    goes_on("third", "counted")
+  end)
+
+  -- What the log function sends is logged when the next stanza has been read.
+  it("has the one that has been read, and that nobody has got", function()
+    resume_and("match [\\s\\S]*echo[\\s\\S]*\neof <a xmlns='urn:xmpp:sm:3' h='2'/>\n", 2, function(_, text)
+      if text:find("id='mark'", 1, true) then conn:send { "message", { id = "echo" } } end
+      if text:find("id='echo'", 1, true) then saved = assert(conn:save()) end
+    end)
+    assert.equal(LONG, xexpr.text(conn:receive(), "body"))
+    assert(conn:send { "message", { id = "mark" } })
+    assert.is_nil(saved)
+    opened.turn_until(function() return saved end, "what is sent")
+    goes_on("second", "third", "counted")
+  end)
+
+  it("has none of a login that had not resumed it yet", function()
+    local came
+    assert(play(managed.session() .. told "one" .. asks .. says(1) .. "cut\naccept\n" .. managed.resume(1)
+      .. told "lost" .. "eof\n", { reconnect = AGAIN.reconnect, log = function(_, text)
+        came = came or text:find("lost", 1, true)
+      end }))
+    hears "one"
+    opened.turn_until(function() return came end, "the early one")
+    assert.equal("resuming", conn:state())
+    assert.same({}, assert(conn:save()).queue)
+    p:check()
+  end)
+end)
+
 -- White space after <success/>, and before the stream header that follows it.
 describe("a line end", function()
   local AUTH = peer.starttls .. peer.stream(

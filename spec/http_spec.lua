@@ -446,7 +446,7 @@ describe("http.request", function()
 end)
 
 describe("the proxy of the environment", function()
-  local proxies = require "xmpp.proxy"(require "xmpp.load")
+  local proxies = require "xmpp.proxy"
 
   local function find(scheme, host, environment)
     return proxies.find(scheme, host, function(name) return environment[name] end)
@@ -475,7 +475,7 @@ describe("the proxy of the environment", function()
 end)
 
 describe("a proxy's URL", function()
-  local proxies = require "xmpp.proxy"(require "xmpp.load")
+  local proxies = require "xmpp.proxy"
 
   it("has its kind, its address, and user and password", function()
     assert.same({ kind = "socks5", resolves = false, host = "127.0.0.1", port = 1080,

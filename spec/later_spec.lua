@@ -89,4 +89,19 @@ describe("require 'xmpp'", function()
   it("finds xexpr even if the global require was removed", function()
     assert.equal("table\n", program "require = nil print(type(xmpp.xexpr))")
   end)
+
+  it("checks every option even if the global require was removed", function()
+    for option, why in pairs {
+      proxy = "a URL expected that begins with socks5://, socks5h:// or http://",
+      url = "it begins with neither wss:// nor ws://",
+      pin = "a SHA-256 hash in base64 expected",
+    } do
+      local said = program(([[
+        require = nil
+        local _, why = pcall(xmpp.connect_client, "a@xmpp.test", "p", { %s = "x" })
+        print(why, require)]]):format(option))
+      assert.truthy(said:find(why, 1, true), said)
+      assert.truthy(said:find "\tnil\n$", said)
+    end
+  end)
 end)

@@ -122,7 +122,7 @@ static xb_outcome call_in_turn(dispatch *d, lua_Integer key, unsigned mode) {
     if (join_line(d, key, &from)) return lua_pop(d->L, 1), XB_WAITS;
     xb_prepare_call(d->L, d->conn->st);
   } while (xb_find_line(d->conn, key, from.s, from.n));
-  if (!push_function(d, key)) return lua_pop(d->L, 1), XB_OVER;
+  if (!push_function(d, key)) return lua_pop(d->L, 1), XB_GONE;
   line = xb_new_line(d->conn, key, from.s, from.n);
   if (!line) luaL_error(d->L, "not enough memory");
   lua_remove(d->L, -2);
@@ -133,7 +133,7 @@ static xb_outcome to_function(dispatch *d, lua_Integer key) {
   unsigned mode = xb_mode(d->L, d->at, key);
   if (mode & XB_SERIAL) return call_in_turn(d, key, mode);
   if (d->question) xb_prepare_call(d->L, d->conn->st); /* a function that gets the question must really be called */
-  return push_function(d, key) ? call(d, key, mode, NULL) : XB_OVER;
+  return push_function(d, key) ? call(d, key, mode, NULL) : XB_GONE;
 }
 
 /* The slots of the callbacks or taps that want a stanza, in the order in which they were set. */
@@ -195,9 +195,11 @@ typedef enum tapped {
   CONSUMED, /* a tap has taken it: nobody else gets it */
 } tapped;
 
-/* Calls each tap that wants the stanza, if it is still set when its turn comes. */
+/* Calls each tap that wants the stanza, if it is still set when its turn comes. A request that a tap was about to get
+ * counts as seen, and is answered with an error, even if the tap is gone. */
 static tapped to_taps(dispatch *d) {
   tapped got = UNTAPPED;
+  xb_outcome outcome;
   takers w;
   size_t i;
   find_takers(d, d->conn->taps, &w);
@@ -206,7 +208,9 @@ static tapped to_taps(dispatch *d) {
   for (i = 0; i < w.n && got != CONSUMED; i++) {
     if (!xm_filters_holds(d->conn->taps, w.slots[i])) continue;
     need_question(d);
-    got = to_function(d, -(lua_Integer)w.slots[i]) == XB_TRUE ? CONSUMED : SEEN;
+    outcome = to_function(d, -(lua_Integer)w.slots[i]);
+    if (outcome == XB_TRUE) got = CONSUMED;
+    else if (outcome != XB_GONE || d->question) got = SEEN;
   }
   return got;
 }

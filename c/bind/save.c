@@ -6,6 +6,7 @@
 #include "fault.h"
 #include "parts.h"
 #include "queue.h"
+#include "stanza.h"
 #include "state.h"
 #include "wait.h"
 
@@ -101,6 +102,21 @@ static void push_pending(lua_State *L, const xb_conn *conn) {
   }
 }
 
+/* A stanza has been read, but not been given to anybody. */
+static bool has_at_hand(const xb_conn *conn) {
+  return conn->event == XM_CONN_STANZA || conn->event == XM_CONN_SKIPPED;
+}
+
+/* Appends what the server won't send again to the table on top of the stack, which has `n` entries. */
+static void push_early(lua_State *L, const xb_conn *conn, lua_Integer n) {
+  const xm_tape *t;
+  unsigned i;
+  for (i = 0; (t = xm_conn_early(conn->c, has_at_hand(conn), i)); i++) {
+    xb_push_stanza(L, t);
+    lua_rawseti(L, -2, ++n);
+  }
+}
+
 /* Pushes { stanza... }: what has been received, and nobody has taken. */
 static void push_queue(lua_State *L, const xb_conn *conn) {
   lua_Integer i, n = 0;
@@ -117,6 +133,7 @@ static void push_queue(lua_State *L, const xb_conn *conn) {
     else lua_rawseti(L, -3, ++n);
   }
   lua_pop(L, 1);
+  push_early(L, conn, n);
 }
 
 static bool is_over(const xb_conn *conn) {
@@ -173,10 +190,10 @@ static int build(lua_State *L) {
  * that would be lost. If memory runs out, the connection goes on as if save hadn't been called.
  * The stanza that a handler is handling when it calls save counts as handled: otherwise the next process would get it
  * again. A stanza that has been read, but not been given to anybody (only to the log function) doesn't, and is sent
- * again. */
+ * again; if the server doesn't count it, since it came before the session, it is in the saved queue. */
 int xb_l_save(lua_State *L) {
   xb_conn *conn = xb_check_conn(L);
-  bool is_at_hand = conn->event == XM_CONN_STANZA || conn->event == XM_CONN_SKIPPED;
+  bool is_at_hand = has_at_hand(conn);
   lua_settop(L, 1);
   luaL_checkstack(L, 16, "a session");
   lua_pushcfunction(L, build); /* may run the collector */

@@ -1,5 +1,5 @@
 /* save: a session as a plain table, which another process can resume; and what the new connection takes from it. Rank
- * 6: knows state, call, fault, parts, wait, queue. */
+ * 6: knows state, call, fault, parts, wait, stanza, queue. */
 #ifndef XB_SAVE_H
 #define XB_SAVE_H
 

@@ -74,6 +74,10 @@ xm_conn_event xm_conn_next(xm_conn *c);
 void xm_conn_log_in(xm_conn *c, const char *password, size_t n);
 /* The stanza given out last has been handled, so the server may forget it. (The next xm_conn_next implies that.) */
 void xm_conn_handled(xm_conn *c);
+/* For saving: the stanzas that came before the session and that nobody has taken, in order, from 0 on; NULL: there are
+ * no more. They aren't counted, so the server would not send them again. `at_hand`: the one given out last hasn't been
+ * taken either. */
+const xm_tape *xm_conn_early(const xm_conn *c, bool at_hand, unsigned i);
 /* Stops reading (because a queue above is full), or goes on. */
 void xm_conn_pause(xm_conn *c, bool paused);
 

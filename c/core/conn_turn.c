@@ -214,6 +214,12 @@ void xm_conn_handled(xm_conn *c) {
   c->handling = false;
 }
 
+const xm_tape *xm_conn_early(const xm_conn *c, bool at_hand, unsigned i) {
+  if (!c->link) return NULL;
+  if (!at_hand || !xm_link_is_early(c->link)) return xm_link_early(c->link, i);
+  return i == 0 ? xm_link_tape(c->link) : xm_link_early(c->link, i - 1);
+}
+
 void xm_conn_pass_over(xm_conn *c) {
   if (!c->handling) return;
   c->handling = false;

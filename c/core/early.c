@@ -22,6 +22,10 @@ const xm_tape *xm_early_next(xm_early *e) {
   return NULL;
 }
 
+const xm_tape *xm_early_peek(const xm_early *e, unsigned i) {
+  return i < e->n - e->next ? &e->list[e->next + i] : NULL;
+}
+
 void xm_early_free(xm_early *e) {
   unsigned i;
   for (i = 0; i < e->n; i++) xm_tape_free(&e->list[i]);

@@ -25,6 +25,8 @@ typedef struct xm_early {
 int xm_early_put(xm_early *e, const xm_tape *stanza);
 /* The next one, valid until the next call; NULL: there is none. */
 const xm_tape *xm_early_next(xm_early *e);
+/* One of those that are still to be given out, which stays there; 0: the next one. NULL: there are no more. */
+const xm_tape *xm_early_peek(const xm_early *e, unsigned i);
 void xm_early_free(xm_early *e);
 
 #endif

@@ -641,6 +641,10 @@ bool xm_link_is_early(const xm_link *k) {
   return k->at_hand != NULL;
 }
 
+const xm_tape *xm_link_early(const xm_link *k, unsigned i) {
+  return k->state == XM_LINK_OPEN ? xm_early_peek(&k->early, i) : NULL;
+}
+
 xm_bound xm_link_crossed(const xm_link *k, size_t *most) {
   return xm_xml_crossed(k->xml, most);
 }

@@ -134,6 +134,9 @@ xm_link_state xm_link_state_of(const xm_link *k);
 const char *xm_link_phase(const xm_link *k); /* "connecting", "securing", ...; a static string */
 const xm_tape *xm_link_tape(const xm_link *k);
 bool xm_link_is_early(const xm_link *k); /* after ELEMENT: it came before the session, which doesn't count it */
+/* One of the stanzas that came before the session and are still to be given out (0: the next one). NULL: there are no
+ * more, or there is no session. */
+const xm_tape *xm_link_early(const xm_link *k, unsigned i);
 xm_bound xm_link_crossed(const xm_link *k, size_t *most); /* after SKIPPED; *most: the bound's value */
 xm_err *xm_link_why(xm_link *k); /* to be filled in by whoever cuts it */
 /* After OPENED. */

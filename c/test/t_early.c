@@ -70,8 +70,15 @@ static void what_is_kept_comes_out_once_and_in_its_order(void **state) {
     assert_int_equal(xm_early_put(&e, &t), XM_OK);
   }
   xm_tape_free(&t); /* the copies don't depend on it */
-  for (i = 0; i < 10; i++) is_stanza(xm_early_next(&e), i, (size_t)i * 100, (unsigned)i % 3);
+  for (i = 0; i < 10; i++) {
+    is_stanza(xm_early_peek(&e, 0), i, (size_t)i * 100, (unsigned)i % 3);
+    is_stanza(xm_early_peek(&e, 9 - (unsigned)i), 9, 900, 0);
+    assert_null(xm_early_peek(&e, 10 - (unsigned)i));
+    is_stanza(xm_early_next(&e), i, (size_t)i * 100, (unsigned)i % 3);
+    assert_null(xm_early_peek(&e, 9 - (unsigned)i));
+  }
   for (i = 0; i < 3; i++) assert_null(xm_early_next(&e));
+  assert_null(xm_early_peek(&e, 0));
   assert_int_equal(heap.live, before);
   xm_early_free(&e);
   write_stanza(&t, 1, 1, 0);

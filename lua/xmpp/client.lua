@@ -5,7 +5,7 @@ local core = require "xmpp.load"
 local options = require "xmpp.options"
 local waiting = require "xmpp.wait"
 
-local check_type, check_wait = options.check_type, waiting.check
+local load_later, check_type, check_wait = options.load_later, options.check_type, waiting.check
 
 local its -- functions of init.lua that are used here, too
 
@@ -31,7 +31,7 @@ local function set_login(o)
   o.agent = agent.id or token and token.user_agent
   if o.fast == nil then o.fast = o.agent ~= nil end
   o.fast = o.fast and o.sasl2
-  if o.fast and not o.agent then o.agent = its.load_later "xmpp.uuid"() end
+  if o.fast and not o.agent then o.agent = load_later "xmpp.uuid"() end
   o.software, o.device = agent.software or o.agent and "xmpp for Lua", agent.device
   if o.bind2 then o.tag, o.carbons, o.inactive = bind2.tag or "lua", bind2.carbons, bind2.inactive end
 end
@@ -46,7 +46,7 @@ local function where(o, level)
   local err
   if o.url then
     options.url().settle(o, level + 1)
-    return options.url().find(o, its.load_later, o.proxy and options.proxies().beside(o))
+    return options.url().find(o, load_later, o.proxy and options.proxies().beside(o))
   end
   if o.host then o.host, err = its.dialable(o.host) end
   o.tls = o.tls or "starttls"
@@ -159,12 +159,12 @@ function M.logout(token, host, port, opts)
   o.jid, o.host, o.port = jid, host or o.host, port or o.port
   err = where(o, 2)
   if err then return nil, err end
-  return its.load_later "xmpp.logout"(core, log_in, o, jid)
+  return load_later "xmpp.logout"(core, log_in, o, jid)
 end
 
 local function check_saved(saved)
   check_type(saved, "table", 1, "resume", 3)
-  local fault = its.load_later "xmpp.saved".fault(saved)
+  local fault = load_later "xmpp.saved".fault(saved)
   if fault then error(("bad argument #1 to 'resume' (%s)"):format(fault), 3) end
 end
 
@@ -191,7 +191,7 @@ function M.resume(saved, password, opts)
   if password ~= nil or needs_password(opts) then its.check_password(password, 2, "resume") end
   check_wait(2)
   local o = options.check(opts, 2, "resume")
-  local session = its.load_later "xmpp.saved".session(saved)
+  local session = load_later "xmpp.saved".session(saved)
   local account, bad = core.jid(saved.account)
   if not account then return nil, bad end
   session.jid, bad = core.jid(saved.jid)

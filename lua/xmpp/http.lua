@@ -13,7 +13,7 @@ local guard = require "xmpp.guard"
 local load = require "xmpp.http.load"
 local multi = require "xmpp.http.multi"
 local places = require "xmpp.http.place"
-local proxies = require "xmpp.proxy"(core)
+local proxies = require "xmpp.proxy"
 local waiting = require "xmpp.wait"
 
 local os = rawget(_G, "os") -- a sandbox may not have it

@@ -2,9 +2,9 @@
 -- together from the C core (connections, stanzas, Jids, timers) and from what is simpler in Lua: checking of arguments
 -- and options, waiting.
 
-local globals, require = _G, require -- what only few programs need is loaded on first use
+local require = require -- what only few programs need is loaded on first use
 
-local os = rawget(globals, "os") -- a sandbox may not have it
+local os = rawget(_G, "os") -- a sandbox may not have it
 local getenv = type(os) == "table" and os.getenv or nil
 
 local core = require "xmpp.load"
@@ -12,18 +12,8 @@ local options = require "xmpp.options"
 local version = require "xmpp.version"
 local waiting = require "xmpp.wait"
 
--- Like require, for files that require others: the host may have removed `require` from its globals by then.
-local function load_later(name)
-  local there = rawget(globals, "require")
-  if there == require then return require(name) end
-  rawset(globals, "require", require)
-  local ok, module = pcall(require, name)
-  rawset(globals, "require", there)
-  return ok and module or error(module, 0)
-end
-
 local shared = core.shared -- the state that survives when a program reloads these files
-local wait, check_wait, new_box = waiting.wait, waiting.check, waiting.box
+local load_later, wait, check_wait, new_box = options.load_later, waiting.wait, waiting.check, waiting.box
 local bad_argument, check_type, check_seconds = options.bad_argument, options.check_type, options.check_seconds
 
 ---@class xmpp
@@ -458,7 +448,7 @@ local client
 
 local function load_client(name)
   client = client or load_later "xmpp.client" { open = open, dialable = dialable, check_where = check_where,
-    check_password = check_password, load_later = load_later, await_timeout = AWAIT_TIMEOUT }
+    check_password = check_password, await_timeout = AWAIT_TIMEOUT }
   return client[name]
 end
 

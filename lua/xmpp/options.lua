@@ -1,12 +1,25 @@
 -- options: checks arguments and options, and raises errors at the caller's line before anything happens.
 
-local require = require -- what few programs need is loaded when it is needed
+local globals, require = _G, require -- what few programs need is loaded when it is needed
 
 local core = require "xmpp.load"
 
 local M = {}
 
-local debug = rawget(_G, "debug")
+--- Like require, for files that require others: the host may have removed `require` from its globals by then.
+---@param name string
+function M.load_later(name)
+  local there = rawget(globals, "require")
+  if there == require then return require(name) end
+  rawset(globals, "require", require)
+  local ok, module = pcall(require, name)
+  rawset(globals, "require", there)
+  return ok and module or error(module, 0)
+end
+
+local load_later = M.load_later
+
+local debug = rawget(globals, "debug")
 local getinfo = type(debug) == "table" and debug.getinfo -- a sandbox may have neither
 
 --- Raises an error like C's luaL_argerror: in a method call the object before the colon is not counted. `level` is
@@ -111,7 +124,7 @@ local login
 
 local function of_login(check)
   return function(v)
-    login = login or require "xmpp.options.login"(M)
+    login = login or load_later "xmpp.options.login"
     return login[check](v)
   end
 end
@@ -128,7 +141,7 @@ end
 local proxies
 
 function M.proxies()
-  proxies = proxies or require "xmpp.proxy"(core)
+  proxies = proxies or load_later "xmpp.proxy"
   return proxies
 end
 
@@ -143,7 +156,7 @@ local url
 
 --- options/url.lua, loaded when a client has that option.
 function M.url()
-  url = url or require "xmpp.options.url"(core)
+  url = url or load_later "xmpp.options.url"
   return url
 end
 

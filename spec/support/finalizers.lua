@@ -174,6 +174,14 @@ local outers = {
       return true
     end, { has = "urn:none", name = "message" })
   end },
+  { "what a tap gets without a handler", feed "<presence from='bob@xmpp.test/pc' n='1'/>", function(r)
+    r.conn:stop_handler()
+  end },
+  { "a question for a tap", feed "<iq type='get' id='q' from='bob@xmpp.test/pc'><x xmlns='urn:x'/></iq>", function(r)
+    r.conn:stop_handler()
+    r.off()
+    r.off = r.conn:tap(function(s) r.note("asked" .. s[2].id) end, { name = "iq" })
+  end },
   { "what joins a line", feed "<message from='bob@xmpp.test/pc' n='1'/>", stand_in_line },
   { "a line that goes on", function(r)
     r.gate:put(true)
@@ -274,9 +282,13 @@ end
 
 -- Outcomes that are allowed although they are neither: a request whose connection is stopped or saved while its
 -- callbacks run is heard, but not answered; a handler that is removed between being set and its first turn gets
--- nothing.
+-- nothing; a request whose tap is removed just before the call is answered with an error (which Lua 5.4 never does).
 local BETWEEN = { ["a question, stops"] = "aq closed closed timer |  |  | closed",
   ["a question, saves"] = "aq closed closed timer |  |  | closed",
+  ["a question for a tap, stops"] = "askedq closed closed timer |  |  | closed",
+  ["a question for a tap, saves"] = "askedq closed closed timer |  |  | closed",
+  ["a question for a tap, takes the tap away"] = _VERSION ~= "Lua 5.4"
+    and "closed closed queue2 timer |  | <iq type='error' id='q' to='bob@xmpp.test/pc'> | ready" or nil,
   ["set_handler, takes the handler away"] = "closed closed queue0 queue2 timer |  |  | ready" }
 
 local function try(outer, inner, prepare, allowed)
