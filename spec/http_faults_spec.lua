@@ -14,7 +14,7 @@ describe("http.request, where something fails,", function()
   teardown(function() w:stop() end)
 
   local function run(environment)
-    local e = { URL = w:url "/put", CA = w.ca }
+    local e = { URL = w:url "/put", CA = w.ca, SPARE_SSL_NEW = 1 }
     for name, value in pairs(environment) do e[name] = value end
     local text, status = faults.run("spec/support/faults_http.lua", e)
     assert.equal(0, status, text)
