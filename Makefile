@@ -233,12 +233,15 @@ OVER_WEBSOCKET = $(if $(WSLAY_WANTED),$(patsubst %,spec/%_spec.lua+XMPP_OVER=web
 ALL_CHECKED = $(HOSTILE) $(LONGEST_C) $(SPECS) $(C_TESTS) $(BY_EXPAT) $(OVER_WEBSOCKET)
 NOT_REST = $(HOSTILE) $(LONGEST_C) $(SANITIZED_SPECS) $(BUILD)/test/t_torture $(XML_TESTS:%=%$(ALL_BY_EXPAT))
 CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(if $(filter rest,$(ONLY)),$(filter-out $(NOT_REST),$(ALL_CHECKED)),$(ALL_CHECKED))))
+# When a test writes to stderr, prove reads nothing else until that test also writes to stdout: the other jobs stand
+# still. So tests write to the stderr of make.
+PROVE = STDERR=9 9>&2 prove --timer -j$(JOBS) --exec spec/support/tap
 NEW_CERTS = rm -rf $$CERTS && env -u CERTS spec/support/certs $$CERTS
 check: export ROUNDTRIP_CASES ?= $(if $(OTHER_LUA),2000,10000)
 check: export CERTS = $(abspath $(BUILD))/certs
 check: all bench-programs $(if $(OTHER_LUA),,tests)
 	@$(NEW_CERTS)
-	BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$${SO_DIR:-$(SO:%/xmpp/core.so=%)} prove --timer -j$(JOBS) --exec spec/support/tap $(CHECKED)
+	BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$${SO_DIR:-$(SO:%/xmpp/core.so=%)} $(PROVE) $(CHECKED)
 
 # The same under AddressSanitizer and UBSan, and 5000 executions of each fuzz target. Leaks are reported, too, since a
 # spec's process closes its Lua state.
@@ -258,7 +261,7 @@ check-sanitized:
 	@$(MAKE) --no-print-directory fuzzers
 	SO_DIR=build-san/lua PRELOAD="$$($(CC) -print-file-name=libasan.so)" \
 	  ASAN_OPTIONS=intercept_tls_get_addr=0 LUA=$(LUA) \
-	  prove --timer -j$(JOBS) --exec spec/support/tap spec/support/fuzz-short $(HOSTILE) $(SANITIZED:$(BUILD)/%=build-san/%)
+	  $(PROVE) spec/support/fuzz-short $(HOSTILE) $(SANITIZED:$(BUILD)/%=build-san/%)
 .PHONY: tests
 tests: $(TESTS) $(BUILD)/test/precis_dump $(BUILD)/test/stringprep_dump
 

@@ -84,7 +84,7 @@ def serve(nodes, fifo, watch):
 
 
 def main():
-    knobs = dict(server.KNOBS, LIMIT="36000", OFFER="SCRAM-SHA-1")
+    knobs = dict(server.KNOBS, LIMIT="36000", OFFER="SCRAM-SHA-1 SCRAM-SHA-1-PLUS")
     own = dict(pair.split("=", 1) for pair in sys.argv[1:])
     knobs["MORE_USERS"] = " ".join("user%d:pw%d" % (i, i) for i in range(int(own.get("USERS", "10"))))
     watch = server.Watch(float(knobs["LIMIT"]), reader=True)
