@@ -189,7 +189,7 @@ static const char *between(const player *p, const char *from, const char *to, si
 static void copy_between(const player *p, const char *from, const char *to, char copy[64]) {
   size_t n;
   const char *s = between(p, from, to, &n);
-  assert_in_range(n, 1, 63);
+  assert_true(n >= 1 && n <= 63);
   memcpy(copy, s, n);
   copy[n] = '\0';
 }
@@ -230,7 +230,7 @@ static void on_auth(player *p, const char *end_tag) {
   nonce = strstr(++bare, ",r=");
   assert_non_null(nonce);
   end = bare + strlen(bare);
-  assert_in_range(end - (nonce + 3), 1, 63);
+  assert_true(end > nonce + 3 && end <= nonce + 3 + 63);
   strcpy(p->nonce, nonce + 3);
   on_client_first(&p->scram, bare, (size_t)(end - bare));
   xm_buf_free(&message);

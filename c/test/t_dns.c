@@ -77,7 +77,7 @@ static void end(asker *a) {
   xm_dns_free(a->dns);
   xm_loop_turn(a->loop, 0);
   xm_loop_fire(a->loop);
-  assert_in_range(a->told, 0, 1);
+  assert_true(a->told == 0 || a->told == 1);
   assert_int_equal(xm_loop_timeout(a->loop), -1);
   xm_loop_release(a->loop);
 }
@@ -106,7 +106,7 @@ static void write_result(char text[TEXT], const xm_dns *d) {
     snprintf(text, TEXT, "!%s%s", e.condition, e.retry ? " retry" : "");
     return;
   }
-  assert_in_range(n, 1, XM_DNS_ADDRESSES);
+  assert_true(n >= 1 && n <= XM_DNS_ADDRESSES);
   for (i = 0; i < n; i++) {
     if (i) at += (size_t)snprintf(text + at, TEXT - at, "; ");
     write_address(text + at, TEXT - at, &list[i]);
@@ -122,7 +122,7 @@ static void write_names(char text[TEXT], const xm_dns *d) {
   int i, n = xm_dns_names(d, list, &e);
   if (n < 0) return write_result(text, d); /* an error is written the same way */
   assert_false(xm_err_is_set(&e));
-  assert_in_range(n, 1, XM_DNS_TARGETS);
+  assert_true(n >= 1 && n <= XM_DNS_TARGETS);
   for (i = 0; i < n; i++)
     at += (size_t)snprintf(text + at, TEXT - at, "%s%d %s %d%s", i ? "; " : "", i, list[i].host, list[i].port,
                            list[i].direct_tls ? " tls" : "");
@@ -362,7 +362,7 @@ static void addresses_are_limited_in_number(void **state) {
   repeat(zone, 3000, "x.test A 10.0.@\n");
   connects = 0;
   ask(zone, "x.test", SRV, text);
-  assert_in_range(connects, 1, 9);
+  assert_true(connects >= 1 && connects <= 9);
   assert_int_equal(count_of(text, ";"), XM_DNS_ADDRESSES - 1);
   assert_ptr_equal(strstr(text, "0 10.0.0.1 5222; 0 10.0.0.2 5222; "), text);
   free(zone);
@@ -482,20 +482,23 @@ static void a_broken_pipe_to_a_name_server_kills_nobody(void **state) {
   server broken, whole;
   asker a = {0}, b = {0}, with_name;
   xm_dns_query q;
+  int pipes;
   (void)state;
   repeat(repeat(zone, 900, "x.test A 10.0.@\n"), 900, "x.test AAAA fd00::#\n");
   open_server(&broken, zone, TCP_OURS);
   open_server(&whole, zone, TCP_SERVED);
   q = make_query(&with_name, &broken, "x.test", 0);
   start(&a, &q);
-  assert_in_range(finish_breaking(&a, &broken), 1, 100);
+  pipes = finish_breaking(&a, &broken);
+  assert_true(pipes >= 1 && pipes <= 100);
   write_result(text, a.dns);
   assert_string_equal(text, "!ECONNREFUSED retry");
   end(&a);
   q.nameservers = both;
   snprintf(both, sizeof both, "127.0.0.1:%d,127.0.0.1:%d", broken.port, whole.port);
   start(&b, &q);
-  assert_in_range(finish_breaking(&b, &broken), 1, 100);
+  pipes = finish_breaking(&b, &broken);
+  assert_true(pipes >= 1 && pipes <= 100);
   write_result(text, b.dns);
   assert_int_equal(count_of(text, ";"), XM_DNS_ADDRESSES - 1);
   end(&b);
@@ -588,7 +591,7 @@ static void silence_is_not_waited_out(void **state) {
       xm_loop_turn(a.loop, -1);
       xm_loop_fire(a.loop);
     }
-    assert_in_range(wait, 0, silent[i].most);
+    assert_true(wait >= 0 && wait <= silent[i].most);
     end(&a);
     close_server(&s);
   }
@@ -608,7 +611,7 @@ static void waiting_takes_few_turns(void **state) {
     xm_loop_fire(a.loop);
     turns++;
   }
-  assert_in_range(turns, 2, 20);
+  assert_true(turns >= 2 && turns <= 20);
   end(&a);
   close_server(&s);
 }

@@ -229,7 +229,7 @@ static void any_byte_may_be_wrong(void **unused) {
       copy[at] = (char)c;
       if (take(h, copy, n, SIZE_MAX, &taken) == 1) {
         well++;
-        assert_in_range(xm_head_status(h), 100, 599);
+        assert_true(xm_head_status(h) >= 100 && xm_head_status(h) <= 599);
         assert_int_equal(xm_head_fields(h, "ab") + xm_head_fields(h, "nobody"), xm_head_field(h, "ab") ? 1 : 0);
       }
       xm_head_free(h);

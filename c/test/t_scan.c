@@ -624,7 +624,7 @@ static void what_has_no_end_is_not_waited_for(void **state) {
     memset(piece, rows[i].again, sizeof piece);
     assert_true(feed(x, &l, H, sizeof H - 1, true) && feed(x, &l, rows[i].first, strlen(rows[i].first), true));
     for (k = 0; k < 2000 && feed(x, &l, piece, sizeof piece, true); k++) continue;
-    assert_in_range(k, 1000, 1100); /* 4 MiB */
+    assert_true(k >= 1000 && k <= 1100); /* 4 MiB */
     assert_non_null(memmem(xm_buf_at(&l.text), xm_buf_len(&l.text), "E policy-violation", 18));
     log_free(&l);
     xm_xml_free(x);

@@ -585,7 +585,7 @@ static void a_big_stanza_moves_in_pieces_with_nothing_between(void **state) {
   assert_true(xm_sm_is_between(l.s));
   do {
     pump(&l, PIECE);
-    assert_in_range(xm_buf_len(&l.wire), 1, PIECE);
+    assert_true(xm_buf_len(&l.wire) >= 1 && xm_buf_len(&l.wire) <= PIECE);
     xm_buf_put(&got, xm_buf_at(&l.wire), xm_buf_len(&l.wire));
     take(&l, PIECE);
     xm_sm_request(l.s);
@@ -1613,7 +1613,7 @@ static void memory_for_receipts_is_bounded(void **state) {
     acks(&l, (uint32_t)i);
     told(&l);
   }
-  assert_in_range(l.s->receipts.cap, 1, 1024);
+  assert_true(l.s->receipts.cap >= 1 && l.s->receipts.cap <= 1024);
   free_line(&l);
 }
 
@@ -1787,7 +1787,7 @@ static void one_failed_allocation_changes_nothing(void **state) {
   }
   xm_buf_free(&all);
   assert_int_equal(heap.live, before);
-  assert_in_range(n, 20, 1000);
+  assert_true(n >= 20 && n <= 1000);
 }
 
 /* All allocations fail from one on: each stanza that could be given still ends exactly once, and nothing leaks. */

@@ -362,7 +362,7 @@ static void a_dripped_comment_ends(void **state) {
   (void)state;
   assert_true(feed(x, &l, "<message><!-- ", 14, true));
   for (i = 0; i < 1 << 20 && feed(x, &l, ">", 1, true); i++) continue;
-  assert_in_range(i, 0, 40000);
+  assert_true(i <= 40000);
   assert_int_equal(xm_xml_next(x, &e), XM_EFAIL);
   assert_string_equal(e.condition, "restricted-xml");
   log_free(&l);
