@@ -62,7 +62,7 @@ static void frame(xm_buf *b, int head, const void *payload, size_t n) {
   h[1] = (unsigned char)(n < 126 ? n : n < 65536 ? 126 : 127);
   if (h[1] == 126) len = 4;
   if (h[1] == 127) len = 10;
-  for (i = len; i > 2 && len > 2; i--) h[i - 1] = (unsigned char)(n >> 8 * (len - i));
+  for (i = len; i > 2 && len > 2; i--) h[i - 1] = (unsigned char)((uint64_t)n >> 8 * (len - i));
   assert_int_equal(xm_buf_put(b, h, len), XM_OK);
   if (n) assert_int_equal(xm_buf_put(b, payload, n), XM_OK);
 }
