@@ -48,7 +48,7 @@ typedef enum xb_outcome {
   XB_OVER,  /* it has returned, or raised an error */
   XB_TRUE,  /* it has returned exactly true */
   XB_WAITS, /* it has yielded */
-  XB_GONE,  /* dispatch's: it wasn't called, as a finalizer has removed it just before */
+  XB_GONE,  /* it wasn't called, as a finalizer removed it just before (xb_call doesn't return this) */
 } xb_outcome;
 xb_outcome xb_call(lua_State *L, int nargs, const xb_task *task, const char *what, int conn, int stanza);
 /* Calls the C function below `nargs` arguments, which returns one result, while the collector is stopped. No finalizer
