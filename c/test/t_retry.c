@@ -265,6 +265,29 @@ static void a_ghost_lasts_until_there_is_a_session(void **state) {
   assert_int_equal(xm_retry_after(&r, &any, &e).verdict, XM_RETRY_END);
 }
 
+/* Not every end leaves one: when the server has ended the stream itself, it knows that the session is over. */
+static void a_ghost_is_left_by_a_link_that_breaks(void **state) {
+  static const struct {
+    unsigned char layer;
+    bool ghost;
+  } ends[] = {{XM_LAYER_TCP, true},
+              {XM_LAYER_TIMEOUT, true},
+              {XM_LAYER_WEBSOCKET, true},
+              {XM_LAYER_STREAM, false},
+              {XM_LAYER_CLOSED, false}};
+  const xm_err conflict = {.layer = XM_LAYER_STREAM, .condition = "conflict"};
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof ends / sizeof *ends; i++) {
+    const xm_err why = {.layer = ends[i].layer, .retry = true};
+    xm_retry_end e = {.why = &why, .stage = XM_RETRY_READY, .now = 1001};
+    xm_retry r = history(BEGUN);
+    assert_int_equal(xm_retry_after(&r, &any, &e).verdict, XM_RETRY_WAIT);
+    e = (xm_retry_end){.why = &conflict, .stage = XM_RETRY_SERVER, .said = true};
+    assert_int_equal(xm_retry_after(&r, &any, &e).verdict, ends[i].ghost ? XM_RETRY_WAIT : XM_RETRY_END);
+  }
+}
+
 /* With at_once, there is no pause after a session that has lasted; after one that hasn't, after a failed attempt, and
  * after a conflict, there is a pause as always. */
 static void the_first_attempt_is_at_once(void **state) {
@@ -300,6 +323,7 @@ int main(void) {
       cmocka_unit_test(hops_are_counted_until_a_session_has_lasted),
       cmocka_unit_test(a_repeated_end_takes_the_longest_pause),
       cmocka_unit_test(a_ghost_lasts_until_there_is_a_session),
+      cmocka_unit_test(a_ghost_is_left_by_a_link_that_breaks),
       cmocka_unit_test(the_first_attempt_is_at_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
