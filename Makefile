@@ -208,14 +208,16 @@ LONGEST = $(patsubst %,spec/%_spec.lua,soak farm websocket pipelining faults pla
   loop links)
 SPECS := $(LONGEST) $(filter-out $(LONGEST),$(wildcard spec/*_spec.lua))
 JOBS ?= 3
-# Lua 5.4 runs all specs. LuaJIT runs all but those that test only the core, whose object files are the same for each
-# Lua, and those that measure memory or make allocations fail, as LuaJIT has an allocator of its own. The other Luas run
-# the specs of the binding, and a few logins.
+# Lua 5.4 runs all specs. LuaJIT runs all but those that test only the core (logins, reconnecting, sessions), whose object
+# files are the same for each Lua, and those that measure memory or make allocations fail, as LuaJIT has an allocator of
+# its own. The other Luas run the specs of the binding, and a few logins.
 OTHER_LUAS = luajit lua5.1 lua5.3
-NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench browser build burst certs chat_live cmd_certificate \
-  cmd_live cmd_token command_live container deb discovery doc early expat farm farm_example faults gateway_live hosts hostility http_faults links logout manual manual_live \
-  memory muc_live muc_soak newcomer newer pipelining plain poison presence_live probe_live proxy_live pubsub_live reference remember roster_live sasl \
-  redis_faults secrets soak starttls upload_live websocket)
+NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench blame browser build burst certs chat_live \
+  cmd_certificate cmd_live cmd_token command_live container deb discovery doc drain_live early expat farm \
+  farm_example fast faults gateway_live hosts hostility http_faults links locale logout manual manual_live memory \
+  muc_live muc_soak newcomer newer opening pipelining plain poison presence_live probe_live proxy proxy_live \
+  pubsub_live reconnect reference remember roster_live sasl sasl2 sasl2_play redis_faults secrets session soak \
+  starttls stream stream_intake upload_live websocket)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
   message muc muc_alive muc_message muc_outbox muc_owner on_open presence promise pubsub queue redis refusals register \
@@ -231,7 +233,7 @@ BY_EXPAT = $(addsuffix $(ALL_BY_EXPAT),$(HOSTILE) $(XML_TESTS) $(BUILD)/test/t_t
 # These specs are run once more over WebSocket.
 OVER_WEBSOCKET = $(if $(WSLAY_WANTED),$(patsubst %,spec/%_spec.lua+XMPP_OVER=websocket,live muc_live))
 ALL_CHECKED = $(HOSTILE) $(LONGEST_C) $(SPECS) $(C_TESTS) $(BY_EXPAT) $(OVER_WEBSOCKET)
-NOT_REST = $(HOSTILE) $(LONGEST_C) $(SANITIZED_SPECS) $(BUILD)/test/t_torture $(XML_TESTS:%=%$(ALL_BY_EXPAT))
+NOT_REST = $(HOSTILE) $(LONGEST_C) $(SANITIZED_SPECS) $(BUILD)/test/t_torture
 CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(if $(filter rest,$(ONLY)),$(filter-out $(NOT_REST),$(ALL_CHECKED)),$(ALL_CHECKED))))
 # When a test writes to stderr, prove reads nothing else until that test also writes to stdout: the other jobs stand
 # still. So tests write to the stderr of make.
@@ -250,7 +252,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench browser build burst chat_live cmd_certificate cmd_live cmd_token \
   command_live container deb doc expat farm farm_example manual_live memory muc_live muc_soak newcomer plain presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED_SPECS = $(filter-out $(NOT_SANITIZED),$(SPECS))
-SANITIZED = $(LONGEST_C) $(SANITIZED_SPECS) $(filter-out $(LONGEST_C),$(TESTS)) $(XML_TESTS:%=%$(ALL_BY_EXPAT))
+SANITIZED = $(LONGEST_C) $(SANITIZED_SPECS) $(filter-out $(LONGEST_C),$(TESTS))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
 check-sanitized: export ROUNDTRIP_CASES ?= 4000
