@@ -533,6 +533,20 @@ describe("location=", function()
     assert.same("", (other:finish():gsub("^#.-\n", "")))
   end)
 
+  for _, location in ipairs { ("a"):rep(299), ("a"):rep(5000), ("a."):rep(130) .. "example", "127.0.0.1:0",
+      "127.0.0.1:65536", "127.0.0.1:1x", "[::1", ":1", "no host" } do
+    it("that is no host is ignored: " .. location:sub(1, 20), function()
+      other = peer.play("accept\n", { certs = certs })
+      play(session("one", "location='" .. location .. "'"), message "1", r, a(1), "cut\naccept\n", resume(0),
+        resumed(1), bye())
+      local _, states = login(ELSEWHERE)
+      send "1"
+      turn_until(function() return conn:info().resumed == 1 end, "resumption")
+      check_error({ layer = "tcp", condition = "EOF" }, states.why.waiting)
+      assert.is_true(stop())
+    end)
+  end
+
   it("that can't be reached: the session is resumed at the old host", function()
     other = peer.play("accept\n", { certs = certs })
     local port = other.port
