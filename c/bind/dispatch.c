@@ -215,15 +215,14 @@ static tapped to_taps(dispatch *d) {
   return got;
 }
 
-/* The same for callbacks. */
+/* Calls each callback that wants the stanza, unless it has been removed when its turn comes. */
 static void to_callbacks(dispatch *d) {
   takers w;
   size_t i;
   find_takers(d, d->conn->callbacks, &w);
   if (w.n == 0) return;
   need_table(d);
-  for (i = 0; i < w.n; i++)
-    if (xm_filters_holds(d->conn->callbacks, w.slots[i])) to_function(d, (lua_Integer)w.slots[i]);
+  for (i = 0; i < w.n; i++) to_function(d, (lua_Integer)w.slots[i]);
 }
 
 static void to_queue(dispatch *d) {
