@@ -88,7 +88,7 @@ static void run_dry_gives_out_what_was_received(void **state) {
   expect_stanza(&f, "4");
   xm_conn_pass_over(f.c);
   expect_left(&f, 2, 34, 0);
-  feed(&f, "</stream:stream>");
+  feed(&f, "</stream:stream><what comes behind the end is nobody's/>");
   expect_end(f.c, XM_LAYER_CLOSED, "closed-by-server");
   expect_left(&f, 2, 34, 0);
   close_fed(&f);
