@@ -4,8 +4,8 @@
 -- comes back from the room, or it has failed.
 --
 -- own.outbox = { waiting = list, sent = { [id] = entry }, n = number of those, said = { [id] = the nick that we had }
--- for messages of ours, sweep = timer }. An entry: { id, x = stanza, n = its place in the order, at = core.now() when it
--- was given, sent_at, on, done = promise for a caller that waits, bounces, acked }.
+-- for messages of ours, sweep = timer }. An entry: { id, x = stanza, n = its place in the order, at = core.now() when
+-- it was given, sent_at, on, done = promise for a caller that waits, bounces, acked }.
 
 local alive = require "xmpp.muc.alive"
 local core = require "xmpp.load"
