@@ -44,6 +44,31 @@ describe("a locale", function()
     end)
   end
 
+  it("doesn't affect the order in which capabilities are hashed, or that of disco's JSON", function()
+    local text = under("de_DE", [[
+      local caps, form = require "xmpp.caps", require "xmpp.disco.form"
+      local function feature(var) return { "feature", { var = var } } end
+      local function identity(name) return { "identity", { category = "a", type = "b", name = name } } end
+      local function field(var, kind, ...)
+        local x = { "field", { var = var, type = kind } }
+        for _, value in ipairs { ... } do x[#x + 1] = { "value", {}, value } end
+        return x
+      end
+      local function described(name)
+        return { "x", { xmlns = "jabber:x:data" }, field("FORM_TYPE", "hidden", name), field("e", nil, "f", "G"),
+          field("H", nil, "i"), field("H", nil, "I") }
+      end
+      local query = { "query", { xmlns = form.INFO }, identity "c", identity "D", feature "a", feature "B",
+        feature "_c", described "k", described "J" }
+      print((caps.legacy_string(query)))
+      print((assert(caps.hash_string { "query", { xmlns = form.INFO }, feature "a", feature "B" }):gsub("%c", "<")))
+      print(form.to_json { jid = "x", identities = {}, features = { a = true, B = true }, forms = {} })
+    ]])
+    local expected = { half ",", "a/b//D<a/b//c<B<_c<a<J<H<I<H<i<e<G<f<k<H<I<H<i<e<G<f<", "B<a<<<<",
+      '{"jid":"x","identities":[],"features":["B","a"],"forms":{}}', "" }
+    assert.equal(table.concat(expected, "\n"), text)
+  end)
+
   it("doesn't affect hosts and JIDs", function()
     local text = under("tr_TR", [[
       local core = require "xmpp.core"

@@ -176,6 +176,29 @@ describe("room:say", function()
     leave(t, room)
   end, { acks = false }))
 
+  it("is ours in the history only if it has our id and the nick that we had", testing.around(function(t)
+    local room = inside(t)
+    local opts, heard = fates()
+    local told = {}
+    room:on("message", function(m) told[#told + 1] = ("%s %s"):format(m.nick, tostring(m.own)) end)
+    room:say("seen by all", opts "a")
+    room:say("on its way", opts "b")
+    local seen, unseen = body(t, "seen by all"), body(t, "on its way")
+    reflect(t, seen)
+    t:reconnect { new = true }
+    knocks(t)
+    says(t, "pot", nil, nil, { 110, 210 }) -- another nick than before
+    local delay = "<delay xmlns='urn:xmpp:delay' stamp='2023-11-14T22:13:20Z'/>"
+    reflect(t, seen, "anna", delay) -- our id is known to all in the room
+    reflect(t, unseen, "kettle", delay)
+    t:receive(("<message type='groupchat' from='%s/kettle' id='another'><body>before us</body>%s</message>")
+      :format(TEA, delay))
+    subject(t, "Tea")
+    assert.same({ "kettle true", "anna false", "kettle true", "kettle false" }, told)
+    assert.equal("a sent, b sent, a reflected, b reflected", heard())
+    leave(t, room)
+  end, { acks = false }))
+
   -- The server has acknowledged it; whether the room got it isn't known.
   it("fails if the server had it, but the room's history doesn't show it", testing.around(function(t)
     local room = inside(t)

@@ -90,6 +90,30 @@ describe("muc.join", function()
     leave(t, got.room)
   end))
 
+  it("doesn't take an occupant for itself who had its nick and has left", testing.around(function(t)
+    announce(t)
+    local got = knock(t)
+    says(t, "kettle") -- of an earlier session of ours, which the service ends now
+    gone(t, "kettle")
+    subject(t, "Tea")
+    t:advance(5)
+    assert.is_nil(got.done)
+    says(t, "kettle", nil, "<item affiliation='none' role='visitor'/>", { 110 })
+    assert.is_true(got.done)
+    assert.equal("visitor", got.room.role)
+    leave(t, got.room)
+  end))
+
+  it("is in the room even if the room forgets who it is", testing.around(function(t)
+    announce(t)
+    local got = knock(t)
+    says(t, "kettle", nil, nil, { 110 })
+    gone(t, "anna", "<item nick='pot' affiliation='none' role='none'/>", { 110, 303 }) -- there is no anna
+    subject(t, "Tea")
+    assert.equal("pot", got.room.nick)
+    leave(t, got.room)
+  end))
+
   -- Another occupant has our nick, if the service has given us another one.
   it("takes the nick that has 110", testing.around(function(t)
     announce(t)

@@ -186,6 +186,18 @@ describe("iq.serve", function()
     end
   end)
 
+  it("isn't called for a request without an id, which can't be answered", function()
+    local called = 0
+    iq.serve(conn, "set", "urn:q", function() called = called + 1 return true end)
+    f:feed "<iq type='set' from='bob@xmpp.test/pc'><q xmlns='urn:q'/></iq>"
+    assert.same({ { "iq", { type = "error", id = "", to = "bob@xmpp.test/pc" },
+      refusal("service-unavailable", "cancel") } }, stage.sent(f))
+    assert.equal(0, called)
+    f:feed "<iq type='set' id='' from='bob@xmpp.test/pc'><q xmlns='urn:q'/></iq>"
+    expect_answer("", "result")
+    assert.equal(1, called)
+  end)
+
   it("isn't called if a gate refuses, until the gate is removed", function()
     local off = iq.gate(conn, function(x) return x[2].n == "1" end)
     iq.serve(conn, "get", "urn:q", function() return true end)

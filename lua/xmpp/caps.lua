@@ -3,10 +3,12 @@
 -- extension: ext.use(conn, caps [, { node =, most = }]).
 --
 -- Nobody is trusted. What an entity answers is hashed, and kept for other entities only if the hash matches the
--- announced one and if no other answer could have that hash. XEP-0115's string has no escaping, so an answer that
--- contains a '<', or is ill-formed by its 5.4, is used for that one address alone. What matches a SHA-1 is never used
--- for XEP-0390.
+-- announced one and if no other answer with other identities or features, that would be kept as well, could have that
+-- hash. XEP-0115's string has no escaping, so an answer that contains a '<', is ill-formed by its 5.4, or could be
+-- divided differently into identities, features and forms, is used for that one address alone. What matches a SHA-1 is
+-- never used for XEP-0390.
 
+local bounded = require "xmpp.chat.bounded"
 local core = require "xmpp.load"
 local disco = require "xmpp.disco"
 local ext = require "xmpp.ext"
@@ -24,14 +26,19 @@ local NODE = "urn:xmpp:lua" -- of our own presence; it is not an address, and is
 M.features = { CAPS, CAPS2 }
 
 local MOST, MOST_BYTES = 1000, 65536 -- number of hashes kept, and largest size in bytes of the data of one
+local MOST_ALONE = 1000 -- answers that are kept for one address alone
+local LONGEST_NODE = 1024 -- bytes of an announced node with its hash; a longer one is ignored
 local MOST_SEEN = 10000 -- addresses whose presence is stored
 local LEGACY_HASHES = { ["sha-1"] = true, ["sha-256"] = true, ["sha-512"] = true, ["sha3-256"] = true }
+local SOFTWARE_INFO = "urn:xmpp:dataforms:softwareinfo" -- the FORM_TYPE of most forms (XEP-0232)
 local PREFERRED = { "sha-256", "sha3-256", "blake2b-256", "sha-512" } -- for XEP-0390; without sha-1 (XEP-0300)
 
 -- The strings to be hashed
 
+local is_before = form.is_before -- by bytes, as both XEPs require
+
 local function sorted(list)
-  table.sort(list)
+  table.sort(list, is_before)
   return list
 end
 
@@ -71,7 +78,7 @@ local function legacy_fields(x)
       fields[#fields + 1] = { var, table.concat(parts, "<") .. "<" }
     end
   end
-  table.sort(fields, function(a, b) return a[1] < b[1] or a[1] == b[1] and a[2] < b[2] end)
+  table.sort(fields, function(a, b) return is_before(a[1], b[1]) or a[1] == b[1] and is_before(a[2], b[2]) end)
   for i, field in ipairs(fields) do fields[i] = field[2] end
   return table.concat(fields)
 end
@@ -89,9 +96,32 @@ local function legacy_forms(query)
       forms[#forms + 1] = { form_type, form_type .. "<" .. legacy_fields(x) }
     end
   end
-  table.sort(forms, function(a, b) return a[1] < b[1] end)
+  table.sort(forms, function(a, b) return is_before(a[1], b[1]) end)
+  local first = forms[1] and forms[1][1]
   for i, f in ipairs(forms) do forms[i] = f[2] end
-  return table.concat(forms), ignored
+  return table.concat(forms), ignored, first
+end
+
+-- Could a piece of the string be an identity, "category/type/language/name"?
+local function is_like_identity(piece) return piece:find "^[^/]+/[^/]+/[^/]*/" ~= nil end
+
+-- The string shows neither where identities end and features begin, nor where these end and forms begin. No two answers
+-- can have the same string, but other identities or features, if this function returns nil for both of them. Identities
+-- are told from features by their slashes, as their category and type aren't empty. If the features of one go on where
+-- forms begin in the other one, then the other one's first FORM_TYPE is a feature that sorts behind its last one.
+local function ambiguity(identities, features, form_type)
+  for _, identity in ipairs(identities) do
+    if (identity[3] .. identity[4] .. identity[5]):find("/", 1, true) then
+      return "an identity that could be a feature"
+    end
+  end
+  for _, var in ipairs(features) do
+    if is_like_identity(var) then return "a feature that could be an identity" end
+    if var == SOFTWARE_INFO then return "a feature that could be a FORM_TYPE" end
+  end
+  if form_type == nil or form_type == SOFTWARE_INFO then return nil end
+  local last = features[#features]
+  if not last or not is_before(form_type, last) then return "a FORM_TYPE that could be a feature" end
 end
 
 -- Does anything that is put into the string contain a '<'?
@@ -107,8 +137,8 @@ local function has_separator(x)
 end
 
 --- Returns the string that XEP-0115 5.1 hashes for an answer to disco#info; nil and a reason if the answer is
---- ill-formed (5.4), or if another answer could have the same string. A reason after a string means that something in
---- the answer is not hashed.
+--- ill-formed (5.4), or if it contains the separator. A reason after a string means that something in the answer is not
+--- hashed, or that another answer could have the same string.
 ---@param query xmpp.Element
 ---@return string?
 ---@return string? reason
@@ -125,19 +155,21 @@ function M.legacy_string(query)
   end
   table.sort(identities, function(a, b)
     for i = 3, 5 do
-      if a[i] ~= b[i] then return a[i] < b[i] end
+      if a[i] ~= b[i] then return is_before(a[i], b[i]) end
     end
-    return a[2] < b[2]
+    return is_before(a[2], b[2])
   end)
-  for i, identity in ipairs(identities) do identities[i] = identity[2] end
   for x in xexpr.children(query, "feature", form.INFO) do
     local var = x[2].var or ""
     if twice(seen, "f" .. var) then return nil, "a feature twice" end
-    features[#features + 1] = var .. "<"
+    features[#features + 1] = var
   end
-  local forms, why = legacy_forms(query)
+  local forms, why, form_type = legacy_forms(query)
   if not forms then return nil, why end
-  return table.concat(identities) .. table.concat(sorted(features)) .. forms, why
+  why = why or ambiguity(identities, sorted(features), form_type)
+  for i, identity in ipairs(identities) do identities[i] = identity[2] end
+  for i, var in ipairs(features) do features[i] = var .. "<" end
+  return table.concat(identities) .. table.concat(features) .. forms, why
 end
 
 local FIELD, RECORD, GROUP, PART = "\31", "\30", "\29", "\28" -- characters that XML doesn't allow
@@ -201,8 +233,20 @@ end
 local function legacy_key(hash, ver) return ("%s %s"):format(hash, ver) end
 local function hash_node(algo, value) return ("%s#%s.%s"):format(CAPS2, algo, value) end
 
--- Does the answer have the hash that the key says, and could no other answer have it? Then returns the bytes that were
--- hashed.
+-- The bytes of all names, values and texts in an element; those beyond `most` aren't counted.
+local function size_of(x, most)
+  local n = #x[1]
+  for key, value in pairs(x[2]) do n = n + #key + #value end
+  for i = 3, #x do
+    if n > most then return n end
+    n = n + (type(x[i]) == "string" and #x[i] or size_of(x[i], most - n))
+  end
+  return n
+end
+
+local function is_small(query) return size_of(xexpr.canonical(query), MOST_BYTES) <= MOST_BYTES end
+
+-- Does the answer have the hash that the key says, and could no other answer have it?
 local function fits(key, query, lang)
   local algo, value = key:match "^urn:xmpp:caps#(.*)%.([^.]*)$"
   local s, why
@@ -212,7 +256,7 @@ local function fits(key, query, lang)
     algo, value = key:match "^(%S+) (.*)$"
     s, why = M.legacy_string(query)
   end
-  if not s or why or #s > MOST_BYTES then return false end
+  if not s or why then return false end
   return core.base64(core.hash(algo, s)) == value
 end
 
@@ -254,13 +298,14 @@ end
 local function announced(presence)
   local new = xexpr.child(presence, "c", CAPS2)
   local node = new and strongest(new)
-  if node then return { node = node, key = node } end
+  if node and #node <= LONGEST_NODE then return { node = node, key = node } end
   local c = xexpr.child(presence, "c", CAPS)
   local ver = c and xexpr.attr(c, "ver")
   if not ver then return nil end
   local hash = xexpr.attr(c, "hash")
-  return { node = ("%s#%s"):format(xexpr.attr(c, "node") or "", ver),
-    key = hash and LEGACY_HASHES[hash] and legacy_key(hash, ver) or nil }
+  node = ("%s#%s"):format(xexpr.attr(c, "node") or "", ver)
+  if #node > LONGEST_NODE then return nil end
+  return { node = node, key = hash and LEGACY_HASHES[hash] and legacy_key(hash, ver) or nil }
 end
 
 -- Known presences: `by` address -> what it announced, with its `turn`; `order` turn -> address, from `first` on, with
@@ -315,16 +360,20 @@ local function ask(st, conn, jid, entry, timeout)
   local info, err = read(query, stanza)
   if not info then return nil, err end
   local key = entry.key
+  if not is_small(query) then return info end -- it isn't kept
   if key and fits(key, query, xexpr.attr(stanza, "xml:lang")) then
     local lang = xexpr.attr(stanza, "xml:lang")
     query = xexpr.canonical(query)
     query[2]["xml:lang"] = query[2]["xml:lang"] or lang
     keep(st.cache, key, query, info)
   else
-    entry.info = info -- for this address alone, until its presence announces something else
+    bounded.set(st.alone, entry, info) -- for this address, until its presence announces something else
   end
   return info
 end
+
+-- What is known without a request.
+local function known(st, entry) return look_up(st.cache, entry.key) or bounded.get(st.alone, entry) end
 
 -- Only one request for a hash and server is in progress at a time; other callers wait for it.
 local function ask_once(st, conn, jid, entry, timeout)
@@ -332,7 +381,7 @@ local function ask_once(st, conn, jid, entry, timeout)
   local promise = st.asking[under_way]
   if promise then
     promise:wait(timeout)
-    local had = look_up(st.cache, entry.key) or entry.info
+    local had = known(st, entry)
     if had then return had end
     if st.asking[under_way] == promise then st.asking[under_way] = nil end
   end
@@ -364,7 +413,7 @@ function M.of(conn, jid, opts)
     return nil, core.error { layer = "stanza", condition = "item-not-found", type = "cancel", retry = false,
       text = ("no presence of %s has announced capabilities"):format(tostring(address)) }
   end
-  local had = look_up(st.cache, entry.key) or entry.info
+  local had = known(st, entry)
   if had then return had end
   return ask_once(st, conn, address, entry, opts.timeout)
 end
@@ -449,7 +498,7 @@ end
 
 function M.start(st, conn, opts)
   check_options(opts)
-  st.node, st.seen, st.asking = opts.node or NODE, new_seen(), {}
+  st.node, st.seen, st.asking, st.alone = opts.node or NODE, new_seen(), {}, bounded.new(MOST_ALONE)
   st.cache = { by = {}, n = 0, most = opts.most or MOST, turn = 0 }
   st.unwatch = ext.watch(conn, function() announce_later(st, conn) end)
   disco.hook(conn, function(node) return is_alias(st, conn, node) end, function(jid)
@@ -459,7 +508,7 @@ function M.start(st, conn, opts)
 end
 
 function M.session(st, conn)
-  st.seen = new_seen() -- the server sends all presences again
+  st.seen, st.alone = new_seen(), bounded.new(MOST_ALONE) -- the server sends all presences again
   if st.presence_of ~= conn:info().rebound then st.presence = nil end
 end
 
@@ -484,7 +533,7 @@ function M.load(st, saved)
   for _, pair in ipairs(saved) do
     local key, query = pair[1], pair[2]
     local info = form.read_info(query)
-    if info and fits(key, query) then keep(st.cache, key, query, info) end
+    if info and is_small(query) and fits(key, query) then keep(st.cache, key, query, info) end
   end
 end
 

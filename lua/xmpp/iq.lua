@@ -144,8 +144,10 @@ local function answer(service, question, conn)
   conn:send(reply, { session = service.session })
 end
 
--- The service for a request: of those for its namespace the one at its address, else the one for all addresses.
+-- The service for a request: of those for its namespace the one at its address, else the one for all addresses. A
+-- request without an id can't be answered (RFC 6120 8.1.3), and has none.
 local function find(group, question)
+  if not xexpr.attr(question, "id") then return nil end
   local to = group.most > 0 and xexpr.attr(question, "to")
   local jid = to and core.jid(to)
   return jid and group.at[tostring(jid)] or group.all

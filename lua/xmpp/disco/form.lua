@@ -17,20 +17,32 @@ local M = { INFO = "http://jabber.org/protocol/disco#info", ITEMS = "http://jabb
 local DATA = field.DATA
 local MAX_DEPTH = 100 -- of a tree
 
+--- Does this text come before the other one, compared by bytes? The operator < compares by the program's locale.
+---@param a string
+---@param b string
+---@return boolean
+function M.is_before(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = a:byte(i), b:byte(i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
+end
+
 local function order(identity)
   return table.concat({ identity.category, identity.type, identity.lang or "", identity.name or "" }, "\0")
 end
 
 --- Sorts by category, type, language and name, bytewise.
 function M.sort_identities(list)
-  table.sort(list, function(a, b) return order(a) < order(b) end)
+  table.sort(list, function(a, b) return M.is_before(order(a), order(b)) end)
   return list
 end
 
 local function sorted_keys(t)
   local out = {}
   for key in pairs(t) do out[#out + 1] = key end
-  table.sort(out)
+  table.sort(out, M.is_before)
   return out
 end
 

@@ -149,6 +149,7 @@ local function on_question(st, stanza, conn)
   if not M.is_nobodys(st, stanza) then return nil end
   local from = core.jid(stanza[2].from or "")
   if from and from.domainpart == st.domain then return true end
+  if not stanza[2].id then return nil end -- nobody can answer it (RFC 6120 8.1.3)
   return refuse(conn, stanza, "cancel", "item-not-found")
 end
 

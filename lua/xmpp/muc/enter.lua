@@ -115,7 +115,7 @@ local function finish(room)
   own.session = conn and conn:info().rebound
   if room.features then state.vouch_all(entry.crowd, room.features) end
   state.set(room, entry.crowd)
-  state.is_us(room, entry.crowd.occupants[entry.self.nick])
+  state.is_us(room, entry.crowd.occupants[entry.self.nick] or state.put(entry.crowd, entry.self, room.features))
   room.joined = true
   local subject = entry.subject ~= "" and entry.subject or nil
   local changed = entry.again and entry.subject and subject ~= room.subject
@@ -141,9 +141,10 @@ end
 local function wait_for_subject(room)
   local own = rooms.own(room)
   local entry = own.entry
-  if entry.grace or entry.created then return end
+  if entry.created then return end
   if entry.self and entry.subject then return finish(room) end
-  entry.grace = xmpp.after(GRACE, function()
+  entry.grace = entry.grace or xmpp.after(GRACE, function()
+    entry.grace = nil
     if own.entry == entry then may_finish(room) end
   end)
 end
@@ -198,6 +199,7 @@ local function gone(room, entry, p)
     entry.why = why
   else
     state.remove(entry.crowd, p.nick)
+    if entry.maybe and entry.maybe.nick == p.nick then entry.maybe = nil end -- it was somebody else
   end
 end
 

@@ -20,7 +20,7 @@ end
 -- not; pings of others are left to the program.
 local function pong(room, stanza, conn)
   local from = core.jid(stanza[2].from or "")
-  if not from or from.resourcepart ~= room.nick then return end
+  if not from or from.resourcepart ~= room.nick or not stanza[2].id then return end
   conn:send(xexpr.reply(stanza))
   return true
 end

@@ -3,14 +3,15 @@
 -- lost are sent again, unless the room's history shows that they have arrived. Every message has one of two ends: it
 -- comes back from the room, or it has failed.
 --
--- own.outbox = { waiting = list, sent = { [id] = entry }, n = number of those, said = ids that were ours, sweep =
--- timer }. An entry: { id, x = stanza, n = its place in the order, at = core.now() when it was given, sent_at, on,
--- done = promise for a caller that waits, bounces, acked }.
+-- own.outbox = { waiting = list, sent = { [id] = entry }, n = number of those, said = { [id] = the nick that we had }
+-- for messages of ours, sweep = timer }. An entry: { id, x = stanza, n = its place in the order, at = core.now() when
+-- it was given, sent_at, on, done = promise for a caller that waits, bounces, acked }.
 
 local alive = require "xmpp.muc.alive"
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
 local rooms = require "xmpp.muc.room"
+local spelling = require "xmpp.spelling"
 local xmpp = require "xmpp"
 
 local M = { events = { "error" } }
@@ -101,6 +102,7 @@ end
 local function send(room, conn, entry)
   local box = box_of(room)
   box.sent[entry.id], box.n = entry, box.n + 1
+  if box.said[entry.id] then box.said[entry.id] = room.nick end
   entry.sent_at, entry.acked = core.now(), nil
   local ok, err = rooms.send(conn, entry.x, function(state, why) fate(room, entry, state, why) end)
   if ok then
@@ -143,10 +145,10 @@ function flush(room)
   end
 end
 
-local function remember(box, id)
+local function remember(box, id, nick)
   box.last = box.last % MOST_SAID + 1
   if box.said[box.last] then box.said[box.said[box.last]] = nil end
-  box.said[box.last], box.said[id] = id, true
+  box.said[box.last], box.said[id] = id, nick
 end
 
 --- Adds a message to the outbox. Returns its id; or nil, err.
@@ -159,7 +161,7 @@ function M.put(room, x, opts)
   box.turn = box.turn + 1
   local entry = { id = x[2].id, x = x, n = box.turn, at = core.now(), on = opts.on, bounces = 0,
     done = opts.reflect and xmpp.promise() or nil }
-  remember(box, entry.id)
+  remember(box, entry.id, room.nick)
   put_back(box, entry)
   flush(room)
   if not entry.done then return entry.id end
@@ -183,9 +185,15 @@ local function arrived(box, id)
   return entry or id and box.said[id] and find_waiting(box, id)
 end
 
---- A groupchat message has been received, live or from the history. Is it our own? A live one is if it has our nick;
---- in a history our nick may have been somebody else's, but nobody else can know an id of ours before the message is
---- there.
+-- Have we sent a message with that id under that nick?
+local function is_said(room, box, id, nick)
+  local had = id and box.said[id]
+  return had ~= nil and (had == nick or spelling.is(room.jid .. "/" .. had, room.jid .. "/" .. nick))
+end
+
+--- A groupchat message has been received, live or from the history. Is it our own? A live one is if it has our nick.
+--- In a history our nick may have been somebody else's, so the message needs an id of ours as well, which nobody else
+--- knows before the message is there; and as everybody knows it afterwards, also the nick that we had then.
 ---@param room xmpp.Room
 ---@param nick string the sender's nick, prepared
 ---@param id string? its id
@@ -196,13 +204,14 @@ function M.heard(room, nick, id, origin, stanza_id)
   local own, box = rooms.own(room), box_of(room)
   local live = own.entry == nil
   if live and nick ~= room.nick then return false end
+  if not live and not is_said(room, box, id, nick) and not is_said(room, box, origin, nick) then return false end
   local entry = arrived(box, id) or arrived(box, origin)
   if entry then
     tell(room, entry, "reflected", stanza_id)
     if entry.done then entry.done:resolve(stanza_id or false) end
     flush(room)
   end
-  return live or entry ~= nil or id ~= nil and box.said[id] == true or origin ~= nil and box.said[origin] == true
+  return true
 end
 
 local OUT = { ["not-acceptable"] = true }
