@@ -113,6 +113,22 @@ end)
 
 -- Counted in the table of waiters, which is in the registry under a light userdata.
 describe("A burst of timers", function()
+  it("that are due is cancelled at once, the last first", function()
+    local timers, spent, others = {}, nil, 0
+    for i = 1, 50000 do
+      timers[i] = xmpp.after(0, function()
+        if spent then others = others + 1 return end
+        local began = os.clock()
+        for k = #timers, 3, -1 do timers[k]:cancel() end
+        spent = os.clock() - began
+        xmpp.spawn(function() others = others + 10 end) -- comes after the one that is left
+      end)
+    end
+    for _ = 1, 100 do xmpp.step(0.001) end
+    assert.equal(11, others)
+    assert.is_true(spent < 1.5, spent) -- 0.03; 6 when each one is searched for
+  end)
+
   local function waiting()
     local most = 0
     for key, value in pairs(debug.getregistry()) do
