@@ -113,6 +113,20 @@ end)
 
 -- Counted in the table of waiters, which is in the registry under a light userdata.
 describe("A burst of timers", function()
+  it("that are due can be cancelled, the last first", function()
+    local timers, done, others = {}, false, 0
+    for i = 1, 50000 do
+      timers[i] = xmpp.after(0, function()
+        if done then others = others + 1 return end
+        for k = #timers, 3, -1 do timers[k]:cancel() end
+        done = true
+        xmpp.spawn(function() others = others + 10 end) -- comes after the one that is left
+      end)
+    end
+    for _ = 1, 100 do xmpp.step(0.001) end
+    assert.equal(11, others)
+  end)
+
   local function waiting()
     local most = 0
     for key, value in pairs(debug.getregistry()) do

@@ -400,6 +400,16 @@ describe("an argument", function()
     refuses("string expected", function() conn:on(nil, print) end)
   end)
 
+  it("that is a name isn't taken for another one because of a zero byte", function()
+    local function off() end
+    refuses("there is no event 'state?x'", function() return (conn:on("state\0x", off)) end)
+    refuses("there is no hash 'sha-1?x'", function() return (xmpp.hash("sha-1\0x", "")) end)
+    refuses("a filter has no 'type?x'", function() conn:set_callback(off, { ["type\0x"] = "chat" }) end)
+    refuses("send has no option 'on?x'", function() conn:send({ "presence" }, { ["on\0x"] = off }) end)
+    refuses("expected, got SIGTERM?x)", function() return (xmpp.on_signal("SIGTERM\0x", off)) end)
+    refuses("expected, got SIG?[2J)", function() return (xmpp.on_signal("SIG\27[2J", off)) end)
+  end)
+
   it("of send is quoted in the error", function()
     refuses("stanza: a stanza is a message, a presence or an iq, not 'mesage'", function() conn:send { "mesage" } end)
     refuses("not 'a?[2J'", function() conn:send { "a\27[2J" } end)

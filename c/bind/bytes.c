@@ -11,7 +11,7 @@ int xb_l_hash(lua_State *L) {
   size_t n;
   int i, len;
   data = luaL_checklstring(L, 2, &n);
-  for (i = 0; xm_digest_name(i) && strcmp(xm_digest_name(i), name) != 0;) i++;
+  for (i = 0; xm_digest_name(i) && !xb_is_named(L, 1, xm_digest_name(i));) i++;
   if (!xm_digest_name(i)) {
     xb_push_shown(L, 1);
     luaL_argerror(L, 1, lua_pushfstring(L, "there is no hash '%s'; there are 'sha-1', 'sha-256', 'sha-512', 'sha3-256' and "

@@ -104,15 +104,14 @@ static const char *filter_name(lua_State *L) {
 static void check_filter_keys(lua_State *L) {
   static const char *const known[] = {"name", "type", "xmlns", "has", "from", "id", "serial"};
   for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
-    const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
     bool is_known = false;
     size_t i;
-    for (i = 0; i < sizeof known / sizeof *known; i++) is_known = is_known || strcmp(key, known[i]) == 0;
+    for (i = 0; i < sizeof known / sizeof *known; i++) is_known = is_known || xb_is_named(L, -2, known[i]);
     if (is_known) continue;
     if (lua_type(L, -2) == LUA_TSTRING)
       xb_push_shown(L, -2);
     else
-      lua_pushstring(L, key);
+      lua_pushliteral(L, "?");
     luaL_argerror(L, 3,
                   lua_pushfstring(L, "a filter has no '%s'; it has name, type, xmlns, has, from, id, serial", lua_tostring(L, -1)));
   }

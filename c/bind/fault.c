@@ -13,6 +13,11 @@ void xb_push_shown(lua_State *L, int index) {
   lua_pushstring(L, shown);
 }
 
+bool xb_is_named(lua_State *L, int index, const char *name) {
+  if (lua_type(L, index) != LUA_TSTRING) return false;
+  return lua_rawlen(L, index) == strlen(name) && strcmp(lua_tostring(L, index), name) == 0;
+}
+
 /* shown(s) -> s as an error may quote it */
 int xb_l_shown(lua_State *L) {
   xb_push_shown(L, 1);

@@ -17,6 +17,8 @@ void xb_push_closed(lua_State *L, const xb_conn *conn);
  * replaced. */
 void xb_push_shown(lua_State *L, int index);
 int xb_l_shown(lua_State *L);
+/* Is the value at `index` the string `name`? One with a zero byte, where C would stop reading, is not. */
+bool xb_is_named(lua_State *L, int index, const char *name);
 /* __concat of errors and Jids. */
 int xb_l_concat(lua_State *L);
 /* error(t) -> t, which is given the metatable of errors */

@@ -95,10 +95,10 @@ void xb_enter(lua_State *L, xb_conn *conn, int part) {
 
 /* The part for the event whose name is at index 2. Raises for an unknown name, with a list of all names. */
 static int check_event(lua_State *L) {
-  const char *s = luaL_checkstring(L, 2);
   int i;
+  luaL_checkstring(L, 2);
   for (i = 0; i < EVENTS; i++)
-    if (strcmp(s, events[i].name) == 0) return events[i].part;
+    if (xb_is_named(L, 2, events[i].name)) return events[i].part;
   xb_push_shown(L, 2);
   lua_pushfstring(L, "there is no event '%s'; there are '%s'", lua_tostring(L, -1), events[0].name);
   for (i = 1; i < EVENTS; i++) lua_pushfstring(L, i + 1 < EVENTS ? ", '%s'" : " and '%s'", events[i].name);

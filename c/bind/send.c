@@ -110,12 +110,11 @@ static void note_answer(xb_conn *conn, const xb_address *a) {
 static void check_options(lua_State *L) {
   luaL_checktype(L, 3, LUA_TTABLE);
   for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
-    const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
-    if (strcmp(key, "on") == 0 || strcmp(key, "session") == 0) continue;
+    if (xb_is_named(L, -2, "on") || xb_is_named(L, -2, "session")) continue;
     if (lua_type(L, -2) == LUA_TSTRING)
       xb_push_shown(L, -2);
     else
-      lua_pushstring(L, key);
+      lua_pushstring(L, luaL_typename(L, -2));
     luaL_argerror(L, 3, lua_pushfstring(L, "send has no option '%s'; it has 'on' and 'session'", lua_tostring(L, -1)));
   }
 }

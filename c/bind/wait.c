@@ -17,7 +17,7 @@ static const char refs_key, shrinker_key; /* keys in the registry: the table of 
 struct xb_waiter {
   xb_waiter *prev, *next; /* in the list of its connection or of the state */
   xb_waiters *list;
-  xb_waiter *next_due;
+  xb_waiter *next_due, **due_at; /* while it is due: the next one that is, and the pointer to this one; else NULL */
   xb_state *st;
   xb_conn *conn;          /* NULL: it has none */
   int place;              /* its slot in st->near, counted from 1; 0: it has none */
@@ -30,7 +30,6 @@ struct xb_waiter {
   xm_sig *sig;            /* XB_SIGNAL */
   int number;
   xm_watch *watch;        /* XB_WATCH */
-  bool is_due;
   bool is_told;           /* about to be finished: see xb_begin_finish */
   bool is_dropped;        /* dropped since: see xb_drop_waiter */
 };
@@ -59,20 +58,19 @@ static void link_out(xb_waiter *w) {
 }
 
 static void leave_due(xb_waiter *w) {
-  xb_waiter **at = &w->st->due;
-  if (!w->is_due) return;
-  while (*at != w) at = &(*at)->next_due;
-  *at = w->next_due;
-  if (!*at) w->st->due_end = at;
-  w->is_due = false;
+  if (!w->due_at) return;
+  *w->due_at = w->next_due;
+  if (w->next_due) w->next_due->due_at = w->due_at;
+  else w->st->due_end = w->due_at;
+  w->due_at = NULL;
 }
 
 /* The timer's function: only marks the waiter as due. */
 static void fall_due(void *arg) {
   xb_waiter *w = arg;
-  w->is_due = true;
   w->next_due = NULL;
-  *w->st->due_end = w;
+  w->due_at = w->st->due_end;
+  *w->due_at = w;
   w->st->due_end = &w->next_due;
 }
 
@@ -418,7 +416,7 @@ int xb_l_wake(lua_State *L) {
   w = tied(L);
   if (!w) w = xb_wait(L, st, NULL, XB_TASK_DUE, 1, -1);
   if (!w) return luaL_error(L, "not enough memory");
-  if (w->is_due) return 0;
+  if (w->due_at) return 0;
   xm_timer_stop(st->loop, &w->timer);
   fall_due(w);
   xm_loop_want(st->loop);
@@ -544,14 +542,14 @@ int xb_l_timer(lua_State *L) {
 /* For signals and descriptors, which may report more than once before the waiter is finished. */
 static void fall_due_once(void *arg) {
   xb_waiter *w = arg;
-  if (!w->is_due) fall_due(w);
+  if (!w->due_at) fall_due(w);
 }
 
 static int check_signal(lua_State *L, int index) {
-  const char *name = luaL_checkstring(L, index);
   int i = 0;
   luaL_Buffer all;
-  while (xm_sig_name(i) && strcmp(xm_sig_name(i), name) != 0) i++;
+  luaL_checkstring(L, index);
+  while (xm_sig_name(i) && !xb_is_named(L, index, xm_sig_name(i))) i++;
   if (xm_sig_name(i)) return i;
   luaL_buffinit(L, &all);
   for (i = 0; xm_sig_name(i); i++) {
@@ -559,7 +557,8 @@ static int check_signal(lua_State *L, int index) {
     luaL_addstring(&all, xm_sig_name(i));
   }
   luaL_addstring(&all, " expected, got ");
-  luaL_addstring(&all, name);
+  xb_push_shown(L, index);
+  luaL_addvalue(&all);
   luaL_pushresult(&all);
   return luaL_argerror(L, index, lua_tostring(L, -1));
 }
