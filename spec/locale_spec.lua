@@ -44,6 +44,21 @@ describe("a locale", function()
     end)
   end
 
+  it("doesn't affect stamps, and numbers in forms and in commands of bots", function()
+    local text = under("de_DE", [[
+      local args, form, time = require "xmpp.bot.args", require "xmpp.form", require "xmpp.time"
+      local xexpr = require "xmpp.xexpr"
+      print(time.parse "1970-01-01T00:00:01.25Z" * 4 == 5, time.format(1.25))
+      local spec = { fields = { { var = "a", datatype = "xs:decimal" } } }
+      local submitted = { "field", { var = "a" }, { "value", {}, "1.5" } }
+      print(form.read({ "x", { xmlns = form.DATA, type = "submit" }, submitted }, spec).a * 2 == 3)
+      print(xexpr.text(xexpr.find(form.submit(nil, { a = -1.5 }), "field", "value")),
+        xexpr.text(xexpr.find(form.submit(nil, { a = 2.5e-20 }), "field", "value")))
+      print(args.read(args.parse "<n:number>", "0.75").n * 4 == 3)
+    ]])
+    assert.equal(half "," .. "\ntrue\t1970-01-01T00:00:01.250Z\ntrue\n-1.5\t2.5e-20\ntrue\n", text)
+  end)
+
   it("doesn't affect the order in which capabilities are hashed, or that of disco's JSON", function()
     local text = under("de_DE", [[
       local caps, form = require "xmpp.caps", require "xmpp.disco.form"

@@ -8,6 +8,7 @@
 -- all the rest, which must be the last.
 
 local core = require "xmpp.load"
+local read_number = require("xmpp.form.value").number
 
 local M = {}
 
@@ -29,9 +30,7 @@ function read.int(text)
 end
 
 function read.number(text)
-  local n = #text < 40 and text:find "^[+-]?%d*%.?%d*[eE]?[+-]?%d*$" and tonumber(text)
-  if n and n > -math.huge and n < math.huge then return n end
-  return nil, "a number expected"
+  return read_number(text)
 end
 
 function read.bool(text)
