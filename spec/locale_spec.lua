@@ -84,6 +84,25 @@ describe("a locale", function()
     assert.equal(table.concat(expected, "\n"), text)
   end)
 
+  it("doesn't affect which letters are the same", function()
+    local text = under("tr_TR", [[
+      local places, slots, vcard = require "xmpp.http.place", require "xmpp.upload.slot", require "xmpp.vcard.form"
+      local xexpr = require "xmpp.xexpr"
+      print(places.read("https://ISTANBUL.EXAMPLE/I").host)
+      local answer = { "slot", { xmlns = slots.NS },
+        { "put", { url = "https://x.example/" }, { "header", { name = "AUTHORIZATION" }, "b" } },
+        { "get", { url = "https://x.example/" } } }
+      print(slots.read(answer, {}, {}).headers.Authorization)
+      print(xexpr.text({ "message", { ["xml:lang"] = "en" }, { "body", {}, "in English" },
+        { "body", { ["xml:lang"] = "FI-fi" }, "suomeksi" } }, "body", nil, "fi"))
+      local changes = assert(vcard.changes { email = { { address = "a@b", types = { "internet" } } } })
+      print(xexpr.to_xml(vcard.merge(nil, changes)))
+      print(require("xmpp.bot.args").read(require("xmpp.bot.args").parse "<b:bool>", "FALSE").b)
+    ]])
+    assert.equal(half "," .. "\nistanbul.example\nb\nsuomeksi\n<vCard xmlns='vcard-temp'><EMAIL><INTERNET/>"
+      .. "<USERID>a@b</USERID></EMAIL></vCard>\nfalse\n", text)
+  end)
+
   it("doesn't affect hosts and JIDs", function()
     local text = under("tr_TR", [[
       local core = require "xmpp.core"

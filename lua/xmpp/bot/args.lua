@@ -7,6 +7,7 @@
 -- words in "quotes" count as one), int, number, bool (yes, no, true, false, on, off, 1, 0), jid (prepared), and text,
 -- all the rest, which must be the last.
 
+local ascii = require "xmpp.ascii"
 local core = require "xmpp.load"
 local read_number = require("xmpp.form.value").number
 
@@ -34,7 +35,7 @@ function read.number(text)
 end
 
 function read.bool(text)
-  local v = BOOL[text:lower()]
+  local v = BOOL[ascii.lower(text)]
   if v ~= nil then return v end
   return nil, "yes or no expected"
 end
