@@ -44,6 +44,21 @@ describe("a locale", function()
     end)
   end
 
+  it("doesn't affect stamps, and numbers in forms and in commands of bots", function()
+    local text = under("de_DE", [[
+      local args, form, time = require "xmpp.bot.args", require "xmpp.form", require "xmpp.time"
+      local xexpr = require "xmpp.xexpr"
+      print(time.parse "1970-01-01T00:00:01.25Z" * 4 == 5, time.format(1.25))
+      local spec = { fields = { { var = "a", datatype = "xs:decimal" } } }
+      local submitted = { "field", { var = "a" }, { "value", {}, "1.5" } }
+      print(form.read({ "x", { xmlns = form.DATA, type = "submit" }, submitted }, spec).a * 2 == 3)
+      print(xexpr.text(xexpr.find(form.submit(nil, { a = -1.5 }), "field", "value")),
+        xexpr.text(xexpr.find(form.submit(nil, { a = 2.5e-20 }), "field", "value")))
+      print(args.read(args.parse "<n:number>", "0.75").n * 4 == 3)
+    ]])
+    assert.equal(half "," .. "\ntrue\t1970-01-01T00:00:01.250Z\ntrue\n-1.5\t2.5e-20\ntrue\n", text)
+  end)
+
   it("doesn't affect the order in which capabilities are hashed, or that of disco's JSON", function()
     local text = under("de_DE", [[
       local caps, form = require "xmpp.caps", require "xmpp.disco.form"
@@ -67,6 +82,25 @@ describe("a locale", function()
     local expected = { half ",", "a/b//D<a/b//c<B<_c<a<J<H<I<H<i<e<G<f<k<H<I<H<i<e<G<f<", "B<a<<<<",
       '{"jid":"x","identities":[],"features":["B","a"],"forms":{}}', "" }
     assert.equal(table.concat(expected, "\n"), text)
+  end)
+
+  it("doesn't affect which letters are the same", function()
+    local text = under("tr_TR", [[
+      local places, slots, vcard = require "xmpp.http.place", require "xmpp.upload.slot", require "xmpp.vcard.form"
+      local xexpr = require "xmpp.xexpr"
+      print(places.read("https://ISTANBUL.EXAMPLE/I").host)
+      local answer = { "slot", { xmlns = slots.NS },
+        { "put", { url = "https://x.example/" }, { "header", { name = "AUTHORIZATION" }, "b" } },
+        { "get", { url = "https://x.example/" } } }
+      print(slots.read(answer, {}, {}).headers.Authorization)
+      print(xexpr.text({ "message", { ["xml:lang"] = "en" }, { "body", {}, "in English" },
+        { "body", { ["xml:lang"] = "FI-fi" }, "suomeksi" } }, "body", nil, "fi"))
+      local changes = assert(vcard.changes { email = { { address = "a@b", types = { "internet" } } } })
+      print(xexpr.to_xml(vcard.merge(nil, changes)))
+      print(require("xmpp.bot.args").read(require("xmpp.bot.args").parse "<b:bool>", "FALSE").b)
+    ]])
+    assert.equal(half "," .. "\nistanbul.example\nb\nsuomeksi\n<vCard xmlns='vcard-temp'><EMAIL><INTERNET/>"
+      .. "<USERID>a@b</USERID></EMAIL></vCard>\nfalse\n", text)
   end)
 
   it("doesn't affect hosts and JIDs", function()

@@ -348,6 +348,31 @@ describe("information about rooms:", function()
     refused("conflict", muc.register(t.conn, TEA, { ["muc#register_roomnick"] = "pot" }))
     raises(function() muc.register(t.conn, TEA, { nick = "x" }) end, "the form has no field 'nick'")
   end))
+
+  it("a form without a field for a nick is an error of the room's", testing.around(function(t)
+    t:on({ "iq", { to = TEA, type = "get" }, { "query", { xmlns = "jabber:iq:register" } } }, function()
+      return { "query", { xmlns = "jabber:iq:register" }, { "x", { xmlns = "jabber:x:data", type = "form" } } }
+    end)
+    local _, err = muc.register(t.conn, TEA, "kettle")
+    assert.same({ "bad-format", "query.x: the form has no field 'muc#register_roomnick'" }, { err.condition, err.text })
+  end))
+
+  it("a number of occupants is a whole number, if there is one", testing.around(function(t)
+    local said
+    t:on({ "iq", { to = TEA, type = "get" } }, function()
+      return { "query", { xmlns = "http://jabber.org/protocol/disco#info" },
+        { "identity", { category = "conference", type = "text" } },
+        { "x", { xmlns = "jabber:x:data", type = "result" },
+          { "field", { var = "FORM_TYPE", type = "hidden" },
+            { "value", {}, "http://jabber.org/protocol/muc#roominfo" } },
+          { "field", { var = "muc#roominfo_occupants" }, { "value", {}, said } } } }
+    end)
+    for text, number in pairs { ["12"] = 12, ["1e400"] = false, ["0x10"] = false, ["-1"] = false, nan = false,
+      inf = false, ["1.5"] = false, [("9"):rep(400)] = false } do
+      said = text
+      assert.equal(number or nil, assert(muc.info(t.conn, TEA)).occupants, text)
+    end
+  end))
 end)
 
 describe("an invitation", function()

@@ -8,6 +8,7 @@
 -- Only the host in the URL is trusted: certificates are verified as a stream's are, redirects aren't followed, each
 -- request has a connection of its own, and nothing is kept between requests, neither cookies nor sessions.
 
+local ascii = require "xmpp.ascii"
 local core = require "xmpp.load"
 local guard = require "xmpp.guard"
 local load = require "xmpp.http.load"
@@ -65,7 +66,7 @@ local function check_header(name, value, level)
   if type(name) ~= "string" or not name:find "^[%w!#$%%&'*+.^_`|~-]+$" then
     bad(level + 1, "headers", "valid header names expected")
   end
-  local lower = name:lower()
+  local lower = ascii.lower(name)
   if lower == "content-length" or lower == "transfer-encoding" then
     bad(level + 1, "headers", lower .. " is set from the body")
   end
@@ -125,7 +126,7 @@ local function place_of(url)
   local scheme, authority = url:match "^(%a[%w+.-]*)://([^/?#]*)"
   authority = authority and authority:match "[^@]*$" or ""
   local host = authority:match "^%[([^%]]*)%]" or authority:match "^[^:]*"
-  return scheme and scheme:lower(), host
+  return scheme and ascii.lower(scheme), host
 end
 
 local function proxy_of(o)
@@ -161,7 +162,7 @@ local function headers_of(lines)
   for line in lines:gmatch "[^\r\n]+" do
     local name, value = line:match "^([^:%s]+)%s*:%s*(.-)%s*$"
     if name then
-      last = name:lower()
+      last = ascii.lower(name)
       out[last] = out[last] and out[last] .. ", " .. value or value
     elseif last and line:find "^[ \t]" then
       out[last] = out[last] .. " " .. line:match "^%s*(.-)%s*$"

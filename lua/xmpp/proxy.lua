@@ -1,6 +1,7 @@
 -- proxy: parses proxy URLs, and finds out which proxy the environment names: for connections, and for xmpp.http, which
 -- passes the URL to libcurl. No text made here contains a user name or a password.
 
+local ascii = require "xmpp.ascii"
 local core = require "xmpp.load"
 
 local DIRECT_PORT = 5223 -- of direct TLS (XEP-0368), without SRV
@@ -9,8 +10,8 @@ local M = {}
 
 -- Is `host` in the list: "*", a name or a parent domain of it, or the same address?
 local function is_spared(host, list)
-  host = host:lower():gsub("%.$", "")
-  for name in list:lower():gmatch "[^%s,]+" do
+  host = ascii.lower(host):gsub("%.$", "")
+  for name in ascii.lower(list):gmatch "[^%s,]+" do
     if name == "*" then return true end
     name = name:gsub("^%.", ""):gsub("%.$", ""):gsub("^%[(.*)%]$", "%1")
     if name ~= "" and (host == name or host:sub(-#name - 1) == "." .. name) then return true end
@@ -89,7 +90,7 @@ end
 ---@return string? why not
 function M.parse(url)
   local scheme, rest = url:match "^(%a[%w+.-]*)://(.*)$"
-  scheme = scheme and scheme:lower()
+  scheme = scheme and ascii.lower(scheme)
   if not KINDS[scheme] then
     return nil, "a URL expected that begins with socks5://, socks5h:// or http://"
   end

@@ -63,14 +63,15 @@ function M.offset(text)
   return (hours * 3600 + minutes * 60) * (sign == "-" and -1 or 1)
 end
 
--- The parts of a stamp in the format of XEP-0082, else of XEP-0091, which is in UTC and has no fraction.
+-- The parts of a stamp in the format of XEP-0082, else of XEP-0091, which is in UTC and has no fraction. The digits of
+-- the fraction are separate, as tonumber expects the decimal point of the program's locale.
 local function split(text)
   local year, month, day, clock = text:match "^(%d%d%d%d)%-(%d%d)%-(%d%d)T(.+)$"
   if year then
     local hour, minute, second, rest = clock:match "^(%d%d):(%d%d):(%d%d)(.+)$"
     if not hour then return nil end
-    local fraction, zone = rest:match "^(%.%d+)(.+)$"
-    return year, month, day, hour, minute, second .. (fraction or ""), M.offset(zone or rest)
+    local fraction, zone = rest:match "^%.(%d+)(.+)$"
+    return year, month, day, hour, minute, second, M.offset(zone or rest), fraction
   end
   local hour, minute, second
   year, month, day, hour, minute, second = text:match "^(%d%d%d%d)(%d%d)(%d%d)T(%d%d):(%d%d):(%d%d)$"
@@ -85,10 +86,11 @@ function M.parse(stamp)
   if stamp == nil then return nil end
   guard.check_type(stamp, "string", 1, "parse", 2)
   if #stamp > LONGEST then return nil end
-  local year, month, day, hour, minute, second, offset = split(stamp)
+  local year, month, day, hour, minute, second, offset, fraction = split(stamp)
   if not offset or not year then return nil end
   year, month, day = tonumber(year), tonumber(month), tonumber(day)
   hour, minute, second = tonumber(hour), tonumber(minute), tonumber(second)
+  if fraction then second = second + tonumber(fraction) / 10 ^ #fraction end
   if not is_day(year, month, day) or not is_hour(hour, minute, second) then return nil end
   return days(year, month, day) * DAY + hour * 3600 + minute * 60 + second - offset
 end

@@ -6,6 +6,7 @@
 -- element's *own text* is its text children joined; its *namespace* is its own xmlns, else its parent's; for a
 -- message, presence or iq at the top it is jabber:client.
 
+local ascii = require "xmpp.ascii"
 local core = require "xmpp.load"
 local draw = require "xmpp.xexpr.draw"
 local form = require "xmpp.xexpr.form"
@@ -196,7 +197,7 @@ end
 -- How well a text in language `lang` suits a reader who wants `wanted`: 3 if they are the same, 2 if one is a prefix
 -- of the other (RFC 4647 3.3.1, 3.4), 0 otherwise. Case-insensitive.
 local function closeness(lang, wanted)
-  lang, wanted = lang:lower(), wanted:lower()
+  lang, wanted = ascii.lower(lang), ascii.lower(wanted)
   if lang == wanted then return 3 end
   local short, long = lang, wanted
   if #short > #long then short, long = long, short end

@@ -7,7 +7,9 @@
 -- words in "quotes" count as one), int, number, bool (yes, no, true, false, on, off, 1, 0), jid (prepared), and text,
 -- all the rest, which must be the last.
 
+local ascii = require "xmpp.ascii"
 local core = require "xmpp.load"
+local read_number = require("xmpp.form.value").number
 
 local M = {}
 
@@ -29,13 +31,11 @@ function read.int(text)
 end
 
 function read.number(text)
-  local n = #text < 40 and text:find "^[+-]?%d*%.?%d*[eE]?[+-]?%d*$" and tonumber(text)
-  if n and n > -math.huge and n < math.huge then return n end
-  return nil, "a number expected"
+  return read_number(text)
 end
 
 function read.bool(text)
-  local v = BOOL[text:lower()]
+  local v = BOOL[ascii.lower(text)]
   if v ~= nil then return v end
   return nil, "yes or no expected"
 end

@@ -34,11 +34,22 @@ function M.kind(kind) return M.KINDS[kind] and kind or "text-single" end
 
 local BOOLEAN = { ["1"] = true, ["true"] = true, ["0"] = false, ["false"] = false }
 
-local function read_number(text)
-  local n = #text <= LONGEST_NUMBER and text:find "^%s*[+-]?%d*%.?%d*[eE]?[+-]?%d*%s*$" and tonumber(text)
+-- The number that a text with a decimal point says; tonumber reads that of the program's locale, in Lua 5.1 no other.
+local function number_of(text)
+  return tonumber(text) or tonumber((text:gsub("%.", (("%.1f"):format(0.5):match "^0(.-)5$"))))
+end
+
+--- Reads a decimal number, in whatever locale the program runs.
+---@param text string
+---@return number?
+---@return string? reason
+function M.number(text)
+  local n = #text <= LONGEST_NUMBER and text:find "^%s*[+-]?%d*%.?%d*[eE]?[+-]?%d*%s*$" and number_of(text)
   if not n or n == math.huge or n == -math.huge then return nil, "a number expected" end
   return n
 end
+
+local read_number = M.number
 
 local function read_jid(text)
   local jid = core.jid(text)
@@ -85,7 +96,7 @@ end
 
 local function number_text(n)
   if n ~= n or n == math.huge or n == -math.huge then return nil, "a finite number expected" end
-  return n % 1 == 0 and math.abs(n) < 2 ^ 53 and ("%.0f"):format(n) or ("%.14g"):format(n)
+  return core.number_text(n)
 end
 
 local function write_text(v, datatype)

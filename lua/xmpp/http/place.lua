@@ -2,6 +2,8 @@
 -- scheme, a plain host, a port (RFC 3986 3.2; XEP-0363 4: both URLs adhere to it, in ASCII). Has no access to the
 -- network.
 
+local ascii = require "xmpp.ascii"
+
 local M = {}
 
 local LONGEST = 4096
@@ -72,13 +74,13 @@ function M.read(url)
   local host, port = bracketed, after
   if not host then host, port = authority:match "^([%w._-]+)(.*)$" end
   if not host or port ~= "" and not port:find "^:%d+$" then return nil, "no plain host and port" end
-  host = host:lower():gsub("%.$", "")
+  host = ascii.lower(host):gsub("%.$", "")
   local four, six = figures4(host), bracketed and figures6(host)
   if bracketed and not six then return nil, "no IPv6 address" end
   if not bracketed and not four and (host:match "[^.]*$"):find "^%d" then return nil, "no plain address" end
   local is_private = is_loopback(host) or host:find "%.local$" ~= nil
   if four then is_private = is_private4(four) elseif six then is_private = is_private6(six) end
-  return { scheme = scheme:lower(), host = host, port = port ~= "" and port:sub(2) or nil,
+  return { scheme = ascii.lower(scheme), host = host, port = port ~= "" and port:sub(2) or nil,
     is_loopback = is_loopback(host), is_private = is_private }
 end
 

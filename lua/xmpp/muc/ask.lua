@@ -24,7 +24,7 @@ local xexpr = require "xmpp.xexpr"
 local M = { events = {}, methods = {}, functions = {}, extension_events = { "invite" }, taps = {} }
 
 local USER, DIRECT, REGISTER = "http://jabber.org/protocol/muc#user", "jabber:x:conference", "jabber:iq:register"
-local ROOM_INFO = "http://jabber.org/protocol/muc#roominfo"
+local ROOM_INFO, ROOM_NICK = "http://jabber.org/protocol/muc#roominfo", "muc#register_roomnick"
 
 -- Lists and information
 
@@ -56,6 +56,8 @@ end
 
 local function first(fields, var) return fields[var] and fields[var][1] end
 
+local function whole(text) return text and #text < 10 and text:find "^%d+$" and tonumber(text) or nil end
+
 -- What the features and the form say (XEP-0045 6.4, 15.5.3).
 local function read_info(jid, info)
   local has, fields = info.features, info.forms[ROOM_INFO] or {}
@@ -63,7 +65,7 @@ local function read_info(jid, info)
   local subject = first(fields, "muc#roominfo_subject")
   return { jid = jid, name = identity.name, features = has, description = first(fields, "muc#roominfo_description"),
     subject = subject ~= "" and subject or nil, lang = first(fields, "muc#roominfo_lang"),
-    occupants = tonumber(first(fields, "muc#roominfo_occupants") or ""),
+    occupants = whole(first(fields, "muc#roominfo_occupants")),
     password = has.muc_passwordprotected == true, members_only = has.muc_membersonly == true,
     moderated = has.muc_moderated == true, hidden = has.muc_hidden == true, persistent = has.muc_persistent == true,
     anonymous = has.muc_nonanonymous ~= true }
@@ -106,11 +108,13 @@ end
 ---@param answers? string|table<string, any> values by the names of the form's fields, or a nick
 ---@param opts? { timeout: number? }
 ---@return xmpp.Form|true|nil
----@return xmpp.Error? err condition "conflict" if the nick is somebody else's
+---@return xmpp.Error? err condition "conflict" if the nick is somebody else's; "bad-format" if a nick was given, and
+--- the form has no field for one
 function M.functions.register(conn, room, answers, opts)
   guard.check_conn(conn, "register", 2)
   check_address(room, "register")
-  if type(answers) == "string" then answers = { ["muc#register_roomnick"] = answers } end
+  local just_nick = type(answers) == "string"
+  if just_nick then answers = { [ROOM_NICK] = answers } end
   if answers ~= nil then guard.check_type(answers, "table", 3, "register", 2) end
   opts = guard.check_opts(opts, { timeout = "number" }, 4, "register", 2)
   local jid, err = core.jid(room)
@@ -118,6 +122,10 @@ function M.functions.register(conn, room, answers, opts)
   if jid then form, err = registration(conn, jid:bare(), opts) end
   if not form then return nil, err end
   if answers == nil then return form end
+  if just_nick then -- it isn't the caller's mistake if the form has no such field
+    local ok, why = pcall(data_form.answer, form, answers)
+    if not ok then return iq.bad_format("query.x: " .. why) end
+  end
   local x = data_form.answer(form, answers, 2)
   local answer
   answer, err = iq.set(conn, jid:bare(), { "query", { xmlns = REGISTER }, x }, opts)

@@ -1,5 +1,6 @@
 -- name: the name of an uploaded file, and the media type that it stands for. Has no access to the connection.
 
+local ascii = require "xmpp.ascii"
 local core = require "xmpp.load"
 
 local M = {}
@@ -38,7 +39,7 @@ end
 ---@param name string
 ---@return string
 function M.type_of(name)
-  return TYPES[(name:match "%.(%w+)$" or ""):lower()] or "application/octet-stream"
+  return TYPES[ascii.lower(name:match "%.(%w+)$" or "")] or "application/octet-stream"
 end
 
 --- May this name be sent to a service? It must not have control characters or lead to another folder.

@@ -1,6 +1,7 @@
 -- slot: parses an upload slot (XEP-0363 5). It comes from somebody else: the addresses in it, and the headers that it
 -- tells us to send, are checked first. Required by xmpp.upload alone.
 
+local ascii = require "xmpp.ascii"
 local core = require "xmpp.load"
 local iq = require "xmpp.iq"
 local places = require "xmpp.http.place"
@@ -26,7 +27,7 @@ end
 local function stripped(text) return (text:gsub("[\r\n]", "")) end
 
 local function add_header(headers, x)
-  local name = ALLOWED[stripped(xexpr.attr(x, "name") or ""):lower()]
+  local name = ALLOWED[ascii.lower(stripped(xexpr.attr(x, "name") or ""))]
   local value = stripped(xexpr.text(x)):match "^%s*(.-)%s*$"
   if not name then return 0 end
   if value:find "[%z\1-\8\10-\31\127]" then return nil, "header: a line of text expected" end

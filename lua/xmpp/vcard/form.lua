@@ -1,5 +1,6 @@
 -- vcard/form: a vCard as a table and as XML (XEP-0054). Unknown elements are preserved.
 
+local ascii = require "xmpp.ascii"
 local core = require "xmpp.load"
 local hash = require "xmpp.avatar.hash"
 local xexpr = require "xmpp.xexpr"
@@ -18,7 +19,7 @@ local ORDER = { NAME = { "family", "given", "middle", "prefix", "suffix" },
   ADDRESS = { "pobox", "extra", "street", "locality", "region", "postcode", "country" } }
 local WORDS = "home work pref internet x400 voice fax pager msg cell video bbs modem isdn pcs postal parcel dom intl"
 local TYPES = {}
-for word in WORDS:gmatch "%S+" do TYPES[word] = word:upper() end
+for word in WORDS:gmatch "%S+" do TYPES[word] = ascii.upper(word) end
 
 -- Parsing. Only children in the vCard's own namespace count.
 
