@@ -41,7 +41,8 @@ describe("markers and states", function()
         { "body", {}, "mine" }, { "markable", { xmlns = MARKERS } } }, "sent")
       assert.is_false(c:displayed(heard.last[1]))
       t:nothing()
-      t:receive(message(ANNA, ("x"):rep(256), "hi", { "markable", { xmlns = MARKERS } }, { "thread", {}, ("T"):rep(257) }))
+      t:receive(message(ANNA, ("x"):rep(256), "hi", { "markable", { xmlns = MARKERS } },
+        { "thread", {}, ("T"):rep(257) }))
       assert.is_true(c:displayed(heard.last[1]))
       t:expect { "message", { to = ANNA, type = "chat" }, { "displayed", { xmlns = MARKERS, id = ("x"):rep(256) } },
         { "store", { xmlns = "urn:xmpp:hints" } } }

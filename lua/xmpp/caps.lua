@@ -25,6 +25,7 @@ M.features = { CAPS, CAPS2 }
 
 local MOST, MOST_BYTES = 1000, 65536 -- number of hashes kept, and largest size in bytes of the data of one
 local MOST_SEEN = 10000 -- addresses whose presence is stored
+local LONGEST_NODE = 1024 -- bytes of a node that is announced: it is stored, and repeated in the request
 local LEGACY_HASHES = { ["sha-1"] = true, ["sha-256"] = true, ["sha-512"] = true, ["sha3-256"] = true }
 local PREFERRED = { "sha-256", "sha3-256", "blake2b-256", "sha-512" } -- for XEP-0390; without sha-1 (XEP-0300)
 
@@ -249,17 +250,19 @@ local function strongest(c)
   end
 end
 
+local function is_short(announcement) return #announcement.node <= LONGEST_NODE and announcement end
+
 -- What a presence announces: { node =, key = }, the node to request and the key to store it under; without a key it is
--- never stored.
+-- never stored. What is too long counts as nothing.
 local function announced(presence)
   local new = xexpr.child(presence, "c", CAPS2)
   local node = new and strongest(new)
-  if node then return { node = node, key = node } end
+  if node then return is_short { node = node, key = node } end
   local c = xexpr.child(presence, "c", CAPS)
   local ver = c and xexpr.attr(c, "ver")
   if not ver then return nil end
   local hash = xexpr.attr(c, "hash")
-  return { node = ("%s#%s"):format(xexpr.attr(c, "node") or "", ver),
+  return is_short { node = ("%s#%s"):format(xexpr.attr(c, "node") or "", ver),
     key = hash and LEGACY_HASHES[hash] and legacy_key(hash, ver) or nil }
 end
 
