@@ -371,6 +371,22 @@ describe("caps.of", function()
     assert.equal("item-not-found", of("joe@xmpp.test/pc").err.condition)
   end)
 
+  it("knows nothing of one whose node is too long to be stored and requested", function()
+    local ver = "QgayPKawpkPSDYmwT/WM94uAlu0="
+    local most = ("n"):rep(1024 - #"#" - #ver)
+    come("bob@xmpp.test/pc", legacy(ver, "sha-1", most))
+    of "bob@xmpp.test/pc"
+    local _, node = asked()
+    assert.equal(most .. "#" .. ver, node)
+    come("eve@xmpp.test/pc", legacy(ver, "sha-1", most .. "n"))
+    come("joe@xmpp.test/pc", legacy(("v"):rep(1024), "md5", ""))
+    come("ann@xmpp.test/pc", modern("sha-256", ("h"):rep(1024)))
+    for _, name in ipairs { "eve", "joe", "ann" } do
+      assert.equal("item-not-found", of(name .. "@xmpp.test/pc").err.condition)
+    end
+    nothing_asked()
+  end)
+
   it("knows nothing of one that hasn't announced anything, or is gone", function()
     assert.equal("item-not-found", of("bob@xmpp.test/pc").err.condition)
     come("bob@xmpp.test/pc", legacy("QgayPKawpkPSDYmwT/WM94uAlu0=", "sha-1"))

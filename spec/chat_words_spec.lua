@@ -41,6 +41,14 @@ describe("markers and states", function()
         { "body", {}, "mine" }, { "markable", { xmlns = MARKERS } } }, "sent")
       assert.is_false(c:displayed(heard.last[1]))
       t:nothing()
+      t:receive(message(ANNA, ("x"):rep(256), "hi", { "markable", { xmlns = MARKERS } },
+        { "thread", {}, ("T"):rep(257) }))
+      assert.is_true(c:displayed(heard.last[1]))
+      t:expect { "message", { to = ANNA, type = "chat" }, { "displayed", { xmlns = MARKERS, id = ("x"):rep(256) } },
+        { "store", { xmlns = "urn:xmpp:hints" } } }
+      t:receive(message(ANNA, ("x"):rep(257), "hi", { "markable", { xmlns = MARKERS } }))
+      assert.is_false(c:displayed(heard.last[1]))
+      t:nothing()
     end))
 
   it("are reported while they are true", with(nil, function(t, _, heard)

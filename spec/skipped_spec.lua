@@ -112,6 +112,19 @@ describe("a stanza that exceeds a limit", function()
     assert.equal("get", skipped[1][1].type)
   end)
 
+  it("isn't answered if its id is too long to be repeated", function()
+    begin()
+    for _, id in ipairs { ("x"):rep(1025), ("&apos;"):rep(60000) } do
+      f:feed("<iq type='get' from='bob@x.test/y' id='" .. id .. "'>" .. DEEP .. "</iq>")
+      assert.equal("", f:sent())
+    end
+    assert.equal(2, #skipped)
+    assert.equal(60000, #skipped[2][1].id)
+    goes_on()
+    f:feed("<iq type='get' from='bob@x.test/y' id='" .. ("x"):rep(1024) .. "'>" .. DEEP .. "</iq>")
+    assert.equal(("x"):rep(1024), xexpr.from_xml(f:sent())[2].id)
+  end)
+
   it("is answered by a component from the address that was asked", function()
     begin { jid = "echo.xmpp.test", component = true }
     f:feed("<iq type='get' from='bob@x.test/y' to='a@echo.xmpp.test' id='q1'>" .. DEEP .. "</iq>")
@@ -291,5 +304,40 @@ describe("a stanza that send accepts", function()
     f:feed(f:sent())
     assert.equal(1, #stanzas)
     assert.is_false((pcall(f.conn.send, f.conn, { "message", {}, nested(300) })))
+  end)
+end)
+
+-- Its answer repeats the id, escaped, and a server ends the stream for a stanza that is too long.
+describe("an iq with a long id", function()
+  local function ask(id)
+    f:feed("<iq type='get' from='bob@x.test/y' id='" .. id .. "'><q xmlns='urn:q'/></iq>")
+    return f:sent()
+  end
+
+  it("isn't answered by the library", function()
+    begin()
+    assert.equal(("x"):rep(1024), xexpr.from_xml(ask(("x"):rep(1024)))[2].id)
+    assert.equal("", ask(("x"):rep(1025)))
+    assert.equal("", ask(("&apos;"):rep(60000)))
+    assert.equal(3, #stanzas)
+    goes_on()
+  end)
+
+  it("can't be answered by the program", function()
+    begin()
+    local results = {}
+    f.conn:set_handler(function(x)
+      if x[1] == "iq" then results[#results + 1] = { f.conn:send(xexpr.reply(x)) } end
+      stanzas[#stanzas + 1] = x
+    end)
+    assert.truthy(ask(("x"):rep(1024)):find "type='result'")
+    assert.equal("", ask(("x"):rep(1025)))
+    assert.same({ true }, results[1])
+    local err = results[2][2]
+    assert.same({ "stanza", "policy-violation", false }, { err.layer, err.condition, err.retry })
+    assert.truthy(err.text:find("1025 bytes", 1, true))
+    assert.is_true(f.conn:send { "message", { id = ("x"):rep(1025) } }) -- nobody else chose this one
+    f:sent()
+    goes_on()
   end)
 end)

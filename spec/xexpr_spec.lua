@@ -375,6 +375,17 @@ describe("reply", function()
     assert.same({ "iq", { type = "result", id = "1" } }, xexpr.reply { "iq", { type = "get", id = "1" }, thread })
   end)
 
+  it("keeps no thread that would make it too long for a server", function()
+    local function kept(thread) return xexpr.child(xexpr.reply { "message", { from = "a@x" }, thread }, "thread") end
+    local most = { "thread", { parent = ("p"):rep(500) }, ("t"):rep(518) }
+    assert.same(most, kept(most))
+    assert.is_nil(kept { "thread", most[2], ("t"):rep(519) })
+    assert.is_nil(kept { "thread", { parent = ("p"):rep(1025) } })
+    assert.is_nil(kept { "thread", {}, { "a", {}, ("t"):rep(1025) } })
+    assert.same({ "thread", "t" }, kept { "thread", "t" })
+    assert.is_nil(kept { "thread", ("t"):rep(1025) })
+  end)
+
   it("accepts attributes from the caller", function()
     local x = { "message", { type = "chat", id = "m", from = "a@x/r", to = "b@y" } }
     assert.same({ "message", { type = "chat", id = "n", to = "a@x/r", from = "b@y" }, { "body", "Ho" } },

@@ -20,9 +20,10 @@ bool xb_must_be_answered(const char *name, const char *type) {
   return type && strcmp(name, "iq") == 0 && (strcmp(type, "get") == 0 || strcmp(type, "set") == 0);
 }
 
-/* NULL: it needs no answer, or there is no memory to remember it. */
+/* NULL: it needs no answer, or can't have one, or there is no memory to remember it. */
 static xm_question *ask(xb_conn *conn, const xb_address *a) {
   if (!xb_must_be_answered(a->name, a->type)) return NULL;
+  if (a->id && strlen(a->id) > XB_LONGEST_ID) return NULL;
   return xm_route_ask(xm_conn_route(conn->c), a->from, xb_own_address(conn, a->to), a->id);
 }
 

@@ -6,12 +6,17 @@
 #include "stanza.h"
 #include "state.h"
 
+/* Bytes of a request's id. An answer repeats the id, escaped, which may make it longer than the request, and a server
+ * ends the stream for a stanza that is too long. So a request with a longer id isn't answered by anybody: else whoever
+ * may send us an iq could end the connection. */
+enum { XB_LONGEST_ID = 1024 };
+
 /* The address of ours to which a stanza was sent (or from which an answer is), `to` being its attribute: a component
  * has many. NULL: for a client, which has only one. */
 const char *xb_own_address(const xb_conn *conn, const char *to);
 bool xb_must_be_answered(const char *name, const char *type);
 /* Remembers the request on the tape, or in the table at `index`, as a question, and returns it with one reference held.
- * NULL: the stanza isn't a request, or there is no memory to remember it. */
+ * NULL: the stanza isn't a request, its id is too long, or there is no memory to remember it. */
 xm_question *xb_ask_tape(xb_conn *conn, const xm_tape *t);
 xm_question *xb_ask_table(lua_State *L, xb_conn *conn, int index);
 /* Nobody has answered the question: sends the error service-unavailable, and frees the question. */

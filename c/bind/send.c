@@ -52,6 +52,14 @@ static int check_from(const xb_conn *conn, const xb_address *a, xm_err *e) {
                     a->from, jid->str);
 }
 
+static int check_id(const xb_address *a, xm_err *e) {
+  if (!is_answer(a) || a->id_len <= XB_LONGEST_ID) return XM_OK;
+  return xm_err_set(e, XM_LAYER_STANZA, "policy-violation", false,
+                    "stanza.id: it has %zu bytes, and a request whose id has more than %d isn't answered, since the server might "
+                    "end the stream for an answer that is so long",
+                    a->id_len, XB_LONGEST_ID);
+}
+
 /* From a stanza's first byte to its commit nothing may raise a Lua error or run Lua code, finalizers included. All that
  * needs memory of Lua's is done before that, and undone if the stanza isn't committed. So a caller can rely on what it
  * is told: that the stanza is sent, or that it isn't. */
@@ -61,6 +69,7 @@ static int check_from(const xb_conn *conn, const xb_address *a, xm_err *e) {
 static int write_stanza(lua_State *L, xb_conn *conn, xb_writing *w, xm_err *e) {
   int rc = xb_write(L, 2, xm_conn_out(conn->c), w);
   if (rc == XM_OK) rc = check_from(conn, w->address, e);
+  if (rc == XM_OK) rc = check_id(w->address, e);
   return rc == XM_ENOMEM ? xm_err_nomem(e) : rc;
 }
 

@@ -27,7 +27,7 @@ M.features = { CAPS, CAPS2 }
 
 local MOST, MOST_BYTES = 1000, 65536 -- number of hashes kept, and largest size in bytes of the data of one
 local MOST_ALONE = 1000 -- answers that are kept for one address alone
-local LONGEST_NODE = 1024 -- bytes of an announced node with its hash; a longer one is ignored
+local LONGEST_NODE = 1024 -- bytes of an announced node with its hash, which is stored, and repeated in requests
 local MOST_SEEN = 10000 -- addresses whose presence is stored
 local LEGACY_HASHES = { ["sha-1"] = true, ["sha-256"] = true, ["sha-512"] = true, ["sha3-256"] = true }
 local SOFTWARE_INFO = "urn:xmpp:dataforms:softwareinfo" -- the FORM_TYPE of most forms (XEP-0232)
@@ -294,7 +294,7 @@ local function strongest(c)
 end
 
 -- What a presence announces: { node =, key = }, the node to request and the key to store it under; without a key it is
--- never stored.
+-- never stored. One that is too long is ignored.
 local function announced(presence)
   local new = xexpr.child(presence, "c", CAPS2)
   local node = new and strongest(new)

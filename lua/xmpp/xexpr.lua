@@ -328,6 +328,19 @@ local function copy(x)
   return out
 end
 
+local LONGEST_THREAD = 1024 -- bytes of the text and the attributes of a thread that `reply` repeats
+
+-- Is it no longer, and without elements in it?
+local function is_short_thread(x)
+  local n = 0
+  for i = 2, #x do
+    if is_element(x[i]) then return false end
+    if type(x[i]) == "string" then n = n + #x[i] end
+  end
+  for key, value in pairs(type(x[2]) == "table" and x[2] or {}) do n = n + #tostring(key) + #tostring(value) end
+  return n <= LONGEST_THREAD
+end
+
 local function has_child(list, name)
   for _, v in ipairs(list) do
     if is_element(v) and v[1] == name then return true end
@@ -348,10 +361,10 @@ end
 
 --- A new stanza that answers x and goes to its sender; the further arguments become its children. If the first of them
 --- is a table without a name, it holds attributes to set: `reply(x, { id = xmpp.id() }, { "body", "Hi" })`. An iq get
---- or set is answered by a result with the same id. A message keeps its type and its thread, and one of type groupchat
---- goes to the room's bare JID. A presence gets no type, since only you can decide on "subscribed". Neither keeps the
---- id, which was chosen by the sender. `from` is set only if x was sent to an address of a component of this program.
---- Raises an error for an error stanza and for an iq that is not a request.
+--- or set is answered by a result with the same id. A message keeps its type and its thread (of up to 1024 bytes), and
+--- one of type groupchat goes to the room's bare JID. A presence gets no type, since only you can decide on
+--- "subscribed". Neither keeps the id, which was chosen by the sender. `from` is set only if x was sent to an address
+--- of a component of this program. Raises an error for an error stanza and for an iq that is not a request.
 ---@param x xmpp.Element
 ---@param ... xmpp.Attributes|xmpp.Child
 ---@return xmpp.Element
@@ -370,7 +383,7 @@ function M.reply(x, ...)
     add_children(out, 2, ...)
   end
   local thread = x[1] == "message" and pick(x, "thread")
-  if thread and not has_child(out, "thread") then out[#out + 1] = copy(thread) end
+  if thread and is_short_thread(thread) and not has_child(out, "thread") then out[#out + 1] = copy(thread) end
   return out
 end
 
