@@ -336,6 +336,9 @@ describe("an iq with a long id", function()
     local err = results[2][2]
     assert.same({ "stanza", "policy-violation", false }, { err.layer, err.condition, err.retry })
     assert.truthy(err.text:find("1025 bytes", 1, true))
+    assert.is_nil((f.conn:send { "message", { type = "error", id = ("x"):rep(1025) } }))
+    assert.equal("", f:sent())
+    assert.is_true(f.conn:send { "message", { type = "error", id = ("x"):rep(1024) } })
     assert.is_true(f.conn:send { "message", { id = ("x"):rep(1025) } }) -- nobody else chose this one
     f:sent()
     goes_on()

@@ -52,10 +52,12 @@ static int check_from(const xb_conn *conn, const xb_address *a, xm_err *e) {
                     a->from, jid->str);
 }
 
+/* The id of an answer, and of an error, is chosen by somebody else. */
 static int check_id(const xb_address *a, xm_err *e) {
-  if (!is_answer(a) || a->id_len <= XB_LONGEST_ID) return XM_OK;
+  bool is_error = a->type && strcmp(a->type, "error") == 0;
+  if ((!is_answer(a) && !is_error) || a->id_len <= XB_LONGEST_ID) return XM_OK;
   return xm_err_set(e, XM_LAYER_STANZA, "policy-violation", false,
-                    "stanza.id: it has %zu bytes, and a request whose id has more than %d isn't answered, since the server might "
+                    "stanza.id: it has %zu bytes, and a stanza whose id has more than %d isn't answered, since the server might "
                     "end the stream for an answer that is so long",
                     a->id_len, XB_LONGEST_ID);
 }
