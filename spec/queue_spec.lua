@@ -412,3 +412,17 @@ describe("a full receive queue", function()
     assert.equal(tostring(N), drain():match "%d+$")
   end)
 end)
+
+it("Very many that wait for a stanza each get one, without a search at each stanza", function()
+  local fresh, got, most = fed.open { jid = "alice@xmpp.test/many" }, 0, 20000
+  for _ = 1, most do
+    coroutine.wrap(function()
+      if fresh.conn:receive_blocking(1000) then got = got + 1 end
+    end)()
+  end
+  local began = os.clock()
+  fresh:feed(("<message/>"):rep(most))
+  assert.equal(most, got)
+  assert.is_true(os.clock() - began < 2, os.clock() - began) -- 0.1; 4 when all kinds of waiters are searched for
+  fresh:feed "</stream:stream>"
+end)
