@@ -450,6 +450,29 @@ describe("a saved session", function()
   end)
 end)
 
+describe("an argument of a module's function", function()
+  it("is refused at the caller's line, with the function's name", function()
+    local caps, color = require "xmpp.caps", require "xmpp.color"
+    local disco, time = require "xmpp.disco", require "xmpp.time"
+    local conn = fed.open { jid = "alice@xmpp.test/here" }.conn
+    for _, name in ipairs { "hue", "rgb", "terminal" } do
+      refuses(("bad argument #1 to '%s' (string expected, got nil)"):format(name),
+        function() return (color[name]()) end)
+    end
+    refuses("bad argument #2 to 'rgb' (number expected, got string)", function() return (color.rgb("a", "x")) end)
+    for _, name in ipairs { "legacy_string", "hash_string", "ver" } do
+      refuses(("bad argument #1 to '%s' (element expected, got number)"):format(name),
+        function() return (caps[name](5)) end)
+    end
+    refuses("bad argument #2 to 'ver' (there is no hash 'md5'", function() return (caps.ver({ "query" }, "md5")) end)
+    refuses("bad argument #1 to 'allows' (connection expected, got nil)", function() return (disco.allows()) end)
+    refuses("bad argument #2 to 'allows' (string expected, got number)", function() return (disco.allows(conn, 5)) end)
+    for _, v in ipairs { 0 / 0, 1 / 0, -2 ^ 63, 1e300 } do
+      refuses("bad argument #1 to 'zone' (a time in the years 0000 to 9999", function() return (time.zone(v)) end)
+    end
+  end)
+end)
+
 describe("a Jid", function()
   it("is sent as its text", function()
     local f = fed.open { jid = "alice@xmpp.test/here" }

@@ -412,3 +412,15 @@ describe("a full receive queue", function()
     assert.equal(tostring(N), drain():match "%d+$")
   end)
 end)
+
+it("Very many that wait for a stanza each get one", function()
+  local fresh, got, most = fed.open { jid = "alice@xmpp.test/many" }, 0, 20000
+  for _ = 1, most do
+    coroutine.wrap(function()
+      if fresh.conn:receive_blocking(1000) then got = got + 1 end
+    end)()
+  end
+  fresh:feed(("<message/>"):rep(most))
+  assert.equal(most, got)
+  fresh:feed "</stream:stream>"
+end)

@@ -38,6 +38,7 @@ typedef struct xb_waiters {
   xb_waiter *first, *last;
 } xb_waiters;
 
+enum { XB_KINDS = 11 }; /* the number of kinds of waiters: see wait.h */
 enum { XB_NEAR = 128 }; /* the number of waiters that have a slot in an array: see push_key in wait.c */
 
 /* One for each lua_State that has loaded the module; a userdata in the registry. */
@@ -113,6 +114,7 @@ struct xb_conn {
                            its function */
   xm_question *asked;   /* the question (question.h) of the stanza that is being dispatched; NULL: none */
   xb_waiters responses, waiters; /* waiters for a response; for something else */
+  unsigned of_kind[XB_KINDS]; /* how many waiters there are of each kind */
   xb_waiters lost;      /* waiters whose response can't come any more, and who haven't been told yet */
   bool foreign_from;        /* a component's option: `from` may be outside of its domain */
   size_t max_queue, queued; /* in bytes: the option; what the stanzas in the receive queue take, about */

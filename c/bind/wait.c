@@ -14,6 +14,8 @@
 
 static const char refs_key, shrinker_key; /* keys in the registry: the table of what waiters refer to; its shrinker */
 
+_Static_assert(XB_PROBED + 1 == XB_KINDS, "the last kind of waiters is another one");
+
 struct xb_waiter {
   xb_waiter *prev, *next; /* in the list of its connection or of the state */
   xb_waiters *list;
@@ -48,6 +50,7 @@ static void link_in(xb_waiter *w) {
     w->list->first = w;
   }
   w->list->last = w;
+  if (w->conn) w->conn->of_kind[w->kind]++;
 }
 
 static void link_out(xb_waiter *w) {
@@ -55,6 +58,7 @@ static void link_out(xb_waiter *w) {
   xb_waiter **behind = w->next ? &w->next->prev : &w->list->last;
   *before = w->next;
   *behind = w->prev;
+  if (w->conn) w->conn->of_kind[w->kind]--;
 }
 
 static void leave_due(xb_waiter *w) {
@@ -335,8 +339,9 @@ void xb_push_waiting(lua_State *L, const xb_waiter *w) {
   lua_remove(L, -2);
 }
 
+/* A connection looks for waiters of several kinds at each stanza, and there may be very many of another kind. */
 xb_waiter *xb_find_waiter(const xb_conn *conn, xb_kind kind) {
-  xb_waiter *w = conn->waiters.first;
+  xb_waiter *w = conn->of_kind[kind] ? conn->waiters.first : NULL;
   while (w && w->kind != kind) w = w->next;
   return w;
 }

@@ -136,6 +136,14 @@ local function has_separator(x)
   return false
 end
 
+-- Calls f(...), and raises its error anew as one of the argument that `position` says, at the caller of the function
+-- that is called `fname`.
+local function at_caller(position, fname, f, ...)
+  local ok, v = pcall(f, ...)
+  if ok then return v end
+  error(("bad argument #%d to '%s' %s"):format(position, fname, tostring(v):match "%(.*%)$" or v), 3)
+end
+
 --- Returns the string that XEP-0115 5.1 hashes for an answer to disco#info; nil and a reason if the answer is
 --- ill-formed (5.4), or if it contains the separator. A reason after a string means that something in the answer is not
 --- hashed, or that another answer could have the same string.
@@ -143,7 +151,7 @@ end
 ---@return string?
 ---@return string? reason
 function M.legacy_string(query)
-  query = xexpr.canonical(query)
+  query = at_caller(1, "legacy_string", xexpr.canonical, query)
   if has_separator(query) then return nil, "a '<' in a value" end
   local identities, features, seen = {}, {}, {}
   for x in xexpr.children(query, "identity", form.INFO) do
@@ -195,7 +203,7 @@ end
 ---@return string?
 ---@return string? reason
 function M.hash_string(query, lang)
-  query = xexpr.canonical(query)
+  query = at_caller(1, "hash_string", xexpr.canonical, query)
   lang = query[2]["xml:lang"] or lang or ""
   local features, identities, forms = {}, {}, {}
   for x in xexpr.children(query) do
@@ -223,9 +231,10 @@ end
 ---@return string?
 ---@return string? reason
 function M.ver(query, hash)
+  query = at_caller(1, "ver", xexpr.canonical, query)
   local s, why = M.legacy_string(query)
   if not s then return nil, why end
-  return core.base64(core.hash(hash or "sha-1", s))
+  return core.base64(at_caller(2, "ver", core.hash, hash or "sha-1", s))
 end
 
 -- The cache. `cache.by`: key -> { query =, info =, used = }; a key says to which XEP, hash and value an entry belongs.

@@ -4,15 +4,21 @@
 --   local hue = require "xmpp.color".hue "juliet@capulet.lit"
 
 local core = require "xmpp.load"
+local guard = require "xmpp.guard"
 
 local M = {}
+
+local function angle(text)
+  local low, high = core.hash("sha-1", text):byte(1, 2)
+  return (low + 256 * high) / 65536 * 360
+end
 
 --- Returns the angle of the colour, from 0 to 360 (XEP-0392 5.1).
 ---@param text string
 ---@return number
 function M.hue(text)
-  local low, high = core.hash("sha-1", text):byte(1, 2)
-  return (low + 256 * high) / 65536 * 360
+  guard.check_type(text, "string", 1, "hue", 2)
+  return (angle(text))
 end
 
 -- CIE XYZ to linear sRGB, D65
@@ -54,7 +60,9 @@ end
 ---@return number green
 ---@return number blue
 function M.rgb(text, lightness)
-  local l, hue = lightness or 50, M.hue(text)
+  guard.check_type(text, "string", 1, "rgb", 2)
+  if lightness ~= nil then guard.check_type(lightness, "number", 2, "rgb", 2) end
+  local l, hue = lightness or 50, angle(text)
   local chroma = most_chroma(l, hue)
   local u = chroma * math.cos(math.rad(hue)) / (13 * l) + REF_U
   local v = chroma * math.sin(math.rad(hue)) / (13 * l) + REF_V
@@ -78,6 +86,7 @@ end
 ---@param text string
 ---@return integer 16..231
 function M.terminal(text)
+  guard.check_type(text, "string", 1, "terminal", 2)
   local r, g, b = M.rgb(text, 60)
   return 16 + 36 * nearest_level(r) + 6 * nearest_level(g) + nearest_level(b)
 end

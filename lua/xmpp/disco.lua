@@ -458,6 +458,8 @@ end
 ---@param from string? the address that asks; nil: our server
 ---@return boolean
 function M.allows(conn, from)
+  guard.check_conn(conn, "allows", 2)
+  if from ~= nil and not core.is_jid(from) then guard.check_type(from, "string", 2, "allows", 2) end
   if from == nil or is_component(conn) then return true end
   local jid, own = core.jid(from), conn:jid()
   if not jid then return false end

@@ -95,14 +95,19 @@ function M.parse(stamp)
   return days(year, month, day) * DAY + hour * 3600 + minute * 60 + second - offset
 end
 
+-- Raises an error at the caller of the function that is called `fname`.
+local function check_year(seconds, fname)
+  guard.check_type(seconds, "number", 1, fname, 3)
+  if seconds >= FIRST and seconds <= LAST then return end
+  error(("bad argument #1 to '%s' (a time in the years 0000 to 9999 expected, got %s)"):format(fname,
+    tostring(seconds)), 3)
+end
+
 --- Writes a time in the format of XEP-0082, in UTC; with milliseconds if it is not a whole number of seconds.
 ---@param seconds number since 1970, in the years 0000 to 9999
 ---@return string stamp "2002-09-10T23:08:25Z"
 function M.format(seconds)
-  guard.check_type(seconds, "number", 1, "format", 2)
-  if not (seconds >= FIRST and seconds <= LAST) then
-    error("bad argument #1 to 'format' (a time in the years 0000 to 9999 expected, got " .. tostring(seconds) .. ")", 2)
-  end
+  check_year(seconds, "format")
   local ms = floor(seconds * 1000 + 0.5)
   local whole = floor(ms / 1000)
   ms = ms - whole * 1000
@@ -132,7 +137,7 @@ end
 ---@param seconds? number at which time (now)
 ---@return string offset
 function M.zone(seconds)
-  if seconds ~= nil then guard.check_type(seconds, "number", 1, "zone", 2) end
+  if seconds ~= nil then check_year(seconds, "zone") end
   if not os or not os.date then return "Z" end
   local at = floor(seconds or M.now())
   local utc, here = os.date("!*t", at), os.date("*t", at)
