@@ -2,4 +2,4 @@
 -- that has them: what else shows a version is made from this line. `make version` writes the rockspec of the release;
 -- see the Makefile for the C header, the SONAME, the pkg-config file, the archive and the Debian package, and
 -- cmd/spec.lua for the manual page.
-return { number = "1.0.0", date = "2026-12-01" }
+return { number = "1.0.1", date = "2026-12-01" }

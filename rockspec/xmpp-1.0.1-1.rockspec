@@ -1,8 +1,8 @@
 rockspec_format = "3.0"
 package = "xmpp"
-version = "1.0.0-1"
+version = "1.0.1-1"
 -- The archive and this file lie in one folder: "make dist" puts them there.
-source = { url = "xmpp-1.0.0.tar.gz" }
+source = { url = "xmpp-1.0.1.tar.gz" }
 description = {
   summary = "XMPP connections for Lua: verified TLS, SCRAM, callbacks and awaits on a C core",
   detailed = "Stanzas are plain Lua tables; handlers, callbacks and once-callbacks are Lua functions; send_await runs on "
