@@ -338,6 +338,30 @@ describe("a stanza that can't be delivered", function()
     errors = {}
   end)
 
+  -- Each cycle goes through everything that the program has.
+  it("is one of many that are reported in few cycles of the collector", function()
+    open_managed { max_queue = 2 ^ 24 }
+    conn:set_handler(function() end)
+    local n, reported, cycles = 2000, 0, 0
+    local waiting = {}
+    local function watch()
+      local function again() cycles = cycles + 1 watch() end
+      local proxy = newproxy and newproxy(true) -- luacheck: ignore 113
+      if proxy then getmetatable(proxy).__gc = again else setmetatable({}, { __gc = again }) end
+    end
+    conn:on("failed", function() reported = reported + 1 end)
+    for i = 1, n do
+      assert(conn:send(message("m" .. i)))
+      waiting[i] = coroutine.create(function() coroutine.yield() end)
+      assert(coroutine.resume(waiting[i]))
+    end
+    watch()
+    f:feed(CONFLICT)
+    for _ = 1, n do xmpp.step(0) end
+    assert.equal(n, reported)
+    assert.is_true(cycles < n / 10, cycles)
+  end)
+
   it("is reported to its listener, and then not to on_error", function()
     open_managed()
     local heard = {}

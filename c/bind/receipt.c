@@ -75,28 +75,28 @@ static xm_err why_returned(const xb_conn *conn, xm_sm_reason reason) {
   return e;
 }
 
-static int build(lua_State *L) {
-  const xm_sm_stanza *st = lua_touserdata(L, 1);
+static int read_copy(lua_State *L) {
+  const xm_buf *copy = lua_touserdata(L, 1);
   lua_settop(L, 0);
-  lua_pushlstring(L, st->xml, st->len);
+  lua_pushlstring(L, xm_buf_at(copy), xm_buf_len(copy));
   return xb_l_from_log(L);
 }
 
-/* Takes the next stanza that was returned, and pushes an error table with the stanza in it; false: there is none. The
- * core lends the stanza's text only until its next call, which a finalizer may make at any allocation, except inside
- * xb_undisturbed. */
-static bool push_returned(lua_State *L, const xb_conn *conn, xm_sm_stanza *st) {
-  xm_err e;
-  if (!xm_sm_may_have_returned(xm_conn_sm(conn->c))) return false;
-  lua_pushcfunction(L, build);
-  lua_pushlightuserdata(L, st);
-  if (!xm_sm_returned_next(xm_conn_sm(conn->c), st)) return lua_pop(L, 2), false;
-  e = why_returned(conn, st->reason);
-  if (xb_undisturbed(L, 1) != LUA_OK) lua_error(L);
+/* Pushes an error table with the stanza in it. The core lends the stanza's text only until its next call, which a
+ * finalizer may make at any allocation. (To stop the collector here instead would cost a cycle for each stanza.) */
+static void push_failure(lua_State *L, const xb_conn *conn, const xm_sm_stanza *st) {
+  xm_err e = why_returned(conn, st->reason);
+  xm_buf copy = XM_BUF_INIT;
+  int status;
+  if (xm_buf_put(&copy, st->xml, st->len) < 0) luaL_error(L, "not enough memory");
+  lua_pushcfunction(L, read_copy);
+  lua_pushlightuserdata(L, &copy);
+  status = lua_pcall(L, 1, 1, 0);
+  xm_buf_free(&copy);
+  if (status != LUA_OK) lua_error(L);
   xb_push_error(L, &e);
   lua_insert(L, -2);
   lua_setfield(L, -2, "stanza");
-  return true;
 }
 
 /* Is this stanza's fate reported only to its own function? Requests and answers are reported in other ways or needn't
@@ -111,19 +111,24 @@ static bool must_be_heard(const xb_conn *conn, const xm_sm_stanza *st) {
 }
 
 /* Reports the stanza to its sender's `on`, otherwise to the listeners to "failed", otherwise to on_error, so that no
- * stanza is lost in silence. Pops the error on top of the stack. */
+ * stanza is lost in silence. */
 static void tell_returned(lua_State *L, xb_conn *conn, int at, const xm_sm_stanza *st) {
   xb_task task = {.st = conn->st};
   xb_site site = {.st = conn->st, .what = "failed", .conn = at};
-  int err = lua_gettop(L);
+  int top = lua_gettop(L), err;
+  bool is_watched = push_receiver(L, at, st->seq);
+  if (!is_watched && is_quiet(st)) return;
+  if (is_watched) xb_forget_receipt(L, conn, at, st->seq);
+  push_failure(L, conn, st);
+  err = lua_gettop(L);
   lua_getfield(L, err, "stanza");
   site.stanza = err + 1;
-  if (push_receiver(L, at, st->seq)) {
-    xb_forget_receipt(L, conn, at, st->seq);
+  if (is_watched) {
+    lua_pushvalue(L, top + 1);
     lua_pushliteral(L, "failed");
     lua_pushvalue(L, err);
     xb_call(L, 2, &task, "receipt", at, site.stanza);
-  } else if (!is_quiet(st)) {
+  } else {
     lua_pushvalue(L, site.stanza);
     lua_pushvalue(L, err);
     if (!xb_tell(L, conn, at, XB_ON_FAILED, 2, site.stanza) && must_be_heard(conn, st)) {
@@ -131,7 +136,11 @@ static void tell_returned(lua_State *L, xb_conn *conn, int at, const xm_sm_stanz
       xb_report(L, NULL, &site);
     }
   }
-  lua_settop(L, err - 1);
+  lua_settop(L, top);
+}
+
+static bool take_returned(const xb_conn *conn, xm_sm_stanza *st) {
+  return xm_sm_may_have_returned(xm_conn_sm(conn->c)) && xm_sm_returned_next(xm_conn_sm(conn->c), st);
 }
 
 bool xb_tell_receipts(lua_State *L, xb_conn *conn, int at, int *left) {
@@ -139,7 +148,7 @@ bool xb_tell_receipts(lua_State *L, xb_conn *conn, int at, int *left) {
   xm_sm_stanza st;
   luaL_checkstack(L, 10, "a receipt");
   for (; *left > 0 && conn->c && xm_sm_receipt_next(xm_conn_sm(conn->c), &r); --*left) tell_receipt(L, conn, at, &r);
-  for (; *left > 0 && conn->c && push_returned(L, conn, &st); --*left) tell_returned(L, conn, at, &st);
+  for (; *left > 0 && conn->c && take_returned(conn, &st); --*left) tell_returned(L, conn, at, &st);
   return *left > 0;
 }
 
