@@ -131,6 +131,12 @@ describe("a moderator, an admin", function()
     raises(function() room:destroy(nil, 5) end, "bad argument #2 to 'destroy' (string expected, got number)")
     raises(function() room:moderate() end, "bad argument #1 to 'moderate' (string expected, got nil)")
     raises(function() room:invite() end, "bad argument #1 to 'invite' (string expected, got nil)")
+    raises(function() room:kick("anna", "a\1") end, "bad argument #2 to 'kick' (it: U+0001, which XML 1.0 forbids)")
+    raises(function() room:destroy "\255" end, "bad argument #1 to 'destroy' (it: bytes that are not UTF-8)")
+    raises(function() muc.invite(t.conn, TEA, "a@b", "a\1") end,
+      "bad argument #4 to 'invite' (it: U+0001, which XML 1.0 forbids)")
+    raises(function() muc.invite(t.conn, TEA, "a@b", nil, { password = "\0" }) end,
+      "bad argument #5 to 'invite' (it: U+0000, which XML 1.0 forbids)")
   end))
 end)
 

@@ -86,6 +86,16 @@ function M.check_type(v, kind, position, fname, level)
   error(("bad argument #%d to '%s' (%s expected, got %s)"):format(position, fname, kind, type(v)), level + 1)
 end
 
+--- The same if v is no text that XML can contain.
+function M.check_text(v, position, fname, level)
+  M.check_type(v, "string", position, fname, level + 1)
+  local ok, why = core.check_stanza { "message", {}, { "body", {}, v } }
+  if not ok then
+    why = why:gsub("^stanza%[3%]%[3%]", "it")
+    error(("bad argument #%d to '%s' (%s)"):format(position, fname, why), level + 1)
+  end
+end
+
 --- Raises an error at `level` if `opts`, argument `position`, contains anything but the options in `known`, name ->
 --- type.
 ---@return table opts never nil

@@ -35,11 +35,6 @@ local function check_account(conn, fname, level)
   error(("'%s' is for accounts: a component has none"):format(fname), level + 1)
 end
 
-local function check_text(v, position, fname)
-  guard.check_type(v, "string", position, fname, 3)
-  words.sendable({ "node", {}, v }, ("bad argument #%d to '%s'"):format(position, fname), 3)
-end
-
 local function check_publish(opts)
   local rest = {}
   for key, v in pairs(opts or {}) do rest[key] = v end
@@ -69,7 +64,7 @@ end
 ---@return xmpp.Error?
 function M.publish(conn, node, payload, opts)
   check_account(conn, "publish", 2)
-  check_text(node, 2, "publish")
+  guard.check_text(node, 2, "publish", 2)
   if payload ~= nil then guard.check_type(payload, "table", 3, "publish", 2) end
   if opts ~= nil then guard.check_type(opts, "table", 4, "publish", 2) end
   opts = opts or {}
@@ -106,7 +101,7 @@ local GET = { id = "string", timeout = "number" }
 function M.get(conn, jid, node, opts)
   guard.check_conn(conn, "get", 2)
   check_jid(jid, "get")
-  check_text(node, 3, "get")
+  guard.check_text(node, 3, "get", 2)
   opts = guard.check_opts(opts, GET, 4, "get", 2)
   if opts.id then words.sendable({ "id", {}, opts.id }, "bad option 'id' of 'get'", 2) end
   local whose, bad = account(conn, jid)
@@ -129,7 +124,7 @@ end
 function M.items(conn, jid, node, opts)
   guard.check_conn(conn, "items", 2)
   check_jid(jid, "items")
-  check_text(node, 3, "items")
+  guard.check_text(node, 3, "items", 2)
   opts = items.options(opts, 2)
   local whose, bad = account(conn, jid)
   if bad then return nil, bad end
@@ -145,8 +140,8 @@ end
 ---@return xmpp.Error?
 function M.retract(conn, node, id, opts)
   check_account(conn, "retract", 2)
-  check_text(node, 2, "retract")
-  if id ~= nil then check_text(id, 3, "retract") end
+  guard.check_text(node, 2, "retract", 2)
+  if id ~= nil then guard.check_text(id, 3, "retract", 2) end
   opts = guard.check_opts(opts, { timeout = "number" }, 4, "retract", 2)
   return pubsub.retract(conn, nil, node, id or "current", opts)
 end
@@ -159,7 +154,7 @@ end
 ---@return xmpp.Error?
 function M.delete(conn, node, opts)
   check_account(conn, "delete", 2)
-  check_text(node, 2, "delete")
+  guard.check_text(node, 2, "delete", 2)
   opts = guard.check_opts(opts, { timeout = "number" }, 3, "delete", 2)
   return pubsub.delete(conn, nil, node, opts)
 end
@@ -218,7 +213,7 @@ end
 ---@return fun(): boolean off ends it; returns true the first time
 function M.watch(conn, node, f, opts)
   check_account(conn, "watch", 2)
-  check_text(node, 2, "watch")
+  guard.check_text(node, 2, "watch", 2)
   guard.check_type(f, "function", 3, "watch", 2)
   if opts ~= nil then guard.check_type(opts, "table", 4, "watch", 2) end
   local trusts, with_roster = rule(opts or {})

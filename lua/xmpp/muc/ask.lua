@@ -147,8 +147,9 @@ function M.functions.invite(conn, room, jid, reason, opts)
   guard.check_conn(conn, "invite", 2)
   check_address(room, "invite")
   if not core.is_jid(jid) then guard.check_type(jid, "string", 3, "invite", 2) end
-  if reason ~= nil then guard.check_type(reason, "string", 4, "invite", 2) end
+  if reason ~= nil then guard.check_text(reason, 4, "invite", 2) end
   opts = guard.check_opts(opts, { password = "string" }, 5, "invite", 2)
+  if opts.password then guard.check_text(opts.password, 5, "invite", 2) end
   local address, err = core.jid(room)
   local to
   if address then to, err = core.jid(jid) end

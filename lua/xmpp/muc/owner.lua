@@ -32,7 +32,7 @@ local AFFILIATIONS = { none = true, outcast = true, member = true, admin = true,
 -- Arguments. A method's first argument is the room, which isn't counted, as in Lua's own methods.
 
 local function check_text(v, position, fname)
-  if v ~= nil then guard.check_type(v, "string", position, fname, 3) end
+  if v ~= nil then guard.check_text(v, position, fname, 3) end
 end
 
 local function check_word(v, known, what, position, fname)
