@@ -467,6 +467,12 @@ describe("an argument of a module's function", function()
     refuses("bad argument #2 to 'ver' (there is no hash 'md5'", function() return (caps.ver({ "query" }, "md5")) end)
     refuses("bad argument #1 to 'allows' (connection expected, got nil)", function() return (disco.allows()) end)
     refuses("bad argument #2 to 'allows' (string expected, got number)", function() return (disco.allows(conn, 5)) end)
+    refuses("bad option 'node' of 'info' (it: U+0001, which XML 1.0 forbids)",
+      function() return (disco.info(conn, "xmpp.test", { node = "\1" })) end)
+    refuses("bad option 'password' of 'join' (it: bytes that are not UTF-8)",
+      function() return (require "xmpp.muc".join(conn, "tea@rooms.test", "me", { password = "\255" })) end)
+    refuses("bad argument #3 to 'run' (it: U+0001, which XML 1.0 forbids)",
+      function() return (require "xmpp.command".run(conn, "xmpp.test", "\1")) end)
     for _, v in ipairs { 0 / 0, 1 / 0, -2 ^ 63, 1e300 } do
       refuses("bad argument #1 to 'zone' (a time in the years 0000 to 9999", function() return (time.zone(v)) end)
     end

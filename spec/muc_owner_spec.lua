@@ -136,7 +136,7 @@ describe("a moderator, an admin", function()
     raises(function() muc.invite(t.conn, TEA, "a@b", "a\1") end,
       "bad argument #4 to 'invite' (it: U+0001, which XML 1.0 forbids)")
     raises(function() muc.invite(t.conn, TEA, "a@b", nil, { password = "\0" }) end,
-      "bad argument #5 to 'invite' (it: U+0000, which XML 1.0 forbids)")
+      "bad option 'password' of 'invite' (it: U+0000, which XML 1.0 forbids)")
   end))
 end)
 

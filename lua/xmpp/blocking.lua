@@ -156,7 +156,7 @@ function M.unblock_all(conn)
   return ok, err
 end
 
-local REPORT = { reason = "string", text = "string", lang = "string", ids = "table", own = "boolean" }
+local REPORT = { reason = "string", text = "text", lang = "text", ids = "table", own = "boolean" }
 local REASONS = { spam = "urn:xmpp:reporting:spam", abuse = "urn:xmpp:reporting:abuse" }
 
 -- A report (XEP-0377 4, 6). The messages that it is about are named by the ids that our server has assigned.

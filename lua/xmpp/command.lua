@@ -245,7 +245,7 @@ function M.list(conn, jid, opts)
   return out
 end
 
-local RUN = { timeout = "number", from = "jid", lang = "string" }
+local RUN = { timeout = "number", from = "jid", lang = "text" }
 
 --- Runs a command to its end, and waits for that.
 ---

@@ -31,9 +31,9 @@ local function key_of(jid, node) return (jid or "") .. "\0" .. (node or "") end
 
 -- Asking
 
-local ASK = { node = "string", timeout = "number", fresh = "boolean", from = "jid", max = "number", depth = "number" }
+local ASK = { node = "text", timeout = "number", fresh = "boolean", from = "jid", max = "number", depth = "number" }
 
-local function options(opts, fname) return guard.check_opts(opts, ASK, 3, fname, 3) end
+local function options(opts, fname) return (guard.check_opts(opts, ASK, 3, fname, 3)) end
 
 local function check_jid(jid, fname)
   if not core.is_jid(jid) then guard.check_type(jid, "string", 2, fname, 3) end

@@ -86,18 +86,21 @@ function M.check_type(v, kind, position, fname, level)
   error(("bad argument #%d to '%s' (%s expected, got %s)"):format(position, fname, kind, type(v)), level + 1)
 end
 
+-- Can XML contain this text? false, and why not.
+local function is_text(s)
+  local ok, why = core.check_stanza { "message", {}, { "body", {}, s } }
+  return ok, not ok and why:gsub("^stanza%[3%]%[3%]", "it") or nil
+end
+
 --- The same if v is no text that XML can contain.
 function M.check_text(v, position, fname, level)
   M.check_type(v, "string", position, fname, level + 1)
-  local ok, why = core.check_stanza { "message", {}, { "body", {}, v } }
-  if not ok then
-    why = why:gsub("^stanza%[3%]%[3%]", "it")
-    error(("bad argument #%d to '%s' (%s)"):format(position, fname, why), level + 1)
-  end
+  local ok, why = is_text(v)
+  if not ok then error(("bad argument #%d to '%s' (%s)"):format(position, fname, why), level + 1) end
 end
 
 --- Raises an error at `level` if `opts`, argument `position`, contains anything but the options in `known`, name ->
---- type.
+--- type ("text": a string that XML can contain).
 ---@return table opts never nil
 function M.check_opts(opts, known, position, fname, level)
   if opts == nil then return {} end
@@ -105,9 +108,13 @@ function M.check_opts(opts, known, position, fname, level)
   for option, value in pairs(opts) do
     local kind = known[option]
     if not kind then error(("'%s' has no option '%s'"):format(fname, core.shown(tostring(option))), level + 1) end
-    local fits = type(value) == kind or kind == "jid" and (type(value) == "string" or core.is_jid(value))
-    if not fits then
-      error(("bad option '%s' of '%s' (%s expected, got %s)"):format(option, fname, kind, type(value)), level + 1)
+    local is_string = type(value) == "string"
+    local ok, why = kind == "text" and is_string, nil
+    if ok then ok, why = is_text(value) end
+    ok = ok or type(value) == kind or kind == "jid" and (is_string or core.is_jid(value))
+    if not ok then
+      why = why or ("%s expected, got %s"):format(kind == "text" and "string" or kind, type(value))
+      error(("bad option '%s' of '%s' (%s)"):format(option, fname, why), level + 1)
     end
   end
   return opts

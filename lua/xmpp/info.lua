@@ -24,7 +24,7 @@ local OPTIONS = { timeout = "number", from = "jid" }
 local function check(conn, jid, opts, fname)
   guard.check_conn(conn, fname, 3)
   if not core.is_jid(jid) then guard.check_type(jid, "string", 2, fname, 3) end
-  return guard.check_opts(opts, OPTIONS, 3, fname, 3)
+  return (guard.check_opts(opts, OPTIONS, 3, fname, 3))
 end
 
 local function bad(stanza, reason)

@@ -1,6 +1,7 @@
 -- words: the elements of ad-hoc commands (XEP-0050), built and parsed. For xmpp.command.
 
 local core = require "xmpp.load"
+local guard = require "xmpp.guard"
 local xexpr = require "xmpp.xexpr"
 
 local M = { COMMANDS = "http://jabber.org/protocol/commands" }
@@ -102,9 +103,7 @@ end
 
 --- Raises an error unless that is valid as a command's node: it is an attribute, and appears in error texts.
 function M.check_node(node, position, fname, level)
-  if type(node) ~= "string" then
-    error(("bad argument #%d to '%s' (string expected, got %s)"):format(position, fname, type(node)), level + 1)
-  end
+  guard.check_text(node, position, fname, level + 1)
   if node == "" or node == M.COMMANDS then
     error(("bad argument #%d to '%s' ('%s' can't be a command's node)"):format(position, fname, core.shown(node)),
       level + 1)

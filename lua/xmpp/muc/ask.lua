@@ -148,8 +148,7 @@ function M.functions.invite(conn, room, jid, reason, opts)
   check_address(room, "invite")
   if not core.is_jid(jid) then guard.check_type(jid, "string", 3, "invite", 2) end
   if reason ~= nil then guard.check_text(reason, 4, "invite", 2) end
-  opts = guard.check_opts(opts, { password = "string" }, 5, "invite", 2)
-  if opts.password then guard.check_text(opts.password, 5, "invite", 2) end
+  opts = guard.check_opts(opts, { password = "text" }, 5, "invite", 2)
   local address, err = core.jid(room)
   local to
   if address then to, err = core.jid(jid) end

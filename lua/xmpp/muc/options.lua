@@ -4,7 +4,7 @@ local guard = require "xmpp.guard"
 
 local M = {}
 
-local PLAIN = { password = "string", nicks = "function", ping = "number", presence = "table", timeout = "number",
+local PLAIN = { password = "text", nicks = "function", ping = "number", presence = "table", timeout = "number",
   max_occupants = "number", max_waiting = "number", max_age = "number" }
 local DEFAULTS = { history = 0, rejoin = true, ping = 900, create = "refuse", timeout = 30, max_occupants = 10000,
   max_waiting = 100, max_age = 600 }
