@@ -6,10 +6,10 @@
 #include "stanza.h"
 #include "state.h"
 
-/* Bytes of a request's id. An answer repeats the id, escaped, which may make it six times as long, and a server ends the
- * stream for a stanza that is too long. So a request with a longer id isn't answered by anybody: else whoever may send us
- * an iq could end the connection. With 1024 bytes an answer is shorter than the 10,000 that every server accepts (RFC
- * 6120 13.12). */
+/* Bytes of a request's id. An answer repeats the id, escaped, which may make it six times as long, and a server ends
+ * the stream for a stanza that is too long. So a request with a longer id isn't answered by anybody: else whoever may
+ * send us an iq could end the connection. With 1024 bytes an answer is shorter than the 10,000 that every server
+ * accepts (RFC 6120 13.12). */
 enum { XB_LONGEST_ID = 1024 };
 
 /* The address of ours to which a stanza was sent (or from which an answer is), `to` being its attribute: a component
