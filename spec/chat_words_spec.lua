@@ -44,8 +44,9 @@ describe("markers and states", function()
       t:receive(message(ANNA, ("x"):rep(256), "hi", { "markable", { xmlns = MARKERS } },
         { "thread", {}, ("T"):rep(257) }))
       assert.is_true(c:displayed(heard.last[1]))
-      t:expect { "message", { to = ANNA, type = "chat" }, { "displayed", { xmlns = MARKERS, id = ("x"):rep(256) } },
-        { "store", { xmlns = "urn:xmpp:hints" } } }
+      local mark = t:expect { "message", { to = ANNA, type = "chat" },
+        { "displayed", { xmlns = MARKERS, id = ("x"):rep(256) } }, { "store", { xmlns = "urn:xmpp:hints" } } }
+      assert.is_nil(xexpr.child(mark, "thread"))
       t:receive(message(ANNA, ("x"):rep(257), "hi", { "markable", { xmlns = MARKERS } }))
       assert.is_false(c:displayed(heard.last[1]))
       t:nothing()

@@ -52,7 +52,7 @@ local ANSWERED = { chat = true, normal = true }
 ---@param own string our own bare address
 ---@return boolean
 function M.wants_receipt(m, says, own)
-  if not says.request or not m.id or #m.id > message.LONGEST_ID or not ANSWERED[m.type] then return false end
+  if not says.request or not m.id or not ANSWERED[m.type] then return false end
   if m.direction ~= "in" or m.carbon or m.private or m.peer == own then return false end
   if says.receipt or says.displayed then return false end
   return message.has_content(m) or says.retracts ~= nil or says.reaction ~= nil

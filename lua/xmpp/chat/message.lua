@@ -24,8 +24,8 @@ M.CARBONS, M.MUC_USER = "urn:xmpp:carbons:2", "http://jabber.org/protocol/muc#us
 
 local MOST_RANGES = 32 -- fallback ranges of a text
 local MOST_REACTIONS, LONGEST_REACTION = 32, 64
-local LONGEST_ID = 256 -- of the id of another message; a longer one is ignored
-M.LONGEST_ID = LONGEST_ID -- a message with a longer id isn't acknowledged, since we would have to repeat it
+local LONGEST_ID = 256 -- of the id of a message; a longer one is ignored
+M.LONGEST_THREAD = 256 -- of a thread that we repeat
 
 local STATES = { active = true, composing = true, paused = true, inactive = true, gone = true }
 

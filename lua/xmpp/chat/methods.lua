@@ -227,8 +227,8 @@ end
 function H.displayed(st, m)
   guard.check_type(m, "table", 1, "displayed", 2)
   if type(m.from) ~= "string" then error("bad argument #1 to 'displayed' (a message expected)", 2) end
-  if not m.markable or not m.id or #m.id > message.LONGEST_ID or m.direction ~= "in" then return false end
-  local thread = m.thread and #m.thread <= message.LONGEST_ID and m.thread or nil
+  if not m.markable or not m.id or m.direction ~= "in" then return false end
+  local thread = m.thread and #m.thread <= message.LONGEST_THREAD and m.thread or nil
   local content = write.mark("displayed", message.MARKERS, m.id, thread)
   local sent, err = deliver(st, write.message(m.from, "chat", core.id(), content), quiet, "displayed", 2)
   if not sent then return nil, err end
