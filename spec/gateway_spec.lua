@@ -134,6 +134,8 @@ describe("a virtual user", function()
       assert.equal("item-not-found", condition(asks(t, "get", payload, BOB, "no@irc.example.net")))
       assert.equal("item-not-found", condition(asks(t, "set", payload, BOB, "no@irc.example.net/x")))
     end
+    t:receive("<iq type='get' from='" .. BOB .. "' to='no@irc.example.net'><q xmlns='urn:x'/></iq>") -- without an id
+    t:expect { "iq", { type = "error", id = "", to = BOB } }
     assert.equal("result", asks(t, "get", { "q", { xmlns = "urn:x" } }, BOB, anna.jid)[2].type)
     anna:remove()
     assert.equal("item-not-found", condition(asks(t, "get", version, BOB, anna.jid)))

@@ -596,6 +596,8 @@ describe("a self-ping", function()
     end
     t:expect { "iq", { type = "error", id = "p-anna" } }
     t:expect { "iq", { type = "result", id = "p-kettle", to = TEA .. "/kettle" } }
+    t:receive(("<iq type='get' from='%s/kettle'><ping xmlns='urn:xmpp:ping'/></iq>"):format(TEA)) -- without an id
+    t:expect { "iq", { type = "error", id = "", to = TEA .. "/kettle" } }
     says(t, "anna")
     require("xmpp.info").use(t.conn)
     t:receive(("<iq type='get' id='p-anna' from='%s/anna'><ping xmlns='urn:xmpp:ping'/></iq>"):format(TEA))
