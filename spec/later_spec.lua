@@ -27,7 +27,7 @@ describe("require 'xmpp'", function()
   it("loads what each program needs, and no more", function()
     local all = "xmpp xmpp.core xmpp.load xmpp.options xmpp.version xmpp.wait\n"
     if not pairs_asks then
-      all = all:gsub("^xmpp ", "xmpp xmpp.client xmpp.contract ")
+      all = all:gsub("^xmpp ", "xmpp xmpp.ascii xmpp.client xmpp.contract ")
         :gsub(" xmpp.version", " xmpp.stream%0")
         :gsub("\n", " xmpp.xexpr xmpp.xexpr.draw xmpp.xexpr.form xmpp.xexpr.who\n")
     end
