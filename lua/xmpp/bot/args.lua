@@ -9,7 +9,6 @@
 
 local ascii = require "xmpp.ascii"
 local core = require "xmpp.load"
-local read_number = require("xmpp.form.value").number
 
 local M = {}
 
@@ -30,9 +29,7 @@ function read.int(text)
   return nil, "a whole number expected"
 end
 
-function read.number(text)
-  return read_number(text)
-end
+read.number = require("xmpp.form.value").number
 
 function read.bool(text)
   local v = BOOL[ascii.lower(text)]

@@ -32,8 +32,7 @@ function M.check(conn, service, node, fname, named)
   guard.check_conn(conn, fname, 3)
   if service ~= nil and not core.is_jid(service) then guard.check_type(service, "string", 2, fname, 3) end
   if node == nil and not named then return end
-  guard.check_type(node, "string", 3, fname, 3)
-  M.sendable({ "node", {}, node }, ("bad argument #3 to '%s'"):format(fname), 3)
+  guard.check_text(node, 3, fname, 3)
 end
 
 --- Form values with the full names of their fields: "access_model" becomes "pubsub#access_model".
