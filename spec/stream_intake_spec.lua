@@ -290,6 +290,7 @@ server.each(function(s)
     f:call("CONFIG", "SET", "maxmemory", "0")
     has(1)
     turn_until(function() return states[2] == "ready" end)
+    f:fsync_always()
     r:signal "STOP"
     for i = 2, 20 do say(alice, "a" .. i) end
     assert(alice:flush())

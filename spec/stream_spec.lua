@@ -348,6 +348,7 @@ describe("xmpp.stream.worker", function()
 
   describe("when Redis", function()
     it("is killed and comes back: all is done, in order", function()
+      f:fsync_always()
       local seen = {}
       work(function(stanza, again)
         local n = tonumber(xexpr.text(stanza, "body"))

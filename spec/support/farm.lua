@@ -86,6 +86,10 @@ function Farm:call(...)
   return value
 end
 
+-- Redis writes each change before it confirms it from now on, until it starts again: what it confirmed survives "KILL".
+-- By "everysec" a slow disk may delay a write for two seconds.
+function Farm:fsync_always() self:call("CONFIG", "SET", "appendfsync", "always") end
+
 function Farm:key(what) return self.name .. ":" .. what end
 
 -- -> the entry's id
