@@ -203,20 +203,20 @@ test:
 # most of them with LuaJIT.
 #
 # The longest specs run first, so that none of them runs alone at the end. Tests wait more than they compute, so there
-# are three jobs (JOBS) for two processors.
+# are four jobs (JOBS) for two processors.
 LONGEST = $(patsubst %,spec/%_spec.lua,soak farm websocket pipelining faults plain deb embed reconnect connect hostility rock sasl game sweep \
   loop links)
 SPECS := $(LONGEST) $(filter-out $(LONGEST),$(wildcard spec/*_spec.lua))
-JOBS ?= 3
+JOBS ?= 4
 # Lua 5.4 runs all specs. LuaJIT runs all but those that test only the core (logins, reconnecting, sessions), whose object
 # files are the same for each Lua, and those that measure memory or make allocations fail, as LuaJIT has an allocator of
 # its own. The other Luas run the specs of the binding, and a few logins.
 OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench blame browser build burst certs chat_live \
-  cmd_certificate cmd_live cmd_token command_live container deb discovery doc drain_live early expat farm \
+  cmd_certificate cmd_live cmd_token command_live connect container deb discovery doc drain_live early examples expat farm \
   farm_example fast faults gateway_live hosts hostility http_faults links locale logout manual manual_live memory \
   muc_live muc_soak newcomer newer opening pipelining plain poison presence_live probe_live proxy proxy_live \
-  pubsub_live reconnect reference remember roster_live sasl sasl2 sasl2_play redis_faults secrets session soak \
+  pubsub_live reconnect reference remember roster_live sasl sasl2 sasl2_play redis_faults save secrets session soak \
   starttls stream stream_intake upload_live websocket)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
@@ -230,10 +230,10 @@ HOSTILE = spec/support/hostile/run
 ALL_BY_EXPAT = +XM_SCAN=0
 XML_TESTS = $(patsubst %,$(BUILD)/test/%,t_xml t_xml_skip t_xml_refusals t_out)
 BY_EXPAT = $(addsuffix $(ALL_BY_EXPAT),$(HOSTILE) $(XML_TESTS) $(BUILD)/test/t_torture spec/roundtrip_spec.lua)
-# These specs are run once more over WebSocket.
-OVER_WEBSOCKET = $(if $(WSLAY_WANTED),$(patsubst %,spec/%_spec.lua+XMPP_OVER=websocket,live muc_live))
+# This spec is run once more over WebSocket.
+OVER_WEBSOCKET = $(if $(WSLAY_WANTED),$(patsubst %,spec/%_spec.lua+XMPP_OVER=websocket,live))
 ALL_CHECKED = $(HOSTILE) $(LONGEST_C) $(SPECS) $(C_TESTS) $(BY_EXPAT) $(OVER_WEBSOCKET)
-NOT_REST = $(HOSTILE) $(LONGEST_C) $(SANITIZED_SPECS) $(BUILD)/test/t_torture
+NOT_REST = $(HOSTILE) $(SANITIZED_SPECS) $(BUILD)/test/t_torture
 CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(if $(filter rest,$(ONLY)),$(filter-out $(NOT_REST),$(ALL_CHECKED)),$(ALL_CHECKED))))
 # When a test writes to stderr, prove reads nothing else until that test also writes to stdout: the other jobs stand
 # still. So tests write to the stderr of make.
@@ -245,17 +245,20 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 	@$(NEW_CERTS)
 	BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$${SO_DIR:-$(SO:%/xmpp/core.so=%)} $(PROVE) $(CHECKED)
 
-# The same under AddressSanitizer and UBSan, and 5000 executions of each fuzz target. Leaks are reported, too, since a
-# spec's process closes its Lua state.
+# The same under AddressSanitizer and UBSan, and 2000 executions of each fuzz target. Leaks are reported, too, since a
+# spec's process closes its Lua state. The longest C tests try a sample of their cases (SAMPLE): `make check` tries them
+# all.
 # Left out are specs that preload a library of their own (expat, bench), that look for what a process leaves in memory
 # (a sanitizer's quarantine keeps it), that build the library themselves (build, rock), and live ones that take long.
-NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live bench browser build burst chat_live cmd_certificate cmd_live cmd_token \
-  command_live container deb doc expat farm farm_example manual_live memory muc_live muc_soak newcomer plain presence_live proxy_live pubsub_live rock roster_live secrets upload_live)
+NOT_SANITIZED = $(patsubst %,spec/%_spec.lua,account_live archive_live bench browser build burst chat_live cmd_certificate cmd_live cmd_token \
+  command_live container deb doc examples expat farm farm_example gateway_live manual_live memory muc_live muc_soak newcomer \
+  plain presence_live probe_live proxy_live pubsub_live rock roster_live secrets upload_live)
 SANITIZED_SPECS = $(filter-out $(NOT_SANITIZED),$(SPECS))
 SANITIZED = $(LONGEST_C) $(SANITIZED_SPECS) $(filter-out $(LONGEST_C),$(TESTS))
 SANITIZE = -O1 -g -DXM_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 check-sanitized: export CERTS = $(abspath build-san)/certs
 check-sanitized: export ROUNDTRIP_CASES ?= 4000
+check-sanitized: export SAMPLE ?= 5
 check-sanitized:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build-san SO=build-san/lua/xmpp/core.so CFLAGS='$(SANITIZE)' \
 	  WERROR=-Werror all tests

@@ -19,6 +19,7 @@
 #define XM_DEBUG /* each function checks the invariants */
 #endif
 #include "../core/sm.c"
+#include "sample.h"
 
 enum { RUNS = 100000, TORTURED = 1000000, MOST = 600, ANSWERS = 2048 };
 
@@ -569,7 +570,7 @@ static void live(world *w) {
 static void any_life_is_as_the_model_says(void **state) {
   static world w;
   const char *torture = getenv("TORTURE");
-  unsigned long runs = torture && *torture ? TORTURED : RUNS;
+  unsigned long runs = torture && *torture ? TORTURED : RUNS / sample();
   (void)state;
   for (run = 0; run < runs; run++) {
     dice = (run + 1) * UINT64_C(0x9E3779B97F4A7C15);
