@@ -227,6 +227,14 @@ describe("rsm", function()
     local set = { "set", { xmlns = RSM }, { "first", { index = "3" }, "a" }, { "last", {}, "b" }, { "count", {}, "9" } }
     assert.same({ first = "a", last = "b", index = 3, count = 9 }, rsm.read { "query", {}, set })
     assert.is_nil(rsm.read { "query", {} })
+    for _, which in ipairs { 3, 4 } do
+      set[which][3] = ("'"):rep(4096)
+      assert.equal(4096, #rsm.read({ "query", {}, set })[which == 3 and "first" or "last"])
+      set[which][3] = ("'"):rep(4097)
+      local page, why = rsm.read { "query", {}, set }
+      assert.same({ nil, "set: an id of more than 4096 bytes" }, { page, why })
+      set[which][3] = "a"
+    end
   end)
 end)
 
@@ -304,6 +312,16 @@ describe("disco.walk", function()
     asked = {}
     run(disco.walk, "xmpp.test", { depth = 2, max = 5 })
     assert.is_true(#asked <= 10)
+  end)
+
+  it("asks for no node that a service could make too long for our server", function()
+    local long, fits = ("'"):rep(4097), ("'"):rep(4096)
+    world["xmpp.test info "], world["xmpp.test items "] = {}, { item("a.test", long), item("b.test", fits) }
+    world["b.test info " .. fits] = { feature "urn:b" }
+    local tree = run(disco.walk, "xmpp.test", { depth = 1 })
+    assert.same({ { jid = "a.test", node = long, error = "bad-format" },
+      { jid = "b.test", node = fits, identities = {}, features = { ["urn:b"] = true }, forms = {} } }, tree.items)
+    for _, key in ipairs(asked) do assert.is_nil(key:find("a.test", 1, true)) end
   end)
 
   it("says why its root has no info", function()

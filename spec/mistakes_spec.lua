@@ -473,6 +473,14 @@ describe("an argument of a module's function", function()
       function() return (require "xmpp.muc".join(conn, "tea@rooms.test", "me", { password = "\255" })) end)
     refuses("bad argument #3 to 'run' (it: U+0001, which XML 1.0 forbids)",
       function() return (require "xmpp.command".run(conn, "xmpp.test", "\1")) end)
+    local ext = require "xmpp.ext"
+    refuses("bad argument #1 to 'watch' (connection expected, got number)", function() return (ext.watch(5)) end)
+    refuses("bad argument #2 to 'watch' (function expected, got number)", function() return (ext.watch(conn, 5)) end)
+    refuses("bad argument #1 to 'changed' (connection expected, got nil)", function() ext.changed() end)
+    refuses("bad argument #1 to 'failure' (table expected, got nil)",
+      function() return (require "xmpp.iq".failure()) end)
+    refuses("bad argument #1 to 'new' (table expected, got number)",
+      function() return (require "xmpp.testing".new(5)) end)
     for _, v in ipairs { 0 / 0, 1 / 0, -2 ^ 63, 1e300 } do
       refuses("bad argument #1 to 'zone' (a time in the years 0000 to 9999", function() return (time.zone(v)) end)
     end

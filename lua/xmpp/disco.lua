@@ -18,6 +18,7 @@ local M = { name = "disco", features = { form.INFO, form.ITEMS } }
 local INFO, ITEMS = form.INFO, form.ITEMS
 local PAGE, MOST_ITEMS = 100, 1000
 local MOST_DEPTH, MOST_ENTITIES = 3, 200
+local LONGEST_NODE = 4096 -- bytes of an item's node that a walk repeats
 local AT_ONCE = 8 -- requests at a time
 local MOST_REMEMBERED = 100 -- answers of services
 
@@ -289,13 +290,16 @@ local function visit(conn, entity, opts, with_items)
   if items then entity.items, entity.more, items.more = items, items.more, nil end
 end
 
--- Of the items of a level those that have not been met yet, up to the bound.
+-- Of the items of a level those that have not been met yet, up to the bound. A very long node isn't asked for: our
+-- server might end the stream for such a request.
 local function next_level(level, seen, room)
   local out = {}
   for _, entity in ipairs(level) do
     for _, item in ipairs(entity.items or {}) do
       local key = key_of(item.jid, item.node)
-      if not seen[key] then
+      if #(item.node or "") > LONGEST_NODE then
+        item.error = "bad-format"
+      elseif not seen[key] then
         if #out >= room then return out, true end
         seen[key], out[#out + 1] = true, item
       end
@@ -306,7 +310,8 @@ end
 
 --- Follows an entity's items, their items, and so on, and returns a tree. Each node is { jid =, node =?, name =?,
 --- identities =, features =, forms =, items = }. An item that was met before, that lies too deep or beyond `max`, has
---- only jid, node and name; one that could not be asked also has `error`, the condition. tree.more is true if something
+--- only jid, node and name; one that could not be asked also has `error`, the condition ("bad-format": its node has
+--- more than 4096 bytes). tree.more is true if something
 --- was left out. Items may name any address, and each is asked once, so keep `max` small.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid

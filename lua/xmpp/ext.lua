@@ -402,6 +402,8 @@ end
 --- Calls `f` when the features may have changed.
 ---@return fun() off
 function M.watch(conn, f)
+  guard.check_conn(conn, "watch", 2)
+  guard.check_type(f, "function", 2, "watch", 2)
   local all = kept(conn)
   all.watchers = without(all.watchers)
   all.watchers[#all.watchers + 1] = f
@@ -409,7 +411,10 @@ function M.watch(conn, f)
 end
 
 --- Calls the functions given to `watch`. For extensions whose features depend on something that has changed.
-function M.changed(conn) changed(kept(conn)) end
+function M.changed(conn)
+  guard.check_conn(conn, "changed", 2)
+  changed(kept(conn))
+end
 
 --- Waits until the connection is ready and the `session` hooks of all extensions have ended in the present session,
 --- successfully or not. Must not be called in such a hook.

@@ -31,6 +31,7 @@ end
 ---@return nil
 ---@return xmpp.Error
 function M.failure(stanza)
+  guard.check_type(stanza, "table", 1, "failure", 2)
   if not xexpr.child(stanza, "error") then return M.bad_format("iq: an error without an error element", stanza) end
   local e = xexpr.error(stanza)
   local condition = CONDITIONS[e.condition] and e.condition or "undefined-condition"

@@ -6,6 +6,7 @@ local xexpr = require "xmpp.xexpr"
 local M = {}
 
 local RSM = "http://jabber.org/protocol/rsm"
+local LONGEST_ID = 4096 -- bytes of an item's id in an answer, since the request for the next page repeats it
 
 --- The element for a request: at most so many items, those after or before one (XEP-0059 2.1 to 2.3).
 ---@param page { max: integer?, after: string?, before: string? } before "": the last page
@@ -37,6 +38,9 @@ function M.read(x)
     index = first and whole(xexpr.attr(first, "index")) }
   if count and not page.count then return nil, "set.count: a whole number expected" end
   if (page.first == nil) ~= (page.last == nil) then return nil, "set: only one of 'first' and 'last'" end
+  if page.first and (#page.first > LONGEST_ID or #page.last > LONGEST_ID) then
+    return nil, ("set: an id of more than %d bytes"):format(LONGEST_ID)
+  end
   return page
 end
 

@@ -13,6 +13,7 @@
 local answer_by_default = require "xmpp.testing.answers"
 local core = require "xmpp.load"
 local diff = require "xmpp.testing.diff"
+local guard = require "xmpp.guard"
 local servers = require "xmpp.testing.server"
 local xexpr = require "xmpp.xexpr"
 local xmpp = require "xmpp"
@@ -300,7 +301,7 @@ end
 ---@param o? xmpp.TestOptions
 ---@return xmpp.Test
 function M.new(o)
-  o = o or {}
+  if o ~= nil then guard.check_type(o, "table", 1, "new", 2) else o = {} end
   local self = setmetatable({ errors = {}, inbox = {}, standing = {}, services = {}, endings = {}, conn = nil }, Test)
   for name in pairs(o) do
     if not known_options[name] then fail(self, "testing.new has no option '%s'", tostring(name)) end
