@@ -46,7 +46,7 @@ describe("upload", function()
     local w, u = run(t, { "upload", folder .. "/a.txt" })
     assert.equal("hello", u.files[1].data)
     assert.equal(u.files[1].url .. "\n", w.stdout)
-    assert.is_nil(w.stdout:find("a.txt", 1, true))
+    assert.is_nil(w.stdout:find("/a.txt", 1, true)) -- a random name may end in a
     assert.same({ 0, "" }, { w.status, w.stderr })
   end))
 
