@@ -213,10 +213,10 @@ JOBS ?= 4
 # its own. The other Luas run the specs of the binding, and a few logins.
 OTHER_LUAS = luajit lua5.1 lua5.3
 NOT_LUAJIT = $(patsubst %,spec/%_spec.lua,account_live archive_live bench blame browser build burst certs chat_live \
-  cmd_certificate cmd_live cmd_token command_live connect container deb discovery doc drain_live early examples expat farm \
+  cmd_certificate cmd_live cmd_token command_live connect container deb discovery doc drain_live early expat farm \
   farm_example fast faults gateway_live hosts hostility http_faults links locale logout manual manual_live memory \
   muc_live muc_soak newcomer newer opening pipelining plain poison presence_live probe_live proxy proxy_live \
-  pubsub_live reconnect reference remember roster_live sasl sasl2 sasl2_play redis_faults save secrets session soak \
+  pubsub_live reconnect reference remember roster_live sasl sasl2 sasl2_play redis_faults secrets session soak \
   starttls stream stream_intake upload_live websocket)
 CORE_SPECS = $(patsubst %,spec/%_spec.lua,add archive avatar await blocking bookmark bot bytes callback caps chat \
   chat_words clock command csi disco engine escape ext finalizer form gateway hostmeta http info iq later listen loop luas \
@@ -230,8 +230,8 @@ HOSTILE = spec/support/hostile/run
 ALL_BY_EXPAT = +XM_SCAN=0
 XML_TESTS = $(patsubst %,$(BUILD)/test/%,t_xml t_xml_skip t_xml_refusals t_out)
 BY_EXPAT = $(addsuffix $(ALL_BY_EXPAT),$(HOSTILE) $(XML_TESTS) $(BUILD)/test/t_torture spec/roundtrip_spec.lua)
-# This spec is run once more over WebSocket.
-OVER_WEBSOCKET = $(if $(WSLAY_WANTED),$(patsubst %,spec/%_spec.lua+XMPP_OVER=websocket,live))
+# These specs are run once more over WebSocket.
+OVER_WEBSOCKET = $(if $(WSLAY_WANTED),$(patsubst %,spec/%_spec.lua+XMPP_OVER=websocket,live muc_live))
 ALL_CHECKED = $(HOSTILE) $(LONGEST_C) $(SPECS) $(C_TESTS) $(BY_EXPAT) $(OVER_WEBSOCKET)
 NOT_REST = $(HOSTILE) $(SANITIZED_SPECS) $(BUILD)/test/t_torture
 CHECKED = $(if $(filter luajit,$(OTHER_LUA)),$(filter-out $(NOT_LUAJIT),$(SPECS)),$(if $(OTHER_LUA),$(CORE_SPECS),$(if $(filter rest,$(ONLY)),$(filter-out $(NOT_REST),$(ALL_CHECKED)),$(ALL_CHECKED))))
@@ -245,7 +245,7 @@ check: all bench-programs $(if $(OTHER_LUA),,tests)
 	@$(NEW_CERTS)
 	BUILD=$(BUILD) LUA=$(LUA) SO_DIR=$${SO_DIR:-$(SO:%/xmpp/core.so=%)} $(PROVE) $(CHECKED)
 
-# The same under AddressSanitizer and UBSan, and 2000 executions of each fuzz target. Leaks are reported, too, since a
+# The same under AddressSanitizer and UBSan, and 5000 executions of each fuzz target. Leaks are reported, too, since a
 # spec's process closes its Lua state. The longest C tests try a sample of their cases (SAMPLE): `make check` tries them
 # all.
 # Left out are specs that preload a library of their own (expat, bench), that look for what a process leaves in memory

@@ -208,7 +208,7 @@ describe("a step with a limit", function()
   end)
 
   server.each(function(s)
-    local N = 4000
+    local N = 20000
 
     local function flood(to)
       local pipe = assert(io.popen(("unset LD_PRELOAD; LUA_PATH='lua/?.lua;lua/?/init.lua' LUA_CPATH='%s/?.so' %s %s "
@@ -217,7 +217,7 @@ describe("a step with a limit", function()
       return pipe
     end
 
-    it("keeps the limit in a flood of 4,000 messages, with callbacks that filter", function()
+    it("keeps the limit in a flood of 20,000 messages, with callbacks that filter", function()
       local conn = assert(xmpp.connect_client("alice@" .. s.domain, s.users.alice, s.host, s.port, s.opts()))
       local seen, last, others = 0, 0, 0
       conn:set_callback(function(message)

@@ -311,8 +311,8 @@ end
 --- Follows an entity's items, their items, and so on, and returns a tree. Each node is { jid =, node =?, name =?,
 --- identities =, features =, forms =, items = }. An item that was met before, that lies too deep or beyond `max`, has
 --- only jid, node and name; one that could not be asked also has `error`, the condition ("bad-format": its node has
---- more than 4096 bytes). tree.more is true if something
---- was left out. Items may name any address, and each is asked once, so keep `max` small.
+--- more than 4096 bytes). tree.more is true if something was left out. Items may name any address, and each is asked
+--- once, so keep `max` small.
 ---@param conn xmpp.Conn
 ---@param jid string|xmpp.Jid
 ---@param opts? { node: string?, depth: integer?, max: integer?, timeout: number? } node: where to begin; depth: levels

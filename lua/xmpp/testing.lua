@@ -301,7 +301,8 @@ end
 ---@param o? xmpp.TestOptions
 ---@return xmpp.Test
 function M.new(o)
-  if o ~= nil then guard.check_type(o, "table", 1, "new", 2) else o = {} end
+  if o == nil then o = {} end
+  guard.check_type(o, "table", 1, "new", 2)
   local self = setmetatable({ errors = {}, inbox = {}, standing = {}, services = {}, endings = {}, conn = nil }, Test)
   for name in pairs(o) do
     if not known_options[name] then fail(self, "testing.new has no option '%s'", tostring(name)) end
