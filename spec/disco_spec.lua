@@ -212,6 +212,8 @@ describe("disco.items", function()
       ["query.item[1].item.jid: '@'"] = { item "@" },
       ["query.set.count: a whole number expected"] = { { "set", { xmlns = RSM }, { "count", {}, "many" } } },
       ["query.set: only one of 'first' and 'last'"] = { { "set", { xmlns = RSM }, { "last", {}, "1" } } },
+      ["query.set: an id of more than 4096 bytes"] = { item "a@xmpp.test",
+        { "set", { xmlns = RSM }, { "first", {}, "1" }, { "last", {}, ("'"):rep(4097) } } },
     } do
       world["rooms.xmpp.test items "] = answers
       assert.equal("the answer of rooms.xmpp.test: " .. says, bad(disco.items, "rooms.xmpp.test"))
